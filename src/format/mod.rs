@@ -1,0 +1,3 @@
+//! Bytes to structs and back, without any I/O: one file for each page of `formats/`.
+
+pub mod wire;

@@ -1,0 +1,17 @@
+//! dtar turns a tar stream into deduplicated, compressed, encrypted *bricks*
+//! and a small *index tar*, and an index back into the byte-identical stream.
+//!
+//! ```text
+//! stdin -> tar split -> chunk + hash -> dedup (catalog) -> frame -> compress + seal -> brick -> store
+//!              \-> index tar (stdout) <- chunk hashes, then the trailer once every brick is durable
+//! index tar -> plan (which bricks, which frames, in what order) -> open + decompress -> verify -> stdout
+//! ```
+//!
+//! The byte layouts are normative in the folder `formats/`. The library prints
+//! nothing; everything for a terminal lives in the binary's `cli` module.
+
+pub mod error;
+pub mod format;
+pub mod id;
+
+pub use error::{Error, Result};

@@ -1,0 +1,2 @@
+//! The `dtar` command.
+fn main() {}
