@@ -11,8 +11,8 @@ pub const MAGIC: &[u8; 8] = b"dtarBODY";
 pub const MAX_LENGTH: usize = 1 << 20;
 /// How much of a record must be at hand to learn its length.
 pub const HEAD_LENGTH: usize = PREFIX_LENGTH + 4;
-/// The highest level of a list.
-pub const MAX_LEVEL: usize = 8;
+/// Levels of chunks: those of bodies have level 0, lists 1 to 7.
+pub const LEVELS: usize = 8;
 /// Furthest reach of a patch back from the end of its run.
 pub const MAX_PATCH_DISTANCE: u64 = 32 << 20;
 
@@ -37,7 +37,7 @@ pub enum Kind {
 }
 
 /// How many chunks of each level stand below a list, level 0 first.
-pub type Counts = [u64; MAX_LEVEL];
+pub type Counts = [u64; LEVELS];
 
 /// One piece of a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,8 +123,8 @@ impl Item {
             },
             2 => {
                 let level = decoder.u8("list level")?;
-                if !(1..=MAX_LEVEL).contains(&usize::from(level)) {
-                    return Err(start.error("list level", "1 to 8", level));
+                if !(1..LEVELS).contains(&usize::from(level)) {
+                    return Err(start.error("list level", "1 to 7", level));
                 }
                 let length = small(decoder.uv_in("list length", CHUNK_LENGTHS)?);
                 let hash = ChunkHash(decoder.array("list hash")?);
@@ -351,6 +351,9 @@ pub fn decode_list(bytes: &[u8], list: &List) -> DecodeResult<Vec<Item>> {
     let mut decoder = Decoder::new("chunk list", bytes);
     let mut items = Vec::new();
     while !decoder.is_empty() {
+        if items.len() as u64 == MAX_ITEMS {
+            return Err(decoder.error("items", format_args!("at most {MAX_ITEMS}"), "more"));
+        }
         items.push(Item::decode(&mut decoder)?);
     }
     check_items(&decoder, &items, list.covers, Some(list))?;
@@ -415,11 +418,9 @@ pub fn add_counts(counts: &mut Counts, item: &Item) -> Option<()> {
             for (sum, count) in counts.iter_mut().zip(list.counts) {
                 *sum = sum.checked_add(count)?;
             }
-            // The list is itself a chunk of its level; `MAX_LEVEL` bounds the
-            // lists below another, so only a record holds lists of that level.
-            if let Some(own) = counts.get_mut(usize::from(list.level)) {
-                *own = own.checked_add(1)?;
-            }
+            // The list is itself a chunk of its level.
+            let own = counts.get_mut(usize::from(list.level))?;
+            *own = own.checked_add(1)?;
         }
     }
     Some(())

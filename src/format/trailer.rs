@@ -336,6 +336,8 @@ pub struct UsedBrick {
 const FIRST_FRAME: u64 = 80;
 const MAX_FRAMES: u64 = 65_536;
 const MAX_BRICK_LENGTH: u64 = 1 << 40;
+/// The longest frame header and the longest sealed part.
+const MAX_FRAME_LENGTH: u64 = 65_536 + (65 << 20);
 
 impl UsedBrick {
     /// Appends the entry of the brick table.
@@ -367,7 +369,7 @@ impl UsedBrick {
         for _ in 0..count {
             number += decoder.uv_in("frame number", 0..=MAX_FRAMES)?;
             offset += decoder.uv_in("frame offset", 0..=MAX_BRICK_LENGTH)?;
-            let frame_length = decoder.uv_in("frame length", 1..=u64::from(u32::MAX))?;
+            let frame_length = decoder.uv_in("frame length", 1..=MAX_FRAME_LENGTH)?;
             let plain_length = decoder.uv_in("plain length", 1..=64 << 20)?;
             if number >= MAX_FRAMES || offset + frame_length > length {
                 return Err(decoder.error(
