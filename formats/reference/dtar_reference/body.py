@@ -127,6 +127,8 @@ def parse_record(data, start: int, end: int) -> tuple[Record, int]:
         padding = b""
     else:
         padding = bytes(-body_len % BLOCK)
+    if size_form:
+        octal(body_len if declared is None else declared, *SIZE_FORMS[size_form], what)
     patches = _patches(Reader(fields.get(128, b""), f"{what}, patches"))
     record = Record(
         kind, size_form, checksum_form, body_len, digest, items, patches, padding, declared, what
