@@ -248,7 +248,8 @@ class Refusals(unittest.TestCase):
             ("length is 0", {"fields": t.field(128, t.uv(9) + t.uv(0))}),
             ("length is 3", {"fields": t.field(128, t.uv(2) + t.uv(3) + b"abc")}),
             ("ends early", {"fields": t.field(128, t.uv(9) + t.uv(3) + b"ab")}),
-            ("overlap", {"fields": t.field(128, t.uv(8) + t.uv(2) + b"ab" + t.uv(9) + t.uv(2) + b"ab")}),
+            ("overlap", {"fields": t.field(128, t.uv(9) + t.uv(2) + b"ab" + t.uv(8) + t.uv(2) + b"ab")}),
+            ("in order", {"fields": t.field(128, t.uv(8) + t.uv(2) + b"ab" + t.uv(20) + t.uv(2) + b"ab")}),
             ("reaches beyond", {"fields": t.field(128, far)}),
         ):
             with self.subTest(message, how=how):
@@ -259,13 +260,14 @@ class Refusals(unittest.TestCase):
 
     def test_lists(self):
         one = [("chunk", b"hello")]
+        nested = b"\2\1\5" + bytes(32) + b"\5\1"
         for message, tree in (
             ("unknown item kind 9", [("list", 1, one, {"data": lambda d: b"\x09"})]),
             ("ends early", [("list", 1, one, {"data": lambda d: d[:-1]})]),
             ("number of bytes", [("list", 1, one, {"data": lambda d: d + b"\3\1"})]),
             ("numbers of chunks", [("list", 1, [("zeros", 5), *one], {"data": lambda d: b"\3\x0a"})]),
             ("whole body inside", [("list", 1, one, {"data": lambda d: b"\0"})]),
-            ("level 1 inside one of level 1", [("list", 1, one, {"data": lambda d: b"\2\1\5" + bytes(32) + b"\5\1"})]),
+            ("level 1 inside one of level 1", [("list", 1, one, {"data": lambda d: nested})]),
             ("no list of level 1 inside", [("list", 2, one)]),
             ("one place for each chunk", [("list", 1, one, {"below": lambda n: [7]})]),
         ):

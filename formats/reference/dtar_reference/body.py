@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from itertools import pairwise
 
 from .frame import CHUNK_MAX
 from .wire import U64_MAX, FormatError, Reader
@@ -138,13 +137,14 @@ def parse_record(data, start: int, end: int) -> tuple[Record, int]:
 
 def _patches(r: Reader) -> list[tuple[int, bytes]]:
     patches = []
+    free = PATCH_REACH_MAX  # bytes before the end of the run that no patch has replaced yet
     while r.left():
         distance = r.between(r.uv(), 1, PATCH_REACH_MAX, "distance")
+        if distance > free:
+            r.fail("patches overlap or do not stand in order")
         length = r.between(r.uv(), 1, distance, "length")
         patches.append((distance, r.take(length)))
-    spans = sorted((-d, -d + len(b)) for d, b in patches)
-    if any(a[1] > b[0] for a, b in pairwise(spans)):
-        r.fail("patches overlap")
+        free = distance - length
     return patches
 
 
