@@ -234,6 +234,7 @@ class Refusals(unittest.TestCase):
             ("chunk length", raw(b"\1" + t.uv(0) + bytes(32))),
             ("chunk length", raw(b"\1" + t.uv(1_048_577) + bytes(32))),
             ("zero run", raw(b"\3\0")),
+            ("bytes covered", raw(b"\2\1\5" + bytes(33))),
             ("level", raw(b"\2\0")),
             ("level", raw(b"\2\x09")),
             ("length of the list", raw(b"\2\1\0")),

@@ -35,7 +35,7 @@ def _item(r: Reader) -> Item:
         case 2:
             level = r.between(r.u8(), 1, LEVEL_MAX, "level")
             length = r.between(r.uv(), 1, CHUNK_MAX, "length of the list")
-            digest, covers = r.take(32), r.uv()
+            digest, covers = r.take(32), r.between(r.uv(), 1, U64_MAX, "bytes covered")
             return Item(LIST, covers, digest, length, level, tuple(r.uv() for _ in range(level)))
         case 3:
             return Item(ZEROS, r.between(r.uv(), 1, U64_MAX, "zero run"))
