@@ -10,9 +10,11 @@
 //! The byte layouts are normative in the folder `formats/`. The library prints
 //! nothing; everything for a terminal lives in the binary's `cli` module.
 
+pub mod chunk;
 pub mod error;
 pub mod format;
 pub mod id;
 pub mod index;
+pub mod tar;
 
 pub use error::{Error, Result};
