@@ -128,7 +128,7 @@ impl Item {
                 }
                 let length = small(decoder.uv_in("list length", CHUNK_LENGTHS)?);
                 let hash = ChunkHash(decoder.array("list hash")?);
-                let covers = decoder.uv("bytes covered by the list")?;
+                let covers = decoder.uv_in("bytes covered by the list", 1..=u64::MAX)?;
                 let mut counts = Counts::default();
                 for count in &mut counts[..usize::from(level)] {
                     *count = decoder.uv("chunks below the list")?;
@@ -440,10 +440,10 @@ pub(crate) mod tests {
             (1_u32..=1 << 20, hash()).prop_map(|(length, hash)| Item::Chunk { length, hash }),
             (1_u64..1 << 40).prop_map(|length| Item::Zeros { length }),
             (
-                1_u8..=8,
+                1_u8..=7,
                 1_u32..=1 << 20,
                 hash(),
-                0_u64..1 << 40,
+                1_u64..1 << 40,
                 any::<[u32; 8]>()
             )
                 .prop_map(|(level, length, hash, covers, raw)| {

@@ -4,7 +4,7 @@
 use super::wire::{
     DecodeError, DecodeResult, Decoder, Fault, PREFIX_LENGTH, check, put_check, put_prefix, put_uv,
 };
-use crate::id::{BrickName, Epoch, StoreId};
+use crate::id::{BrickName, Epoch, KeyId, StoreId};
 
 /// Magic of the trailer.
 pub const MAGIC: &[u8; 8] = b"dtarTRLR";
@@ -209,6 +209,8 @@ pub fn decode_head(bytes: &[u8], offset: u64) -> DecodeResult<()> {
 pub struct Summary {
     /// The store that holds the stream's chunks.
     pub store_id: StoreId,
+    /// The store's own key.
+    pub key_id: KeyId,
     /// The epoch of the keys in use.
     pub epoch: Epoch,
     /// Length of the stream in bytes.
@@ -227,6 +229,7 @@ impl Summary {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
         out.extend_from_slice(self.store_id.as_bytes());
+        out.extend_from_slice(self.key_id.as_bytes());
         out.extend_from_slice(&self.epoch.0.to_le_bytes());
         out.extend_from_slice(&[0; 4]);
         out.extend_from_slice(&self.stream_length.to_le_bytes());
@@ -243,10 +246,12 @@ impl Summary {
     pub fn decode(payload: &[u8]) -> DecodeResult<Self> {
         let mut decoder = Decoder::new("index summary", payload);
         let store_id = StoreId(decoder.array("store id")?);
+        let key_id = KeyId(decoder.array("key id")?);
         let epoch = Epoch(decoder.u32("epoch")?);
         decoder.u32("reserved")?;
         let summary = Self {
             store_id,
+            key_id,
             epoch,
             stream_length: decoder.u64("stream length")?,
             stream_xxh3: u128::from_le_bytes(decoder.array("stream checksum")?),
@@ -521,6 +526,7 @@ mod tests {
     fn summary_round_trips() {
         let summary = Summary {
             store_id: StoreId([1; 16]),
+            key_id: KeyId([2; 16]),
             epoch: Epoch(2),
             stream_length: 3,
             stream_xxh3: 4,
