@@ -187,6 +187,22 @@ pub struct Record {
 }
 
 impl Record {
+    /// A record of a body without bytes, which yields nothing.
+    #[must_use]
+    pub fn empty(kind: Kind) -> Self {
+        Self {
+            kind,
+            size_form: 0,
+            checksum_form: 0,
+            body_length: 0,
+            body_hash: ChunkHash(*blake3::hash(&[]).as_bytes()),
+            items: Vec::new(),
+            patches: Vec::new(),
+            padding: None,
+            declared: None,
+        }
+    }
+
     /// What follows the body in the stream.
     #[must_use]
     pub fn padding(&self) -> &[u8] {

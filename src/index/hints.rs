@@ -34,13 +34,13 @@ pub trait BrickSource {
     ///
     /// # Errors
     /// Fails if the ordinal is unknown.
-    fn brick(&self, brick: u32) -> Result<(BrickName, u64)>;
+    fn brick(&mut self, brick: u32) -> Result<(BrickName, u64)>;
 
     /// Place and size of a frame.
     ///
     /// # Errors
     /// Fails if the frame is unknown.
-    fn frame(&self, frame: StoredFrame) -> Result<UsedFrame>;
+    fn frame(&mut self, frame: StoredFrame) -> Result<UsedFrame>;
 }
 
 /// An ordinal that no brick has: marks frames of this run in a spool.
@@ -305,7 +305,7 @@ impl Used {
     }
 
     /// The payload of `BRIK`.
-    pub(super) fn section(&self, dir: &Path, source: &impl BrickSource) -> Result<Spool> {
+    pub(super) fn section(&self, dir: &Path, source: &mut impl BrickSource) -> Result<Spool> {
         let mut payload = Spool::new(dir);
         let mut bytes = Vec::new();
         put_uv(&mut bytes, self.order.len() as u64);

@@ -106,7 +106,7 @@ impl<W: Write> IndexWriter<W> {
     pub fn finish(
         mut self,
         used: &Used,
-        source: &impl BrickSource,
+        source: &mut impl BrickSource,
         mut summary: Summary,
     ) -> Result<(W, u64)> {
         debug_assert_eq!(self.run_blocks, 0, "the tail's record comes last");

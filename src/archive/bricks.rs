@@ -1,0 +1,386 @@
+//! From full frames to bricks in the store: compress and seal in parallel,
+//! number and write in order.
+//!
+//! ```text
+//! full frame -> compress (pool) -> assign to a brick -> seal (pool) -> write -> publish
+//! ```
+//!
+//! A frame's brick and number depend only on the frames before it, so bricks
+//! come out the same whatever the timing. The number of frames under way is
+//! the number of [`FrameSlot`]s; that alone bounds the memory of all stages.
+
+use std::cell::RefCell;
+use std::io::Write as _;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use rayon::ThreadPool;
+
+use super::monitor::Monitor;
+use super::{Context, wait};
+use crate::brick::{
+    BrickSealer, CompressedFrame, Compressor, FrameBuilder, Pad, footer, frame_header_length,
+};
+use crate::error::{Error, Result};
+use crate::format::toc::{Toc, TocChunk};
+use crate::id::{BrickName, ChunkId, Class, WriterId};
+use crate::store::atomic::TempFile;
+
+/// A brick holds at most so many frames and chunks (`formats/brick.md`).
+const MOST_FRAMES: u32 = 65_536;
+const MOST_CHUNKS: u32 = 262_144;
+/// Length of brick header and footer.
+const AROUND: u64 = 80 + 64;
+/// Length of a frame's tag, which sealing adds.
+const TAG_LENGTH: usize = 16;
+
+/// How frames and bricks are made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct FrameOptions {
+    pub(super) level: i32,
+    pub(super) pad: Pad,
+    /// A brick is closed before it grows beyond this.
+    pub(super) brick_size: u64,
+}
+
+/// One frame and all its buffers, used again and again.
+pub(super) struct FrameSlot {
+    pub(super) builder: FrameBuilder,
+    pub(super) ids: Vec<ChunkId>,
+    frame: CompressedFrame,
+}
+
+impl FrameSlot {
+    fn new() -> Self {
+        Self {
+            builder: FrameBuilder::new(),
+            ids: Vec::new(),
+            frame: CompressedFrame::new(),
+        }
+    }
+}
+
+/// The outcome of a job on the pool, to be waited for in order.
+type Job<T> = Receiver<Result<T>>;
+
+enum ToWrite {
+    Open(Arc<BrickSealer>),
+    Frame(Job<Box<FrameSlot>>),
+    Close,
+}
+
+struct ClosedBrick {
+    file: TempFile,
+    published: Published,
+    toc_bytes: Vec<u8>,
+}
+
+/// A brick that stands in the store.
+pub(super) struct Published {
+    pub(super) name: BrickName,
+    pub(super) length: u64,
+    pub(super) toc: Toc,
+}
+
+/// The stages that make bricks, each on a thread of its own.
+pub(super) struct BrickStages {
+    frames: Sender<Job<Box<FrameSlot>>>,
+    pub(super) free: Receiver<Box<FrameSlot>>,
+    pub(super) published: Receiver<Published>,
+    threads: Vec<JoinHandle<Result<()>>>,
+    pool: Arc<ThreadPool>,
+    options: FrameOptions,
+    header_length: usize,
+}
+
+impl BrickStages {
+    pub(super) fn start(
+        context: &Arc<Context>,
+        pool: &Arc<ThreadPool>,
+        monitor: &Arc<Monitor>,
+        writer: WriterId,
+        options: FrameOptions,
+    ) -> Self {
+        // One slot being filled, one on each thread of the pool, two waiting.
+        let slots = pool.current_num_threads() + 3;
+        let (give_back, free) = bounded(slots);
+        for _ in 0..slots {
+            let _ = give_back.send(Box::new(FrameSlot::new()));
+        }
+        // The slots bound these queues; they need room for all, so that no
+        // stage waits for one that waits for it.
+        let (frames, to_assign) = bounded(slots);
+        let (assigned, to_write) = bounded(slots * 2);
+        // One brick being published while the next is written.
+        let (closed, to_publish) = bounded(0);
+        // Not bounded: few and small, and their receiver feeds the other end
+        // of this pipeline, so it must never be waited for.
+        let (publish, published) = unbounded();
+        let assign = Assign {
+            context: Arc::clone(context),
+            pool: Arc::clone(pool),
+            out: assigned,
+            options,
+            brick: None,
+        };
+        let write = Write {
+            context: Arc::clone(context),
+            monitor: Arc::clone(monitor),
+            give_back,
+            out: closed,
+            writer,
+        };
+        let store = Arc::clone(context);
+        let threads = vec![
+            thread::spawn(move || assign.run(&to_assign)),
+            thread::spawn(move || write.run(&to_write)),
+            thread::spawn(move || publish_bricks(&store, &to_publish, &publish)),
+        ];
+        Self {
+            frames,
+            free,
+            published,
+            threads,
+            pool: Arc::clone(pool),
+            options,
+            header_length: frame_header_length(context.store.recipients().len()),
+        }
+    }
+
+    /// Sends a full frame on its way. False if the stages have ended early.
+    pub(super) fn send(&self, mut slot: Box<FrameSlot>) -> bool {
+        let (done, job) = bounded(1);
+        let (options, header_length) = (self.options, self.header_length);
+        self.pool.spawn_fifo(move || {
+            let result = compress(&mut slot, options, header_length).map(|()| slot);
+            // Nobody waits if another stage has failed.
+            let _ = done.send(result);
+        });
+        self.frames.send(job).is_ok()
+    }
+
+    /// Ends the input. What is published from now on comes through the channel,
+    /// which ends after the last brick.
+    pub(super) fn finish(self) -> (Receiver<Published>, Vec<JoinHandle<Result<()>>>) {
+        (self.published, self.threads)
+    }
+}
+
+thread_local! {
+    static COMPRESSOR: RefCell<Compressor> = RefCell::default();
+}
+
+fn compress(slot: &mut FrameSlot, options: FrameOptions, header_length: usize) -> Result<()> {
+    COMPRESSOR.with_borrow_mut(|compressor| {
+        slot.builder.compress(
+            compressor,
+            options.level,
+            header_length,
+            options.pad,
+            &mut slot.frame,
+        )
+    })
+}
+
+/// Stage *assign*: gives each frame its brick and number.
+struct Assign {
+    context: Arc<Context>,
+    pool: Arc<ThreadPool>,
+    out: Sender<ToWrite>,
+    options: FrameOptions,
+    brick: Option<OpenBrick>,
+}
+
+struct OpenBrick {
+    sealer: Arc<BrickSealer>,
+    frames: u32,
+    chunks: u32,
+    /// Of the whole brick, with the TOC at its longest.
+    length: u64,
+}
+
+impl Assign {
+    fn run(mut self, frames: &Receiver<Job<Box<FrameSlot>>>) -> Result<()> {
+        for job in frames {
+            let slot = wait(&job)?;
+            if self.assign(slot)?.is_none() {
+                return Ok(());
+            }
+        }
+        if self.brick.is_some() {
+            let _ = self.out.send(ToWrite::Close);
+        }
+        Ok(())
+    }
+
+    /// `None` if the next stage has ended.
+    fn assign(&mut self, mut slot: Box<FrameSlot>) -> Result<Option<()>> {
+        let chunks = slot.builder.chunk_count();
+        let length = (slot.frame.bytes.len() + TAG_LENGTH) as u64 + toc_share(chunks);
+        if let Some(brick) = &self.brick
+            && (brick.length + length > self.options.brick_size
+                || brick.frames == MOST_FRAMES
+                || brick.chunks + chunks > MOST_CHUNKS)
+        {
+            self.brick = None;
+            if self.out.send(ToWrite::Close).is_err() {
+                return Ok(None);
+            }
+        }
+        let brick = match &mut self.brick {
+            Some(brick) => brick,
+            none => {
+                let store = &self.context.store;
+                let sealer =
+                    BrickSealer::new(*store.id(), store.epoch(), Class::Data, store.recipients())?;
+                let sealer = Arc::new(sealer);
+                if self.out.send(ToWrite::Open(Arc::clone(&sealer))).is_err() {
+                    return Ok(None);
+                }
+                none.insert(OpenBrick {
+                    sealer,
+                    frames: 0,
+                    chunks: 0,
+                    length: AROUND + 128,
+                })
+            }
+        };
+        let (number, sealer) = (brick.frames, Arc::clone(&brick.sealer));
+        brick.frames += 1;
+        brick.chunks += chunks;
+        brick.length += length;
+        let (done, job) = bounded(1);
+        self.pool.spawn_fifo(move || {
+            let result = sealer.seal_frame(number, &mut slot.frame).map(|()| slot);
+            let _ = done.send(result);
+        });
+        Ok(self.out.send(ToWrite::Frame(job)).ok())
+    }
+}
+
+/// The most that a frame of so many chunks takes in a TOC.
+const fn toc_share(chunks: u32) -> u64 {
+    // Frame: three `uv` of at most 5, 4 and 3 bytes. Chunk: an id and a `uv` of at most 3.
+    12 + chunks as u64 * 19
+}
+
+/// Stage *write*: bytes into files, and the file's name from its bytes.
+struct Write {
+    context: Arc<Context>,
+    monitor: Arc<Monitor>,
+    give_back: Sender<Box<FrameSlot>>,
+    out: Sender<ClosedBrick>,
+    writer: WriterId,
+}
+
+struct WrittenBrick {
+    sealer: Arc<BrickSealer>,
+    file: TempFile,
+    hasher: blake3::Hasher,
+    length: u64,
+    toc: Toc,
+}
+
+impl WrittenBrick {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hasher.update(bytes);
+        self.length += bytes.len() as u64;
+        self.file
+            .write_all(bytes)
+            .map_err(Error::io("write", self.file.path()))
+    }
+}
+
+impl Write {
+    fn run(self, steps: &Receiver<ToWrite>) -> Result<()> {
+        let mut brick: Option<WrittenBrick> = None;
+        for step in steps {
+            match (step, &mut brick) {
+                (ToWrite::Open(sealer), _) => brick = Some(self.open(sealer)?),
+                (ToWrite::Frame(job), Some(brick)) => self.frame(brick, &job)?,
+                (ToWrite::Close, _) => {
+                    if let Some(brick) = brick.take()
+                        && self.out.send(self.close(brick)?).is_err()
+                    {
+                        return Ok(());
+                    }
+                }
+                (ToWrite::Frame(_), None) => {
+                    return Err(Error::Internal("a frame without a brick".into()));
+                }
+            }
+        }
+        // A brick that was not closed is dropped, and its file with it.
+        Ok(())
+    }
+
+    fn open(&self, sealer: Arc<BrickSealer>) -> Result<WrittenBrick> {
+        let header = sealer.header();
+        let mut brick = WrittenBrick {
+            sealer,
+            file: self.context.store.temp_file()?,
+            hasher: blake3::Hasher::new(),
+            length: 0,
+            toc: Toc::new(Class::Data, self.writer),
+        };
+        brick.write(&header)?;
+        Ok(brick)
+    }
+
+    fn frame(&self, brick: &mut WrittenBrick, job: &Job<Box<FrameSlot>>) -> Result<()> {
+        let mut slot = wait(job)?;
+        let bytes = &slot.frame.bytes;
+        brick.write(bytes)?;
+        Monitor::add(&self.monitor.stored, bytes.len() as u64);
+        let chunks = slot.ids.iter().zip(slot.builder.lengths());
+        brick.toc.push_frame(
+            u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+            slot.frame.plain_length,
+            chunks.map(|(&id, &length)| TocChunk { id, length }),
+        )?;
+        slot.builder.clear();
+        slot.ids.clear();
+        let _ = self.give_back.send(slot);
+        Ok(())
+    }
+
+    fn close(&self, mut brick: WrittenBrick) -> Result<ClosedBrick> {
+        let toc_offset = brick.length;
+        let toc_bytes = brick.sealer.seal_toc(&self.context.keys, &brick.toc)?;
+        brick.write(&toc_bytes)?;
+        brick.write(&footer(toc_offset, toc_bytes.len() as u64))?;
+        let around = brick.length - toc_offset;
+        Monitor::add(&self.monitor.stored, around);
+        Ok(ClosedBrick {
+            file: brick.file,
+            published: Published {
+                name: BrickName(*brick.hasher.finalize().as_bytes()),
+                length: brick.length,
+                toc: brick.toc,
+            },
+            toc_bytes,
+        })
+    }
+}
+
+/// Stage *publish*: the brick, then its sidecar, each durable before the next.
+fn publish_bricks(
+    context: &Context,
+    closed: &Receiver<ClosedBrick>,
+    published: &Sender<Published>,
+) -> Result<()> {
+    for brick in closed {
+        let name = brick.published.name;
+        context
+            .store
+            .publish_brick(brick.file, &name, Class::Data)?;
+        context
+            .store
+            .write_sidecar(&context.keys, &name, &brick.toc_bytes)?;
+        if published.send(brick.published).is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}

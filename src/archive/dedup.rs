@@ -1,0 +1,233 @@
+//! Decides for each chunk whether the store has it, and gathers those that it
+//! has not in frames.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Arc;
+
+use rayon::ThreadPool;
+
+use super::Context;
+use super::bricks::{BrickStages, FrameOptions, FrameSlot, Published};
+use super::monitor::Monitor;
+use crate::error::{Error, Result};
+use crate::format::trailer::UsedFrame;
+use crate::id::{BrickName, ChunkId, WriterId};
+use crate::index::{BrickSource, FrameRef, StoredFrame};
+use crate::store::catalog::{BrickRef, Catalog, Location};
+
+/// Plain bytes in a frame: grouping up to here is worth more than 27 % in size
+/// against single chunks; beyond, little (design, "Measured while designing").
+const FRAME_PLAIN: usize = 4 << 20;
+/// Chunks in a frame, so that its table stays small where files are tiny.
+const FRAME_CHUNKS: u32 = 16_384;
+
+/// Where a chunk lies.
+pub(super) type Found = (FrameRef, u32);
+
+/// Chunks of this run that the catalog does not know yet.
+///
+/// They leave when their brick is published, so there are never more than
+/// those of two or three bricks, 262,144 chunks each at most.
+type Pending = HashMap<ChunkId, (u32, u32), BuildHasherDefault<IdHasher>>;
+
+/// Chunk ids are already uniform, and keyed: their first bytes are a good hash.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for (byte, slot) in bytes.iter().zip(0..8) {
+            self.0 ^= u64::from(*byte) << (8 * slot);
+        }
+    }
+}
+
+/// The dedup stage's state.
+pub(super) struct Dedup {
+    pub(super) catalog: Catalog,
+    stages: BrickStages,
+    pending: Pending,
+    slot: Option<Box<FrameSlot>>,
+    /// Number in this run of the frame that is being filled.
+    frame: u32,
+    found: Vec<Option<Location>>,
+}
+
+impl Dedup {
+    pub(super) fn new(
+        context: &Arc<Context>,
+        catalog: Catalog,
+        pool: &Arc<ThreadPool>,
+        monitor: &Arc<Monitor>,
+        writer: WriterId,
+        options: FrameOptions,
+    ) -> Self {
+        Self {
+            catalog,
+            stages: BrickStages::start(context, pool, monitor, writer, options),
+            pending: Pending::default(),
+            slot: None,
+            frame: 0,
+            found: Vec::new(),
+        }
+    }
+
+    /// Looks `ids` up in the store; the answers are read with [`Dedup::find`].
+    pub(super) fn look_up(&mut self, ids: &[ChunkId], lengths: &[u32]) -> Result<()> {
+        self.found.clear();
+        self.catalog.lookup(ids, lengths, &mut self.found)
+    }
+
+    /// Where the chunk is, if it is anywhere: `number` is its place in the last lookup.
+    pub(super) fn find(&self, number: usize, id: &ChunkId) -> Option<Found> {
+        if let Some(&(frame, place)) = self.pending.get(id) {
+            return Some((FrameRef::Own(frame), place));
+        }
+        self.found.get(number).copied().flatten().map(|location| {
+            let stored = StoredFrame {
+                brick: location.brick.0,
+                frame: location.frame,
+            };
+            (FrameRef::Stored(stored), location.place)
+        })
+    }
+
+    /// Where one chunk is, if it is anywhere. Leaves the last lookup's answers alone.
+    pub(super) fn find_one(&mut self, id: &ChunkId, length: usize) -> Result<Option<Found>> {
+        let others = std::mem::take(&mut self.found);
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        self.look_up(std::slice::from_ref(id), &[length])?;
+        let found = self.find(0, id);
+        self.found = others;
+        Ok(found)
+    }
+
+    /// Puts a chunk that is nowhere yet into the frame that is being filled.
+    pub(super) fn store(&mut self, id: ChunkId, chunk: &[u8], monitor: &Monitor) -> Result<Found> {
+        if let Some(slot) = &self.slot
+            && (slot.builder.plain_length() + chunk.len() > FRAME_PLAIN
+                || slot.builder.chunk_count() == FRAME_CHUNKS)
+        {
+            self.send_frame()?;
+        }
+        let slot = match &mut self.slot {
+            Some(slot) => slot,
+            none => match super::next_of(&self.stages.free, monitor)? {
+                Some(slot) => none.insert(slot),
+                None => return Err(stages_ended()),
+            },
+        };
+        let place = slot.builder.push(chunk);
+        slot.ids.push(id);
+        self.pending.insert(id, (self.frame, place));
+        Ok((FrameRef::Own(self.frame), place))
+    }
+
+    fn send_frame(&mut self) -> Result<()> {
+        let Some(slot) = self.slot.take() else {
+            return Ok(());
+        };
+        self.frame = self
+            .frame
+            .checked_add(1)
+            .ok_or_else(|| Error::Internal("more than 2^32 frames in one run".into()))?;
+        if self.stages.send(slot) {
+            return Ok(());
+        }
+        Err(stages_ended())
+    }
+
+    /// Takes note of the bricks that were published since the last call.
+    pub(super) fn published(
+        &mut self,
+        mut each: impl FnMut(&Published, u32) -> Result<()>,
+    ) -> Result<()> {
+        while let Ok(published) = self.stages.published.try_recv() {
+            note(&mut self.catalog, &mut self.pending, &published, &mut each)?;
+        }
+        Ok(())
+    }
+
+    /// Sends the last frame and waits for the last brick. If a stage has
+    /// failed, `outcome` so far is only its consequence: the stage's error counts.
+    pub(super) fn finish(
+        mut self,
+        outcome: Result<()>,
+        monitor: &Monitor,
+        mut each: impl FnMut(&Published, u32) -> Result<()>,
+    ) -> Result<Catalog> {
+        let outcome = outcome.and_then(|()| self.send_frame());
+        let Self {
+            mut catalog,
+            stages,
+            mut pending,
+            ..
+        } = self;
+        let (published, threads) = stages.finish();
+        let outcome = outcome.and_then(|()| {
+            while let Some(brick) = super::next_of(&published, monitor)? {
+                note(&mut catalog, &mut pending, &brick, &mut each)?;
+            }
+            Ok(())
+        });
+        drop(published);
+        let stages: Vec<Result<()>> = threads
+            .into_iter()
+            .map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|_| Err(Error::Internal("a thread failed".into())))
+            })
+            .collect();
+        if !matches!(outcome, Err(Error::Interrupted)) {
+            stages.into_iter().collect::<Result<()>>()?;
+        }
+        outcome?;
+        if !pending.is_empty() {
+            let message = format!("{} chunks were not stored", pending.len());
+            return Err(Error::Internal(message));
+        }
+        Ok(catalog)
+    }
+}
+
+fn note(
+    catalog: &mut Catalog,
+    pending: &mut Pending,
+    published: &Published,
+    each: &mut impl FnMut(&Published, u32) -> Result<()>,
+) -> Result<()> {
+    let brick = catalog.insert(&published.name, published.length, &published.toc)?;
+    each(published, brick.0)?;
+    for chunk in published.toc.chunks() {
+        pending.remove(&chunk.id);
+    }
+    Ok(())
+}
+
+/// Replaced by the stage's own error when the stages are joined.
+fn stages_ended() -> Error {
+    Error::Internal("the brick writer ended early".into())
+}
+
+impl BrickSource for Catalog {
+    fn brick(&mut self, brick: u32) -> Result<(BrickName, u64)> {
+        let info = Self::brick(self, BrickRef(brick))?;
+        Ok((info.name, info.length))
+    }
+
+    fn frame(&mut self, frame: StoredFrame) -> Result<UsedFrame> {
+        let info = Self::frame(self, BrickRef(frame.brick), frame.frame)?;
+        Ok(UsedFrame {
+            number: frame.frame,
+            offset: info.offset,
+            length: info.length,
+            plain_length: info.plain_length,
+        })
+    }
+}

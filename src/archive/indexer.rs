@@ -1,0 +1,506 @@
+//! Stage *dedup + index*: takes batches in order, decides what is new, and
+//! writes the index.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use rayon::ThreadPool;
+
+use super::body::BodyItems;
+use super::bricks::FrameOptions;
+use super::dedup::Dedup;
+use super::monitor::Monitor;
+use super::split::{Batch, Batches, Chunk, Event, hash_zeros};
+use super::{ArchiveOptions, ArchiveSummary, Context, next_of, now, wait};
+use crate::brick::seal_root;
+use crate::error::{Error, Result};
+use crate::format::record::{Item, Kind, Record};
+use crate::format::root::Root;
+use crate::format::trailer::Summary;
+use crate::id::{ChunkHash, ChunkId, WriterId};
+use crate::index::{IndexWriter, StoredFrame, Used};
+use crate::store::catalog::{BrickRef, Catalog};
+use crate::tar::BodyHead;
+use crate::tar::rewrite::{self, Placement};
+
+const ZERO_BLOCKS: [u8; 16 << 10] = [0; 16 << 10];
+/// A verbatim run ends once it is longer (`formats/index.md#maps`).
+const LONG_RUN: u64 = 1 << 20;
+
+/// The state of the stage.
+pub(super) struct Indexer<W: Write> {
+    context: Arc<Context>,
+    monitor: Arc<Monitor>,
+    label: String,
+    writer_id: WriterId,
+    index: IndexWriter<W>,
+    dedup: Dedup,
+    body: Body,
+    summary: ArchiveSummary,
+    end: Option<(u64, u128)>,
+    /// Where the verbatim run that is being written began.
+    run_start: u64,
+    /// Reused: ids and lengths of a batch's chunks, and encoded records.
+    ids: Vec<ChunkId>,
+    lengths: Vec<u32>,
+    record: Vec<u8>,
+}
+
+/// The body that is going by.
+struct Body {
+    kind: Kind,
+    group: Vec<u8>,
+    head: Option<Box<BodyHead>>,
+    items: BodyItems,
+    length: u64,
+    /// The hash of a body that is one chunk.
+    whole: Option<ChunkHash>,
+    /// Hashes a body that does not lie within one batch.
+    hasher: blake3::Hasher,
+    began_earlier: bool,
+}
+
+impl<W: Write> Indexer<W> {
+    pub(super) fn new(
+        output: W,
+        output_name: &Path,
+        context: Arc<Context>,
+        catalog: Catalog,
+        pool: &Arc<ThreadPool>,
+        options: &ArchiveOptions,
+        monitor: &Arc<Monitor>,
+    ) -> Result<Self> {
+        let mut writer_id = WriterId([0; 16]);
+        getrandom::fill(&mut writer_id.0)
+            .map_err(|error| Error::Internal(format!("no random bytes: {error}")))?;
+        let frames = FrameOptions {
+            level: options.level,
+            pad: options.pad,
+            brick_size: options.brick_size,
+        };
+        let hasher = context.keys.index.hasher();
+        let spool_dir = context.store.layout().temp_dir();
+        let index = IndexWriter::new(output, output_name, hasher, &spool_dir);
+        Ok(Self {
+            dedup: Dedup::new(&context, catalog, pool, monitor, writer_id, frames),
+            monitor: Arc::clone(monitor),
+            label: options.label.clone(),
+            context,
+            writer_id,
+            index,
+            body: Body {
+                kind: Kind::Tail,
+                group: Vec::new(),
+                head: None,
+                items: BodyItems::default(),
+                length: 0,
+                whole: None,
+                hasher: blake3::Hasher::new(),
+                began_earlier: false,
+            },
+            summary: ArchiveSummary::default(),
+            end: None,
+            run_start: 0,
+            ids: Vec::new(),
+            lengths: Vec::new(),
+            record: Vec::new(),
+        })
+    }
+
+    /// Takes all batches and finishes the index.
+    pub(super) fn run(mut self, batches: &Batches) -> Result<(W, ArchiveSummary)> {
+        let outcome = self.batches(batches);
+        let Self {
+            context,
+            monitor,
+            mut index,
+            dedup,
+            mut summary,
+            end,
+            label,
+            writer_id,
+            ..
+        } = self;
+        let mut catalog = dedup.finish(outcome, &monitor, |published, brick| {
+            note_published(&mut index, &mut summary, published, brick)
+        })?;
+        let Some((stream_length, stream_xxh3)) = end else {
+            return Err(Error::Internal("the stream has no end".into()));
+        };
+        monitor.check()?;
+        let used = index.used()?;
+        check_sidecars(&context, &mut catalog, &used)?;
+        write_root(
+            &context,
+            &mut catalog,
+            &used,
+            Run {
+                label,
+                writer: writer_id,
+                stream_length,
+                stream_xxh3,
+            },
+        )?;
+        summary.stream = stream_length;
+        let trailer = Summary {
+            store_id: *context.store.id(),
+            key_id: context.store.recipients()[0].key_id(),
+            epoch: context.store.epoch(),
+            stream_length,
+            stream_xxh3,
+            members_length: 0,
+            member_count: summary.members,
+        };
+        monitor.check()?;
+        let (output, length) = index.finish(&used, &mut catalog, trailer)?;
+        summary.index = length;
+        Ok((output, summary))
+    }
+
+    fn batches(&mut self, batches: &Batches) -> Result<()> {
+        while self.end.is_none() {
+            let Some(job) = next_of(&batches.ready, &self.monitor)? else {
+                return Err(Error::Internal("the splitter ended early".into()));
+            };
+            let batch = wait(&job)?;
+            self.batch(&batch)?;
+            self.end = batch.end;
+            batches.give_back(batch);
+        }
+        Ok(())
+    }
+
+    fn batch(&mut self, batch: &Batch) -> Result<()> {
+        let Self {
+            dedup,
+            index,
+            summary,
+            ..
+        } = self;
+        // Before the lookup, so that what leaves the pending chunks is found in the catalog.
+        dedup.published(|published, brick| note_published(index, summary, published, brick))?;
+        self.ids.clear();
+        self.lengths.clear();
+        for event in &batch.events {
+            if let Event::Chunk(chunk) = event
+                && !chunk.zero
+            {
+                self.ids.push(chunk.id);
+                self.lengths.push(chunk.length());
+            }
+        }
+        self.dedup.look_up(&self.ids, &self.lengths)?;
+        self.body.began_earlier = true;
+        let mut number = 0;
+        for event in &batch.events {
+            match event {
+                Event::Verbatim(range) => self.verbatim(batch.bytes(range))?,
+                Event::ZeroBlocks(count) => self.zero_blocks(*count)?,
+                Event::BodyStart {
+                    kind,
+                    offset,
+                    group,
+                    head,
+                } => self.start_body(*kind, *offset, batch.bytes(group), head.as_deref()),
+                Event::Zeros(length) => self.zeros(*length),
+                Event::Chunk(chunk) => {
+                    self.chunk(batch, chunk, number)?;
+                    number += usize::from(!chunk.zero);
+                }
+                Event::BodyEnd {
+                    padding,
+                    missing,
+                    hash,
+                } => {
+                    let padding = padding.as_ref().map(|range| batch.bytes(range).to_vec());
+                    self.end_body(padding, *missing, *hash)?;
+                }
+            }
+        }
+        self.hash_rest_of_batch(batch);
+        Ok(())
+    }
+
+    fn verbatim(&mut self, bytes: &[u8]) -> Result<()> {
+        self.index.verbatim(bytes)?;
+        if self.index.position() - self.run_start > LONG_RUN {
+            self.end_run()?;
+        }
+        Ok(())
+    }
+
+    fn zero_blocks(&mut self, count: u64) -> Result<()> {
+        // At most 128 at a time: 64 KiB.
+        let mut length = count as usize * 512;
+        while length > 0 {
+            let piece = length.min(ZERO_BLOCKS.len());
+            self.index.verbatim(&ZERO_BLOCKS[..piece])?;
+            length -= piece;
+        }
+        Ok(())
+    }
+
+    /// Ends a long verbatim run with a record that yields nothing.
+    fn end_run(&mut self) -> Result<()> {
+        let record = Record::empty(Kind::Opaque);
+        self.write_record(&record)?;
+        self.index.record_detached(&self.record)?;
+        self.run_start = self.index.position();
+        Ok(())
+    }
+
+    fn start_body(&mut self, kind: Kind, offset: u64, group: &[u8], head: Option<&BodyHead>) {
+        if kind == Kind::Opaque {
+            self.summary.first_opaque.get_or_insert(offset);
+        }
+        let body = &mut self.body;
+        body.kind = kind;
+        body.group.clear();
+        body.group.extend_from_slice(group);
+        body.head = head.map(|head| Box::new(head.clone()));
+        body.items.clear();
+        body.length = 0;
+        body.whole = None;
+        body.hasher.reset();
+        body.began_earlier = false;
+    }
+
+    fn zeros(&mut self, length: u64) {
+        self.body.items.zeros(length);
+        self.body.length += length;
+        self.summary.zeros += length;
+        if self.body.began_earlier {
+            hash_zeros(&mut self.body.hasher, length);
+        }
+    }
+
+    fn chunk(&mut self, batch: &Batch, chunk: &Chunk, number: usize) -> Result<()> {
+        let bytes = batch.chunk(&chunk.place);
+        let length = bytes.len() as u64;
+        self.body.length += length;
+        if self.body.began_earlier {
+            self.body.hasher.update(bytes);
+        }
+        if chunk.zero {
+            self.body.items.zeros(length);
+            self.summary.zeros += length;
+            return Ok(());
+        }
+        self.summary.chunks += 1;
+        let (frame, place) = match self.dedup.find(number, &chunk.id) {
+            Some(found) => {
+                self.summary.deduplicated += length;
+                found
+            }
+            None => {
+                self.summary.new += length;
+                Monitor::add(&self.monitor.new, length);
+                self.dedup.store(chunk.id, bytes, &self.monitor)?
+            }
+        };
+        self.index.hint(0, frame, place)?;
+        if chunk.whole {
+            self.body.whole = Some(chunk.hash);
+            return Ok(());
+        }
+        let mut lists = Lists {
+            context: &self.context,
+            dedup: &mut self.dedup,
+            index: &mut self.index,
+            monitor: &self.monitor,
+        };
+        let length = chunk.length();
+        self.body
+            .items
+            .chunk(length, chunk.hash, &mut |level, list| {
+                lists.store(level, list)
+            })
+    }
+
+    /// A body that goes on in the next batch is hashed here; others the pool has hashed.
+    fn hash_rest_of_batch(&mut self, batch: &Batch) {
+        if self.body.began_earlier {
+            return;
+        }
+        let is_start = |event: &Event| matches!(event, Event::BodyStart { .. });
+        let Some(start) = batch.events.iter().rposition(is_start) else {
+            return;
+        };
+        let events = &batch.events[start..];
+        let ended = |event: &Event| matches!(event, Event::BodyEnd { .. });
+        if events.iter().any(ended) {
+            return;
+        }
+        for event in events {
+            match event {
+                Event::Chunk(chunk) => {
+                    self.body.hasher.update(batch.chunk(&chunk.place));
+                }
+                Event::Zeros(length) => hash_zeros(&mut self.body.hasher, *length),
+                _ => {}
+            }
+        }
+    }
+
+    fn end_body(
+        &mut self,
+        padding: Option<Vec<u8>>,
+        missing: u64,
+        hash: Option<ChunkHash>,
+    ) -> Result<()> {
+        let mut lists = Lists {
+            context: &self.context,
+            dedup: &mut self.dedup,
+            index: &mut self.index,
+            monitor: &self.monitor,
+        };
+        let items = match self.body.whole {
+            Some(_) => vec![Item::Whole],
+            None => self
+                .body
+                .items
+                .finish(&mut |level, list| lists.store(level, list))?,
+        };
+        let body_hash = hash
+            .or(self.body.whole)
+            .unwrap_or_else(|| ChunkHash(*self.body.hasher.finalize().as_bytes()));
+        let mut record = Record {
+            body_length: self.body.length,
+            body_hash,
+            items,
+            padding,
+            declared: (missing > 0).then_some(self.body.length + missing),
+            ..Record::empty(self.body.kind)
+        };
+        self.summary.truncated |= missing > 0;
+        match self.body.kind {
+            Kind::Member => self.member(&mut record)?,
+            Kind::Opaque => {
+                self.summary.opaque += record.body_length;
+                self.write_record(&record)?;
+                self.index.opaque(&self.record)?;
+            }
+            Kind::Tail => {
+                self.write_record(&record)?;
+                self.index.record_detached(&self.record)?;
+            }
+        }
+        self.run_start = self.index.position();
+        Ok(())
+    }
+
+    fn member(&mut self, record: &mut Record) -> Result<()> {
+        let Some(head) = self.body.head.take() else {
+            return Err(Error::Internal("a member without a header".into()));
+        };
+        self.summary.members += 1;
+        let undo = rewrite::Undo::of(&self.body.group, &head);
+        record.size_form = undo.size_form;
+        record.checksum_form = undo.checksum_form;
+        record.patches = undo.patches;
+        self.write_record(record)?;
+        let length = self.record.len();
+        let placement = rewrite::place(&head, length);
+        rewrite::write_size(&mut self.body.group, &head, placement, length);
+        self.index.verbatim(&self.body.group)?;
+        match placement {
+            Placement::InPlace => self.index.record_in_place(&self.record),
+            Placement::Aside => self.index.record_detached(&self.record),
+        }
+    }
+
+    fn write_record(&mut self, record: &Record) -> Result<()> {
+        self.record.clear();
+        record.encode(&mut self.record);
+        if self.record.len() > crate::format::record::MAX_LENGTH {
+            let length = self.record.len();
+            return Err(Error::Internal(format!("a record of {length} bytes")));
+        }
+        Ok(())
+    }
+}
+
+/// Stores lists of chunks as chunks.
+struct Lists<'a, W: Write> {
+    context: &'a Context,
+    dedup: &'a mut Dedup,
+    index: &'a mut IndexWriter<W>,
+    monitor: &'a Monitor,
+}
+
+impl<W: Write> Lists<'_, W> {
+    fn store(&mut self, level: usize, list: &[u8]) -> Result<ChunkHash> {
+        let hash = ChunkHash(*blake3::hash(list).as_bytes());
+        let id = self.context.keys.chunk_id.id(&hash);
+        let (frame, place) = match self.dedup.find_one(&id, list.len())? {
+            Some(found) => found,
+            None => self.dedup.store(id, list, self.monitor)?,
+        };
+        self.index.hint(level, frame, place)?;
+        Ok(hash)
+    }
+}
+
+fn note_published<W: Write>(
+    index: &mut IndexWriter<W>,
+    summary: &mut ArchiveSummary,
+    published: &super::bricks::Published,
+    brick: u32,
+) -> Result<()> {
+    summary.bricks += 1;
+    summary.stored += published.length;
+    for (frame, _) in (0_u32..).zip(published.toc.frames()) {
+        index.own_frame(StoredFrame { brick, frame })?;
+    }
+    Ok(())
+}
+
+/// Fails if a brick that the stream uses is no longer to be relied on.
+fn check_sidecars(context: &Context, catalog: &mut Catalog, used: &Used) -> Result<()> {
+    for &brick in used.bricks() {
+        let name = catalog.brick(BrickRef(brick))?.name;
+        if !context.store.sidecar_stands(&name)? {
+            return Err(Error::Refused {
+                path: context.store.toc_path(&name),
+                message: "this sidecar vanished while the run relied on its brick, or the brick \
+                          was marked dead or bad; archive again"
+                    .into(),
+                exit: crate::error::Exit::Failed,
+            });
+        }
+    }
+    Ok(())
+}
+
+struct Run {
+    label: String,
+    writer: WriterId,
+    stream_length: u64,
+    stream_xxh3: u128,
+}
+
+fn write_root(context: &Context, catalog: &mut Catalog, used: &Used, run: Run) -> Result<()> {
+    let mut bricks = used
+        .bricks()
+        .iter()
+        .map(|&brick| {
+            let name = catalog.brick(BrickRef(brick))?.name;
+            Ok((name, used.bitmap(brick)))
+        })
+        .collect::<Result<Vec<_>>>()?;
+    bricks.sort_unstable();
+    let host = rustix::system::uname();
+    let host = host.nodename().to_bytes();
+    let root = Root {
+        time: now(),
+        writer: run.writer,
+        stream_length: run.stream_length,
+        stream_xxh3: run.stream_xxh3,
+        host: host[..host.len().min(255)].to_vec(),
+        label: run.label.into_bytes(),
+        bricks,
+    };
+    let sealed = seal_root(&context.keys, *context.store.id(), &root)?;
+    context.store.write_root(root.time, &sealed).map(drop)
+}

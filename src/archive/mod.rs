@@ -1,0 +1,161 @@
+//! Archiving: a stream in, bricks and an index out.
+//!
+//! ```text
+//! read -> split + cut -> hash (pool) -> dedup + index -> compress (pool) -> assign -> seal (pool) -> write -> publish
+//! ```
+//!
+//! Each stage runs on a thread of its own and hands its work on in the order
+//! of the stream; the pool's jobs may finish in any order, but are waited for
+//! in that of the stream. So the outcome does not depend on timing. All queues
+//! are bounded, by their length or by the number of buffers that circulate.
+
+mod body;
+mod bricks;
+mod dedup;
+mod indexer;
+mod monitor;
+mod slab;
+mod split;
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+
+pub use monitor::Monitor;
+
+use crate::brick::Pad;
+use crate::crypto::PutKeys;
+use crate::error::{Error, Result};
+use crate::store::Store;
+use crate::store::catalog::Catalog;
+
+/// What every stage needs of the store.
+pub struct Context {
+    /// The store.
+    pub store: Store,
+    /// The keys of its epoch.
+    pub keys: PutKeys,
+}
+
+/// How to archive.
+#[derive(Debug, Clone)]
+pub struct ArchiveOptions {
+    /// zstd level, 1 to 22.
+    pub level: i32,
+    /// A brick is closed before it grows beyond this many bytes.
+    pub brick_size: u64,
+    /// Rounds frames up, so that their length tells less.
+    pub pad: Pad,
+    /// A text for the root.
+    pub label: String,
+    /// Threads that hash, compress and seal; 0: one a processor.
+    pub threads: usize,
+}
+
+impl Default for ArchiveOptions {
+    fn default() -> Self {
+        Self {
+            level: 3,
+            brick_size: 64 << 20,
+            pad: Pad::None,
+            label: String::new(),
+            threads: 0,
+        }
+    }
+}
+
+/// What an archive run did.
+#[derive(Debug, Clone, Default)]
+pub struct ArchiveSummary {
+    /// Bytes of the stream.
+    pub stream: u64,
+    /// Members with a body.
+    pub members: u64,
+    /// Chunks of the stream, without zero runs.
+    pub chunks: u64,
+    /// Bytes in chunks that were not in the store before.
+    pub new: u64,
+    /// Bytes in chunks that were.
+    pub deduplicated: u64,
+    /// Bytes of zero runs, which are not stored.
+    pub zeros: u64,
+    /// Bytes of new bricks.
+    pub stored: u64,
+    /// Number of new bricks.
+    pub bricks: u64,
+    /// Length of the index.
+    pub index: u64,
+    /// Bytes that are not tar.
+    pub opaque: u64,
+    /// Where the first opaque bytes stand in the stream.
+    pub first_opaque: Option<u64>,
+    /// Whether the stream ended inside a member.
+    pub truncated: bool,
+}
+
+/// Archives `input`, writing the index to `output`, which errors call `output_name`.
+///
+/// Returns once every brick, the root and the index are written. `input` is
+/// read on a thread of its own, which is left behind if the run fails while it
+/// waits for input.
+///
+/// # Errors
+/// Whatever goes wrong; the index then has no trailer, and nothing that stood
+/// in the store before is touched.
+pub fn archive<W: Write>(
+    input: impl Read + Send + 'static,
+    output: W,
+    output_name: PathBuf,
+    context: Arc<Context>,
+    catalog: Catalog,
+    options: &ArchiveOptions,
+    monitor: &Arc<Monitor>,
+) -> Result<(W, ArchiveSummary)> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads)
+        .thread_name(|number| format!("dtar pool {number}"))
+        // A job that panics drops its sender; whoever waits for it then fails.
+        .panic_handler(|_| {})
+        .build()
+        .map_err(|error| Error::Internal(format!("no threads: {error}")))?;
+    let pool = Arc::new(pool);
+    let batches = split::start(input, &context, &pool, monitor);
+    let indexer = indexer::Indexer::new(
+        output,
+        &output_name,
+        context,
+        catalog,
+        &pool,
+        options,
+        monitor,
+    )?;
+    indexer.run(&batches)
+}
+
+/// Waits for a job of the pool.
+fn wait<T>(job: &Receiver<Result<T>>) -> Result<T> {
+    job.recv()
+        .unwrap_or_else(|_| Err(Error::Internal("a worker thread failed".into())))
+}
+
+/// Waits for the next of `queue`, but not longer than it takes somebody to ask for a stop.
+fn next_of<T>(queue: &Receiver<T>, monitor: &Monitor) -> Result<Option<T>> {
+    loop {
+        monitor.check()?;
+        match queue.recv_timeout(std::time::Duration::from_millis(100)) {
+            Ok(value) => return Ok(Some(value)),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(None),
+        }
+    }
+}
+
+/// Nanoseconds since 1970.
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+}

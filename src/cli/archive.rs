@@ -1,0 +1,185 @@
+//! `dtar`: a stream in, an index out.
+
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::args::{ArchiveArgs, GlobalArgs, PadArg};
+use super::progress::{Progress, speed};
+use super::say::Say;
+use super::{setup, size};
+use dtar::archive::{ArchiveOptions, ArchiveSummary, Context, Monitor, archive};
+use dtar::brick::Pad;
+use dtar::error::{Error, Exit, Result};
+use dtar::store::catalog::Catalog;
+
+pub fn run(args: &ArchiveArgs, global: &GlobalArgs, say: &Say) -> Result<Exit> {
+    refuse_terminals(args)?;
+    let (store, key) = setup::open_or_make(global, say)?;
+    store.remove_stale()?;
+    let keys = key.put_keys(store.epoch())?;
+    let catalog = setup::catalog(global, say, &store, &keys)?;
+    let options = ArchiveOptions {
+        level: args.level,
+        brick_size: args.brick_size,
+        pad: match args.pad {
+            PadArg::None => Pad::None,
+            PadArg::FourK => Pad::Blocks,
+            PadArg::Padme => Pad::Padme,
+        },
+        label: args.label.clone(),
+        threads: 0,
+    };
+    let context = Arc::new(Context { store, keys });
+    let start = Instant::now();
+    let summary = match &args.index {
+        None => to_stdout(context, catalog, &options, *say)?,
+        Some(path) => to_file(path, context, catalog, &options, *say)?,
+    };
+    tell(&summary, start.elapsed(), *say);
+    Ok(Exit::Done)
+}
+
+fn refuse_terminals(args: &ArchiveArgs) -> Result<()> {
+    if args.index.is_none() && io::stdout().is_terminal() {
+        return Err(Error::Usage(
+            "an index is not for a terminal: redirect standard output (`> index.tar`) or give --index FILE"
+                .into(),
+        ));
+    }
+    if io::stdin().is_terminal() {
+        return Err(Error::Usage(
+            "no tar stream on standard input: try `tar c . | dtar > index.tar`".into(),
+        ));
+    }
+    Ok(())
+}
+
+fn to_stdout(
+    context: Arc<Context>,
+    catalog: Catalog,
+    options: &ArchiveOptions,
+    say: Say,
+) -> Result<ArchiveSummary> {
+    let out = io::stdout();
+    let summary = with_monitor(say, |monitor| {
+        let name = PathBuf::from("standard output");
+        archive(
+            setup::input(),
+            setup::output()?,
+            name,
+            context,
+            catalog,
+            options,
+            monitor,
+        )
+    })?
+    .1;
+    // A file keeps what it was told only if the disk has it; a pipe cannot be synced.
+    let _ = rustix::fs::fsync(&out);
+    Ok(summary)
+}
+
+/// Writes beside `path` and renames once the index is whole.
+fn to_file(
+    path: &Path,
+    context: Arc<Context>,
+    catalog: Catalog,
+    options: &ArchiveOptions,
+    say: Say,
+) -> Result<ArchiveSummary> {
+    let dir = match path.parent() {
+        Some(dir) if dir != Path::new("") => dir,
+        _ => Path::new("."),
+    };
+    let temp = tempfile::Builder::new()
+        .prefix(".dtar-index-")
+        .permissions(default_permissions())
+        .tempfile_in(dir)
+        .map_err(Error::io("make a file in", dir))?;
+    let file = temp.reopen().map_err(Error::io("write", path))?;
+    let name = path.to_owned();
+    let (file, summary) = with_monitor(say, |monitor| {
+        archive(
+            setup::input(),
+            file,
+            name,
+            context,
+            catalog,
+            options,
+            monitor,
+        )
+    })?;
+    file.sync_all().map_err(Error::io("write", path))?;
+    temp.persist(path)
+        .map_err(|error| Error::io("write", path)(error.error))?;
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(Error::io("write", dir))?;
+    Ok(summary)
+}
+
+/// What any program would give a file that it makes: the umask decides.
+fn default_permissions() -> std::fs::Permissions {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::Permissions::from_mode(0o666)
+}
+
+/// Runs with progress, and stops on a signal.
+fn with_monitor<T>(say: Say, run: impl FnOnce(&Arc<Monitor>) -> Result<T>) -> Result<T> {
+    let monitor = Arc::new(Monitor::default());
+    setup::stop_on_signals(&monitor)?;
+    let _progress = Progress::start(say, &monitor, "read");
+    run(&monitor)
+}
+
+fn tell(summary: &ArchiveSummary, time: std::time::Duration, say: Say) {
+    if let Some(offset) = summary.first_opaque {
+        say.warn(&format!(
+            "{} from byte {offset} on {} not tar; kept as opaque bytes, restored exactly",
+            size::show(summary.opaque),
+            if summary.opaque == summary.stream {
+                "are"
+            } else {
+                "(in all) are"
+            },
+        ));
+    }
+    if summary.truncated {
+        say.warn("the stream ends within a member; kept as it is, restored exactly");
+    }
+    let speed = speed(summary.stream, time);
+    let text = format!(
+        "read {}, new {}, stored {}, deduplicated {}, {} brick{}, {}/s",
+        size::show(summary.stream),
+        size::show(summary.new),
+        size::show(summary.stored),
+        size::show(summary.deduplicated + summary.zeros),
+        summary.bricks,
+        if summary.bricks == 1 { "" } else { "s" },
+        size::show(speed),
+    );
+    say.summary(
+        &text,
+        &json!({
+            "type": "summary",
+            "read": summary.stream,
+            "new": summary.new,
+            "stored": summary.stored,
+            "deduplicated": summary.deduplicated,
+            "zeros": summary.zeros,
+            "bricks": summary.bricks,
+            "members": summary.members,
+            "chunks": summary.chunks,
+            "index": summary.index,
+            "opaque": summary.opaque,
+            "truncated": summary.truncated,
+            "seconds": time.as_secs_f64(),
+            "bytes_per_second": speed,
+        }),
+    );
+}

@@ -1,0 +1,79 @@
+//! The command: all that knows a terminal.
+
+mod archive;
+mod args;
+mod init;
+mod key;
+mod ls;
+mod progress;
+mod restore;
+mod say;
+mod setup;
+mod size;
+mod store;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use args::{Cli, Command};
+use dtar::error::{Error, Exit, Result};
+use say::Say;
+
+/// Runs the command line.
+pub fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8);
+            // Nothing is left to be done if even this cannot be written.
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let say = Say::new(&cli.global);
+    let exit = match dispatch(&cli, &say) {
+        Ok(exit) => exit,
+        Err(error) => {
+            say.error(&error);
+            error.exit()
+        }
+    };
+    ExitCode::from(exit as u8)
+}
+
+fn dispatch(cli: &Cli, say: &Say) -> Result<Exit> {
+    let global = &cli.global;
+    match &cli.command {
+        None => archive::run(&cli.archive, global, say),
+        Some(Command::Restore(args)) => restore::run(args, global, say),
+        Some(Command::Ls(args)) => ls::run(args, global, say),
+        Some(Command::Init(args)) => init::run(args, global, say),
+        Some(Command::Key(command)) => key::run(command, global, say),
+        Some(Command::Store) => store::run(global, say),
+        Some(Command::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "dtar", &mut script);
+            print(&script)
+        }
+        Some(Command::Man) => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(Cli::command())
+                .render(&mut page)
+                .map_err(Error::io("write", "the man page"))?;
+            print(&page)
+        }
+    }
+}
+
+/// Writes to standard output; a reader that goes away is no failure.
+fn print(bytes: &[u8]) -> Result<Exit> {
+    let mut out = io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::io("write to", "standard output")(error))
+        }
+        _ => Ok(Exit::Done),
+    }
+}

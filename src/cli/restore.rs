@@ -1,0 +1,122 @@
+//! `dtar restore`: an index in, the stream out.
+
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::args::{GlobalArgs, RestoreArgs};
+use super::progress::{Progress, speed};
+use super::say::Say;
+use super::{setup, size};
+use dtar::archive::Monitor;
+use dtar::error::{Error, Exit, Result};
+use dtar::index::IndexFile;
+use dtar::restore::{self, Hit, RestoreOptions, RestoreSummary};
+
+pub fn run(args: &RestoreArgs, global: &GlobalArgs, say: &Say) -> Result<Exit> {
+    if io::stdout().is_terminal() {
+        return Err(Error::Usage(
+            "a tar stream is not for a terminal: try `dtar restore INDEX | tar x`".into(),
+        ));
+    }
+    let index = IndexFile::open(&args.index)?;
+    let (store, key) = setup::open(global)?;
+    let options = RestoreOptions {
+        bricks_in: args.bricks.clone(),
+        patterns: args.patterns.clone(),
+        threads: 0,
+    };
+    let monitor = Arc::new(Monitor::default());
+    setup::stop_on_signals(&monitor)?;
+    let start = Instant::now();
+    let progress = Progress::start(*say, &monitor, "restored");
+    let mut report = |hit: Hit| report_hit(&hit, *say);
+    let on_hit: Option<&mut dyn FnMut(Hit)> = if args.keep_going {
+        Some(&mut report)
+    } else {
+        None
+    };
+    let output = setup::output()?;
+    let summary = if args.incomplete && index.trailer().is_err() {
+        say.warn(
+            "restoring without a trailer: only chunks are verified, not names, modes or order",
+        );
+        let keys = key.put_keys(store.epoch())?;
+        let catalog = setup::catalog(global, say, &store, &keys)?;
+        restore::restore_incomplete(
+            &index, store, &key, catalog, output, &options, on_hit, &monitor,
+        )
+    } else {
+        restore::restore(&index, store, &key, output, &options, on_hit, &monitor)
+    };
+    drop(progress);
+    let summary = summary?;
+    tell(&summary, start.elapsed(), *say);
+    Ok(restore::exit(&summary))
+}
+
+fn report_hit(hit: &Hit, say: Say) {
+    let end = hit.start.saturating_add(hit.length);
+    let member = String::from_utf8_lossy(&hit.member);
+    if say.is_json() {
+        say.event(&json!({
+            "type": "damage",
+            "member": member,
+            "start": hit.start,
+            "end": end,
+            "reason": hit.reason,
+        }));
+        return;
+    }
+    let place = if hit.member.is_empty() {
+        "the stream (outside of members)"
+    } else {
+        &member
+    };
+    say.error_text(&format!(
+        "{place}: bytes {} to {end} are zeros now: {}",
+        hit.start, hit.reason
+    ));
+}
+
+fn tell(summary: &RestoreSummary, time: std::time::Duration, say: Say) {
+    for pattern in &summary.unmatched {
+        say.error_text(&format!(
+            "{pattern}: no member of the index has such a name"
+        ));
+    }
+    for name in &summary.cut_short {
+        let name = String::from_utf8_lossy(name);
+        say.error_text(&format!(
+            "{name}: left out, because the archived stream ends within it"
+        ));
+    }
+    if let Some(why) = &summary.stopped_at {
+        say.error_text(&format!("stopped: {why}"));
+    }
+    let speed = speed(summary.stream, time);
+    let damage = match summary.hits {
+        0 => String::new(),
+        1 => ", 1 chunk replaced by zeros".into(),
+        hits => format!(", {hits} chunks replaced by zeros"),
+    };
+    let text = format!(
+        "restored {}, {} members{damage}, {}/s",
+        size::show(summary.stream),
+        summary.members,
+        size::show(speed),
+    );
+    say.summary(
+        &text,
+        &json!({
+            "type": "summary",
+            "restored": summary.stream,
+            "members": summary.members,
+            "replaced_chunks": summary.hits,
+            "seconds": time.as_secs_f64(),
+            "bytes_per_second": speed,
+        }),
+    );
+}

@@ -1,0 +1,160 @@
+//! Finds store, key and catalog, and makes them on first use.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::args::GlobalArgs;
+use super::say::Say;
+use dtar::archive::Monitor;
+use dtar::crypto::{Key, PutKeys};
+use dtar::error::{Error, Exit, Result};
+use dtar::id::Epoch;
+use dtar::key_file;
+use dtar::store::catalog::Catalog;
+use dtar::store::{Store, places};
+
+/// Where the store is or will be.
+pub fn store_path(global: &GlobalArgs) -> Result<PathBuf> {
+    global.store.clone().map_or_else(places::default_store, Ok)
+}
+
+/// Where the key is or will be.
+pub fn key_path(global: &GlobalArgs) -> Result<PathBuf> {
+    global.key.clone().map_or_else(places::default_key, Ok)
+}
+
+/// The key in use.
+pub fn key(global: &GlobalArgs) -> Result<Key> {
+    let path = key_path(global)?;
+    if !exists(&path)? {
+        return Err(Error::Refused {
+            path,
+            message: "no key here: name the key file with --key FILE or DTAR_KEY, \
+                      or make a new one with `dtar key new`"
+                .into(),
+            exit: Exit::Failed,
+        });
+    }
+    key_file::load(&path, &mut ask_passphrase)
+}
+
+/// The store and key in use, which must both be there.
+pub fn open(global: &GlobalArgs) -> Result<(Store, Key)> {
+    let key = key(global)?;
+    let store = Store::open(&store_path(global)?, &key)?;
+    Ok((store, key))
+}
+
+/// The store and key in use; makes them if this is their first use.
+pub fn open_or_make(global: &GlobalArgs, say: &Say) -> Result<(Store, Key)> {
+    let path = store_path(global)?;
+    if is_vacant(&path)? {
+        return make(global, say, &[]);
+    }
+    open(global)
+}
+
+/// Makes a store, and a key if there is none yet.
+pub fn make(
+    global: &GlobalArgs,
+    say: &Say,
+    recipients: &[dtar::crypto::PublicKey],
+) -> Result<(Store, Key)> {
+    let path = store_path(global)?;
+    let key_path = key_path(global)?;
+    let key = if exists(&key_path)? {
+        key_file::load(&key_path, &mut ask_passphrase)?
+    } else {
+        let key = Key::generate()?;
+        key_file::create(&key_path, &key)?;
+        say.note(&format!(
+            "made a key, {}: keep a copy of it in a safe place. Without it nothing can be \
+             restored, by anyone (`dtar key show --secret` prints it for paper)",
+            key_path.display()
+        ));
+        key
+    };
+    let store = Store::create(&path, &key, recipients, Epoch::FIRST)?;
+    say.note(&format!("made a store, {}", path.display()));
+    Ok((store, key))
+}
+
+/// Whether nothing stands at `path`, or an empty folder.
+fn is_vacant(path: &Path) -> Result<bool> {
+    match path.read_dir() {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(Error::io("open the store", path)(error)),
+    }
+}
+
+fn exists(path: &Path) -> Result<bool> {
+    path.try_exists().map_err(Error::io("look for", path))
+}
+
+/// The catalog, brought up to date. Damaged sidecars are warned about.
+pub fn catalog(global: &GlobalArgs, say: &Say, store: &Store, keys: &PutKeys) -> Result<Catalog> {
+    let dir = global
+        .catalog
+        .clone()
+        .map_or_else(places::default_catalog, Ok)?;
+    let (catalog, report) = Catalog::open(&dir, store, keys)?;
+    for (path, reason) in &report.damaged {
+        say.warn(&format!(
+            "{}: {reason}; its brick is left out of deduplication",
+            path.display()
+        ));
+    }
+    Ok(catalog)
+}
+
+/// Asks for a passphrase: `DTAR_PASSPHRASE`, or on the terminal.
+pub fn ask_passphrase(path: &Path) -> Result<zeroize::Zeroizing<String>> {
+    if let Ok(passphrase) = std::env::var("DTAR_PASSPHRASE") {
+        return Ok(zeroize::Zeroizing::new(passphrase));
+    }
+    let prompt = format!("Passphrase for {}: ", path.display());
+    rpassword::prompt_password(prompt)
+        .map(zeroize::Zeroizing::new)
+        .map_err(|source| Error::Refused {
+            path: path.to_owned(),
+            message: format!(
+                "the key needs its passphrase, and there is no terminal to ask on ({source}); \
+                 set DTAR_PASSPHRASE"
+            ),
+            exit: Exit::Failed,
+        })
+}
+
+/// Standard input, without the lock and the buffer that Rust puts around it.
+pub fn input() -> impl Read + Send + 'static {
+    let input = io::stdin();
+    // A larger pipe means fewer switches between the two programs; not every
+    // input is a pipe, and not every user may have one as large.
+    let _ = rustix::pipe::fcntl_setpipe_size(&input, 1 << 20);
+    raw(input.as_fd()).unwrap_or_else(|| Box::new(io::stdin()))
+}
+
+fn raw(fd: std::os::fd::BorrowedFd<'_>) -> Option<Box<dyn Read + Send>> {
+    let fd = fd.try_clone_to_owned().ok()?;
+    Some(Box::new(File::from(fd)))
+}
+
+/// Standard output, without the line buffer that Rust puts around it.
+pub fn output() -> Result<File> {
+    io::stdout()
+        .as_fd()
+        .try_clone_to_owned()
+        .map(File::from)
+        .map_err(Error::io("write to", "standard output"))
+}
+
+/// Asks the run to stop at Ctrl-C, and when the system asks to end.
+pub fn stop_on_signals(monitor: &Arc<Monitor>) -> Result<()> {
+    let monitor = Arc::clone(monitor);
+    ctrlc::set_handler(move || monitor.stop())
+        .map_err(|error| Error::Internal(format!("cannot handle signals: {error}")))
+}

@@ -1,0 +1,47 @@
+//! `dtar store`: what is in the store.
+
+use serde_json::json;
+
+use super::args::GlobalArgs;
+use super::say::Say;
+use super::{setup, size};
+use dtar::error::{Exit, Result};
+
+pub fn run(global: &GlobalArgs, say: &Say) -> Result<Exit> {
+    let (store, key) = setup::open(global)?;
+    let keys = key.put_keys(store.epoch())?;
+    let mut catalog = setup::catalog(global, say, &store, &keys)?;
+    let totals = store.totals()?;
+    let chunks = catalog.totals()?.chunks;
+    let bricks = totals.data_bricks;
+    let text = if say.is_json() {
+        let value = json!({
+            "store": store.path().display().to_string(),
+            "store_id": store.id().to_string(),
+            "key_id": key.key_id().to_string(),
+            "epoch": store.epoch().0,
+            "recipients": store.recipients().len(),
+            "bricks": bricks.count,
+            "brick_bytes": bricks.bytes,
+            "sidecars": totals.sidecars,
+            "roots": totals.roots.count,
+            "chunks": chunks,
+        });
+        format!("{value}\n")
+    } else {
+        format!(
+            "store       {}\nstore id    {}\nkey id      {}\nrecipients  {}\n\
+             bricks      {} here, {}\nsidecars    {}\nroots       {}\nchunks      {}\n",
+            store.path().display(),
+            store.id(),
+            key.key_id(),
+            store.recipients().len(),
+            bricks.count,
+            size::show(bricks.bytes),
+            totals.sidecars,
+            totals.roots.count,
+            chunks,
+        )
+    };
+    super::print(text.as_bytes())
+}

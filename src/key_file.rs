@@ -1,0 +1,180 @@
+//! Key files on disk (`formats/keys.md`, "Key file").
+
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use crate::crypto::{Key, KeyFile, PublicKey};
+use crate::error::{Error, Exit, Result};
+use crate::format::lock::Cost;
+
+/// A key file is at most so long.
+const MOST: u64 = 16 << 10;
+const MODE: u32 = 0o600;
+
+/// Asks for the passphrase of the key file with this name.
+pub type AskPassphrase<'a> = &'a mut dyn FnMut(&Path) -> Result<Zeroizing<String>>;
+
+/// Reads a secret key or a put key; asks for its passphrase if it has one.
+///
+/// # Errors
+/// A file that cannot be read, that others may read, that holds no key; a
+/// wrong passphrase.
+pub fn load(path: &Path, ask: AskPassphrase<'_>) -> Result<Key> {
+    let (file, mode) = read(path)?;
+    if file.is_secret() && mode & 0o077 != 0 {
+        return Err(refused(
+            path,
+            &format!(
+                "others may read or write this key (mode {mode:04o}, expected 0600): \
+                 run `chmod 600 {}`; if somebody may have read it, make a new key",
+                path.display()
+            ),
+        ));
+    }
+    match file {
+        KeyFile::Key(key) => Ok(key),
+        KeyFile::Locked(locked) => {
+            let passphrase = ask(path)?;
+            locked
+                .unlock(passphrase.as_bytes())
+                .map_err(|error| error.into_error(path))
+        }
+        KeyFile::Public(_) => Err(refused(
+            path,
+            "this is a public key: it can only be a recipient (`dtar init --recipient`)",
+        )),
+    }
+}
+
+/// Reads a public key.
+///
+/// # Errors
+/// A file that cannot be read, or that holds no public key.
+pub fn load_public(path: &Path) -> Result<PublicKey> {
+    match read(path)?.0 {
+        KeyFile::Public(key) => Ok(key),
+        KeyFile::Key(key) => key
+            .public_key()
+            .ok_or_else(|| refused(path, "a put key; expected a public key")),
+        KeyFile::Locked(_) => Err(refused(
+            path,
+            "a key under a passphrase; expected a public key, as `dtar key show` prints it",
+        )),
+    }
+}
+
+fn read(path: &Path) -> Result<(KeyFile, u32)> {
+    let file = File::open(path).map_err(Error::io("open the key", path))?;
+    let mode = file
+        .metadata()
+        .map_err(Error::io("look at the key", path))?
+        .mode();
+    let mut text = Zeroizing::new(Vec::with_capacity(MOST as usize + 1));
+    file.take(MOST + 1)
+        .read_to_end(&mut text)
+        .map_err(Error::io("read the key", path))?;
+    let parsed = KeyFile::parse(&text).map_err(|error| refused(path, &error.to_string()))?;
+    Ok((parsed, mode & 0o7777))
+}
+
+/// Writes a key to a new file.
+///
+/// # Errors
+/// A file that stands there already, and I/O errors.
+pub fn create(path: &Path, key: &Key) -> Result<()> {
+    create_text(path, &text(key, &key.to_text()))
+}
+
+/// Writes a key to a new file, under a passphrase.
+///
+/// # Errors
+/// As [`create`]; too little memory for Argon2id.
+pub fn create_locked(path: &Path, key: &Key, passphrase: &str) -> Result<()> {
+    let line = key.lock(passphrase.as_bytes(), Cost::default())?;
+    create_text(path, &text(key, &line))
+}
+
+/// Puts the key into its file anew, with or without a passphrase.
+///
+/// # Errors
+/// I/O errors; the old file then still stands.
+pub fn replace(path: &Path, key: &Key, passphrase: Option<&str>) -> Result<()> {
+    let line = match passphrase {
+        Some(passphrase) => key.lock(passphrase.as_bytes(), Cost::default())?,
+        None => key.to_text(),
+    };
+    let dir = folder_of(path);
+    let mut temp = tempfile::Builder::new()
+        .prefix(".dtar-key-")
+        .tempfile_in(dir)
+        .map_err(Error::io("make a file in", dir))?;
+    temp.write_all(text(key, &line).as_bytes())
+        .and_then(|()| temp.as_file().sync_all())
+        .map_err(Error::io("write the key", path))?;
+    temp.persist(path)
+        .map_err(|error| Error::io("write the key", path)(error.error))?;
+    sync_folder(dir)
+}
+
+/// The key as one line, for paper.
+#[must_use]
+pub fn secret_text(key: &Key) -> Zeroizing<String> {
+    key.to_text()
+}
+
+fn text(key: &Key, line: &str) -> Zeroizing<String> {
+    let kind = if key.is_put_key() {
+        "put key: archives, cannot read"
+    } else {
+        "secret key: keep a copy in a safe place; without it nothing can be restored"
+    };
+    Zeroizing::new(format!(
+        "# dtar {kind}\n# key id {}\n{line}\n",
+        key.key_id()
+    ))
+}
+
+fn create_text(path: &Path, text: &str) -> Result<()> {
+    let dir = folder_of(path);
+    std::fs::create_dir_all(dir).map_err(Error::io("make the folder", dir))?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(MODE)
+        .open(path)
+        .map_err(|error| {
+            if error.kind() == std::io::ErrorKind::AlreadyExists {
+                return refused(path, "stands there already, and keys are never overwritten");
+            }
+            Error::io("make the key", path)(error)
+        })?;
+    file.write_all(text.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(Error::io("write the key", path))?;
+    sync_folder(dir)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(dir) if dir != Path::new("") => dir,
+        _ => Path::new("."),
+    }
+}
+
+fn sync_folder(dir: &Path) -> Result<()> {
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(Error::io("write", dir))
+}
+
+fn refused(path: &Path, message: &str) -> Error {
+    Error::Refused {
+        path: path.to_owned(),
+        message: message.to_owned(),
+        exit: Exit::Failed,
+    }
+}

@@ -1,0 +1,318 @@
+//! Frames on restore: fetched and opened ahead on the pool, kept while they
+//! are likely to be needed again.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use rayon::ThreadPool;
+
+use crate::brick::{FrameError, FrameOpener, OpenFrame, OpenScratch};
+use crate::error::{Error, Exit};
+use crate::format::trailer::UsedFrame;
+use crate::id::{BrickName, ChunkHash};
+use crate::store::Store;
+
+/// Why a frame could not be opened.
+#[derive(Debug, Clone)]
+pub(super) struct Failure {
+    pub(super) path: PathBuf,
+    pub(super) message: String,
+    pub(super) exit: Exit,
+}
+
+impl Failure {
+    pub(super) fn error(&self) -> Error {
+        Error::Refused {
+            path: self.path.clone(),
+            message: self.message.clone(),
+            exit: self.exit,
+        }
+    }
+}
+
+/// A frame's chunks, each hashed when the frame was opened.
+#[derive(Default)]
+pub(super) struct Opened {
+    frame: OpenFrame,
+    hashes: Vec<ChunkHash>,
+}
+
+/// Opened frames whose memory waits to be used again.
+type Spares = Arc<Mutex<Vec<Opened>>>;
+
+/// A frame that is or will be open.
+pub(super) struct Slot {
+    opened: OnceLock<Result<Opened, Failure>>,
+    spares: Spares,
+    name: BrickName,
+}
+
+impl Slot {
+    /// The chunk at `place`, which must have this hash and length. Waits for the frame.
+    pub(super) fn chunk(
+        &self,
+        place: u32,
+        length: u32,
+        hash: &ChunkHash,
+    ) -> Result<&[u8], Failure> {
+        let opened = self.opened.wait().as_ref().map_err(Clone::clone)?;
+        let chunk = opened.frame.chunk(place);
+        match (chunk, opened.hashes.get(place as usize)) {
+            (Some(chunk), Some(found)) if found == hash && chunk.len() == length as usize => {
+                Ok(chunk)
+            }
+            _ => Err(Failure {
+                path: PathBuf::from(format!("{}.brick", self.name)),
+                message: format!(
+                    "its frame is sound, but place {place} does not hold the chunk {hash} of \
+                     {length} bytes that the index names"
+                ),
+                exit: Exit::Damaged,
+            }),
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        if let Some(Ok(opened)) = self.opened.take() {
+            // Poisoned only if a thread panicked while pushing; the list is whole all the same.
+            self.spares
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(opened);
+        }
+    }
+}
+
+/// A frame as an index or the catalog names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FrameSpec {
+    pub(super) brick: BrickName,
+    pub(super) frame: UsedFrame,
+}
+
+/// Fetches frames; keeps the ones used last up to a number of bytes.
+pub(super) struct FrameCache {
+    store: Arc<Store>,
+    bricks_in: Vec<PathBuf>,
+    opener: Arc<FrameOpener>,
+    pool: Arc<ThreadPool>,
+    spares: Spares,
+    slots: HashMap<u64, Entry>,
+    by_use: BTreeMap<u64, u64>,
+    uses: u64,
+    bytes: u64,
+    budget: u64,
+    files: Vec<(BrickName, PathBuf, Arc<File>)>,
+}
+
+struct Entry {
+    slot: Arc<Slot>,
+    used: u64,
+    bytes: u64,
+}
+
+/// Brick files kept open.
+const OPEN_FILES: usize = 16;
+thread_local! {
+    /// Sealed bytes and decompression state of this thread.
+    static SCRATCH: std::cell::RefCell<(Vec<u8>, OpenScratch)> = std::cell::RefCell::default();
+}
+
+impl FrameCache {
+    pub(super) fn new(
+        store: Arc<Store>,
+        bricks_in: Vec<PathBuf>,
+        opener: FrameOpener,
+        pool: Arc<ThreadPool>,
+        budget: u64,
+    ) -> Self {
+        Self {
+            store,
+            bricks_in,
+            opener: Arc::new(opener),
+            pool,
+            spares: Arc::default(),
+            slots: HashMap::new(),
+            by_use: BTreeMap::new(),
+            uses: 0,
+            bytes: 0,
+            budget,
+            files: Vec::new(),
+        }
+    }
+
+    /// The slot kept under `key`, if it is still there.
+    pub(super) fn kept(&mut self, key: u64) -> Option<Arc<Slot>> {
+        let entry = self.slots.get_mut(&key)?;
+        self.uses += 1;
+        self.by_use.remove(&entry.used);
+        entry.used = self.uses;
+        self.by_use.insert(self.uses, key);
+        Some(Arc::clone(&entry.slot))
+    }
+
+    /// Starts to fetch and open a frame, and keeps it under `key`.
+    pub(super) fn fetch(&mut self, key: u64, spec: FrameSpec) -> Arc<Slot> {
+        let slot = Arc::new(Slot {
+            opened: OnceLock::new(),
+            spares: Arc::clone(&self.spares),
+            name: spec.brick,
+        });
+        match self.file(&spec.brick) {
+            Ok((path, file)) => self.open(&slot, spec.frame, path, file),
+            Err(failure) => {
+                let _ = slot.opened.set(Err(failure));
+            }
+        }
+        let bytes = u64::from(spec.frame.plain_length);
+        self.make_room(bytes);
+        self.uses += 1;
+        self.by_use.insert(self.uses, key);
+        self.bytes += bytes;
+        let entry = Entry {
+            slot: Arc::clone(&slot),
+            used: self.uses,
+            bytes,
+        };
+        self.slots.insert(key, entry);
+        slot
+    }
+
+    fn make_room(&mut self, bytes: u64) {
+        while self.bytes + bytes > self.budget {
+            let Some((_, oldest)) = self.by_use.pop_first() else {
+                return;
+            };
+            if let Some(entry) = self.slots.remove(&oldest) {
+                self.bytes -= entry.bytes;
+            }
+        }
+    }
+
+    fn file(&mut self, name: &BrickName) -> Result<(PathBuf, Arc<File>), Failure> {
+        if let Some((_, path, file)) = self.files.iter().find(|(open, ..)| open == name) {
+            return Ok((path.clone(), Arc::clone(file)));
+        }
+        let found = self.store.find_brick(name, &self.bricks_in);
+        let (path, file) = found.map_err(|error| Failure {
+            path: PathBuf::from(format!("{name}.brick")),
+            message: error.to_string(),
+            exit: error.exit(),
+        })?;
+        let file = Arc::new(file);
+        if self.files.len() == OPEN_FILES {
+            self.files.remove(0);
+        }
+        self.files.push((*name, path.clone(), Arc::clone(&file)));
+        Ok((path, file))
+    }
+
+    fn open(&self, slot: &Arc<Slot>, frame: UsedFrame, path: PathBuf, file: Arc<File>) {
+        let slot = Arc::clone(slot);
+        let opener = Arc::clone(&self.opener);
+        let spare = self
+            .spares
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        self.pool.spawn_fifo(move || {
+            let guard = SetOnDrop(&slot);
+            let mut opened = spare.unwrap_or_default();
+            let result = open_frame(&file, &path, frame, &opener, &mut opened);
+            let _ = guard.0.opened.set(result.map(|()| opened));
+        });
+    }
+}
+
+/// Tells whoever waits that nothing will come, should the job panic.
+struct SetOnDrop<'a>(&'a Slot);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.opened.get_or_init(|| {
+            Err(Failure {
+                path: PathBuf::from(format!("{}.brick", self.0.name)),
+                message: "internal error while opening a frame; please report this".into(),
+                exit: Exit::Failed,
+            })
+        });
+    }
+}
+
+fn open_frame(
+    file: &File,
+    path: &Path,
+    frame: UsedFrame,
+    opener: &FrameOpener,
+    opened: &mut Opened,
+) -> Result<(), Failure> {
+    SCRATCH.with_borrow_mut(|(sealed, scratch)| {
+        read_frame(file, path, frame, sealed)?;
+        opener
+            .open(sealed, scratch, &mut opened.frame)
+            .map_err(|error| frame_failure(path, frame, error))?;
+        opened.hashes.clear();
+        for place in 0..opened.frame.chunk_count() {
+            let chunk = opened.frame.chunk(place).unwrap_or_default();
+            opened
+                .hashes
+                .push(ChunkHash(*blake3::hash(chunk).as_bytes()));
+        }
+        Ok(())
+    })
+}
+
+fn read_frame(
+    file: &File,
+    path: &Path,
+    frame: UsedFrame,
+    sealed: &mut Vec<u8>,
+) -> Result<(), Failure> {
+    let failure = |message: String, exit| Failure {
+        path: path.to_owned(),
+        message,
+        exit,
+    };
+    let length = file
+        .metadata()
+        .map_err(|error| failure(format!("cannot read: {error}"), Exit::Failed))?
+        .len();
+    let end = frame.offset.saturating_add(u64::from(frame.length));
+    if end > length {
+        return Err(failure(
+            format!(
+                "brick cut short: frame {} ends at byte {end}, but the file has {length} bytes; \
+                 take another copy of it",
+                frame.number
+            ),
+            Exit::Damaged,
+        ));
+    }
+    sealed.resize(frame.length as usize, 0);
+    file.read_exact_at(sealed, frame.offset).map_err(|error| {
+        failure(
+            format!(
+                "cannot read frame {} at byte {}: {error}",
+                frame.number, frame.offset
+            ),
+            Exit::Damaged,
+        )
+    })
+}
+
+fn frame_failure(path: &Path, frame: UsedFrame, error: FrameError) -> Failure {
+    let exit = match &error {
+        FrameError::OtherKey { .. } | FrameError::OtherStore { .. } => Exit::Failed,
+        _ => Exit::Damaged,
+    };
+    Failure {
+        path: path.to_owned(),
+        message: format!("frame {} at byte {}: {error}", frame.number, frame.offset),
+        exit,
+    }
+}

@@ -1,0 +1,48 @@
+//! The members of an index, for listings.
+
+use super::steps::Steps;
+use crate::error::{Error, Result};
+use crate::index::{IndexFile, Region, Trailer};
+use crate::tar::member::{Member, RunItem, scan_run};
+use crate::tar::rewrite;
+
+/// Goes through the members of an index, with their original headers.
+pub struct Listing {
+    steps: Steps,
+    members: Region,
+    run: Vec<u8>,
+}
+
+impl Listing {
+    /// A listing of an index whose trailer was found.
+    #[must_use]
+    pub fn new(index: &IndexFile, trailer: &Trailer) -> Self {
+        Self {
+            steps: Steps::new(index, trailer),
+            members: trailer.members(index),
+            run: Vec::new(),
+        }
+    }
+
+    /// Calls `each` for the next few members. `false` at the end.
+    ///
+    /// # Errors
+    /// A broken index.
+    pub fn next(&mut self, each: &mut dyn FnMut(&Member)) -> Result<bool> {
+        let Some(segment) = self.steps.next()? else {
+            return Ok(false);
+        };
+        self.members.seek(segment.start);
+        self.run.clear();
+        self.run
+            .extend_from_slice(self.members.take(segment.length)?);
+        rewrite::restore(&mut self.run, &segment.record)
+            .map_err(|source| Error::decode(self.members.path(), segment.start)(source))?;
+        scan_run(&self.run, |item| {
+            if let RunItem::Member { member, .. } = item {
+                each(&member);
+            }
+        });
+        Ok(true)
+    }
+}

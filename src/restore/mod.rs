@@ -1,0 +1,301 @@
+//! Restoring: an index in, the stream out.
+//!
+//! ```text
+//! steps (index) -> walk (locate, fetch ahead) -> open frames (pool) -> emit in order, verified
+//! ```
+//!
+//! The walk runs ahead of the output by a few batches, each of a bounded
+//! number of bytes; frames stay open while batches that need them wait, and
+//! beyond that up to a budget, the ones used last.
+
+mod emit;
+mod frames;
+mod incomplete;
+mod listing;
+mod locate;
+mod select;
+mod steps;
+mod walk;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rayon::ThreadPool;
+
+pub use emit::Hit;
+pub use listing::Listing;
+pub use select::Selection;
+pub use steps::{Segment, Steps};
+
+use crate::archive::Monitor;
+use crate::brick::FrameOpener;
+use crate::crypto::{Key, PutKeys};
+use crate::error::{Error, Exit, Result};
+use crate::index::{IndexFile, Trailer};
+use crate::store::Store;
+use crate::store::catalog::Catalog;
+use emit::Emitter;
+use frames::FrameCache;
+use incomplete::Found;
+use locate::Locator;
+use walk::{Batch, Walked, Walker};
+
+/// Bytes of frames kept for another use.
+const KEPT_FRAMES: u64 = 48 << 20;
+/// Batches between the walk and the output.
+const BATCHES_AHEAD: usize = 2;
+
+/// How to restore.
+#[derive(Debug, Clone, Default)]
+pub struct RestoreOptions {
+    /// Further places to look for bricks in.
+    pub bricks_in: Vec<PathBuf>,
+    /// Only members that match these; all if empty.
+    pub patterns: Vec<String>,
+    /// Threads that open frames; 0: one a processor.
+    pub threads: usize,
+}
+
+/// What a restore run did.
+#[derive(Debug, Clone, Default)]
+pub struct RestoreSummary {
+    /// Bytes emitted.
+    pub stream: u64,
+    /// Members emitted.
+    pub members: u64,
+    /// Places where bytes had to be replaced by zeros.
+    pub hits: u64,
+    /// Patterns that matched nothing.
+    pub unmatched: Vec<String>,
+    /// Selected members that were left out, because the stream cuts them short.
+    pub cut_short: Vec<Vec<u8>>,
+    /// The reader went away after the end-of-archive blocks.
+    pub closed_early: bool,
+    /// Why an index without a trailer could not be restored further.
+    pub stopped_at: Option<String>,
+}
+
+/// Opens an index and checks that it belongs to `store`, and its seal.
+///
+/// # Errors
+/// Not an index, an incomplete, damaged, altered or foreign one, a wrong key.
+pub fn open_index(index: &IndexFile, store: &Store, key: &Key) -> Result<(Trailer, PutKeys)> {
+    let trailer = index.trailer()?;
+    let summary = &trailer.summary;
+    if summary.store_id != *store.id() {
+        return Err(Error::OtherStore {
+            path: index.path().to_owned(),
+            expected: *store.id(),
+            found: summary.store_id,
+        });
+    }
+    let keys = key.put_keys(summary.epoch)?;
+    if summary.key_id != key.key_id() {
+        return Err(Error::WrongKey {
+            path: index.path().to_owned(),
+            expected: vec![summary.key_id],
+            found: key.key_id(),
+        });
+    }
+    trailer.verify(index, keys.index.hasher())?;
+    Ok((trailer, keys))
+}
+
+/// Restores the stream of `index` to `output`.
+///
+/// With `on_hit`, what is missing or damaged becomes zeros of the right
+/// length, and each such place is reported; without, it ends the run.
+///
+/// # Errors
+/// Whatever goes wrong. No byte is emitted that was not verified.
+pub fn restore<W: Write>(
+    index: &IndexFile,
+    store: Store,
+    key: &Key,
+    output: W,
+    options: &RestoreOptions,
+    on_hit: Option<&mut dyn FnMut(Hit)>,
+    monitor: &Arc<Monitor>,
+) -> Result<RestoreSummary> {
+    let opener = key.opener(*store.id())?;
+    let (trailer, _) = open_index(index, &store, key)?;
+    let selection = Selection::new(&options.patterns)?;
+    let whole = selection.is_none();
+    if whole {
+        let total = trailer.summary.stream_length;
+        monitor
+            .total
+            .store(total, std::sync::atomic::Ordering::Relaxed);
+    }
+    let (frames, pool) = frame_cache(store, opener, options)?;
+    let locator = Locator::from_hints(index, &trailer)?;
+    let (out, batches) = bounded(BATCHES_AHEAD);
+    let mut walker = Walker::new(trailer.members(index), locator, frames, selection, out);
+    let mut steps = Steps::new(index, &trailer);
+    let expected = whole.then_some((trailer.summary.stream_length, trailer.summary.stream_xxh3));
+    let walk = move || -> Result<Walked> {
+        while let Some(segment) = steps.next()? {
+            if walker.segment(&segment)?.is_err() {
+                return Ok(walker.finish());
+            }
+        }
+        walker.locator.end()?;
+        Ok(walker.finish())
+    };
+    let summary = run(walk, batches, output, expected, on_hit, monitor)?;
+    drop(pool);
+    Ok(summary)
+}
+
+/// Restores what an index without a trailer still gives. Nothing but chunk
+/// hashes is verified.
+///
+/// # Errors
+/// As [`restore`].
+#[expect(
+    clippy::too_many_arguments,
+    reason = "those of `restore`, and the catalog"
+)]
+pub fn restore_incomplete<W: Write>(
+    index: &IndexFile,
+    store: Store,
+    key: &Key,
+    catalog: Catalog,
+    output: W,
+    options: &RestoreOptions,
+    on_hit: Option<&mut dyn FnMut(Hit)>,
+    monitor: &Arc<Monitor>,
+) -> Result<RestoreSummary> {
+    let opener = key.opener(*store.id())?;
+    let keys = key.put_keys(store.epoch())?;
+    let selection = Selection::new(&options.patterns)?;
+    let (frames, pool) = frame_cache(store, opener, options)?;
+    let locator = Locator::Catalog {
+        catalog: Box::new(catalog),
+        key: keys.chunk_id,
+    };
+    let (out, batches) = bounded(BATCHES_AHEAD);
+    let members = index.region("index members", 0, index.length());
+    let mut walker = Walker::new(members, locator, frames, selection, out);
+    let mut steps = incomplete::Steps::new(index);
+    let (stop, stopped): (Sender<String>, Receiver<String>) = bounded(1);
+    let walk = move || -> Result<Walked> {
+        loop {
+            match steps.next()? {
+                Found::Segment(segment) => {
+                    if walker.segment(&segment)?.is_err() {
+                        return Ok(walker.finish());
+                    }
+                }
+                Found::End(why) => {
+                    let _ = stop.send(why);
+                    return Ok(walker.finish());
+                }
+            }
+        }
+    };
+    let mut summary = run(walk, batches, output, None, on_hit, monitor)?;
+    summary.stopped_at = stopped.try_recv().ok();
+    drop(pool);
+    Ok(summary)
+}
+
+fn frame_cache(
+    store: Store,
+    opener: FrameOpener,
+    options: &RestoreOptions,
+) -> Result<(FrameCache, Arc<ThreadPool>)> {
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(options.threads)
+        .thread_name(|number| format!("dtar pool {number}"))
+        // A job that panics marks its frame as lost.
+        .panic_handler(|_| {})
+        .build()
+        .map_err(|error| Error::Internal(format!("no threads: {error}")))?;
+    let pool = Arc::new(pool);
+    let frames = FrameCache::new(
+        Arc::new(store),
+        options.bricks_in.clone(),
+        opener,
+        Arc::clone(&pool),
+        KEPT_FRAMES,
+    );
+    Ok((frames, pool))
+}
+
+/// Runs the walk on a thread of its own and writes what comes from it.
+fn run<W: Write>(
+    walk: impl FnOnce() -> Result<Walked> + Send,
+    batches: Receiver<Batch>,
+    output: W,
+    expected: Option<(u64, u128)>,
+    on_hit: Option<&mut dyn FnMut(Hit)>,
+    monitor: &Arc<Monitor>,
+) -> Result<RestoreSummary> {
+    thread::scope(|scope| {
+        let walk = scope.spawn(walk);
+        let emitted = emit(&batches, output, on_hit, monitor);
+        // Lets the walk end if it waits to send.
+        drop(batches);
+        let walked = walk
+            .join()
+            .unwrap_or_else(|_| Err(Error::Internal("the walk through the index failed".into())));
+        let (mut summary, checksum) = emitted?;
+        let walked = walked?;
+        summary.members = walked.members;
+        summary.unmatched = walked.unmatched;
+        summary.cut_short = walked.cut_short;
+        if let Some((length, xxh3)) = expected
+            && !summary.closed_early
+            && summary.hits == 0
+            && (summary.stream, checksum) != (length, xxh3)
+        {
+            return Err(Error::Damaged(format!(
+                "what was restored ({} bytes) is not the stream that was archived ({length} \
+                 bytes): their checksums differ, though every chunk was right; please report this",
+                summary.stream
+            )));
+        }
+        Ok(summary)
+    })
+}
+
+fn emit<W: Write>(
+    batches: &Receiver<Batch>,
+    output: W,
+    on_hit: Option<&mut dyn FnMut(Hit)>,
+    monitor: &Arc<Monitor>,
+) -> Result<(RestoreSummary, u128)> {
+    let mut emitter = Emitter::new(output, Arc::clone(monitor), on_hit);
+    let mut closed_early = false;
+    for batch in batches {
+        monitor.check()?;
+        if !emitter.batch(&batch)? {
+            closed_early = true;
+            break;
+        }
+    }
+    let (stream, checksum, hits, complete) = emitter.finish()?;
+    let summary = RestoreSummary {
+        stream,
+        hits,
+        closed_early: closed_early || !complete,
+        ..RestoreSummary::default()
+    };
+    Ok((summary, checksum))
+}
+
+/// What a selected member that is cut short, or a hit, makes of the exit code.
+#[must_use]
+pub fn exit(summary: &RestoreSummary) -> Exit {
+    if summary.hits > 0 || !summary.cut_short.is_empty() || summary.stopped_at.is_some() {
+        Exit::Damaged
+    } else if summary.unmatched.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    }
+}

@@ -1,0 +1,345 @@
+//! Walks an index and turns it into batches of output, with frames under way.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+
+use super::frames::{Failure, FrameCache, Slot};
+use super::locate::Locator;
+use super::select::Selection;
+use super::steps::Segment;
+use crate::error::{Exit, Result};
+use crate::format::record::{Counts, Item, Kind, List, Record, add_counts, decode_list};
+use crate::id::ChunkHash;
+use crate::index::Region;
+use crate::tar::member::{RunItem, scan_run};
+
+/// A batch is sent once it holds so many bytes of headers …
+const BATCH_BYTES: usize = 256 << 10;
+/// … or so many operations …
+const BATCH_OPS: usize = 4096;
+/// … or has asked for frames of so many bytes.
+const BATCH_FRAMES: u64 = 8 << 20;
+
+/// One piece of the output.
+pub(super) enum Op {
+    /// Bytes of the batch.
+    Bytes(Range<usize>),
+    /// A chunk of a frame.
+    Chunk {
+        slot: Arc<Slot>,
+        place: u32,
+        length: u32,
+        hash: ChunkHash,
+    },
+    /// Zero bytes.
+    Zeros(u64),
+    /// Bytes that cannot be restored, because what lists them is lost.
+    Lost { length: u64, failure: Box<Failure> },
+    /// From here on the output is the body of the member with this name.
+    Member(Range<usize>),
+    /// So many bytes on, tar's end-of-archive blocks begin.
+    ArchiveEnd { ahead: u64 },
+    /// Two zero blocks, then zeros up to a multiple of `record`.
+    EndRecord { record: u64 },
+}
+
+/// Pieces of the output in order.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub(super) ops: Vec<Op>,
+    pub(super) bytes: Vec<u8>,
+    frame_bytes: u64,
+}
+
+/// What the walk found worth saying.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Walked {
+    /// Members that were emitted.
+    pub members: u64,
+    /// Patterns that matched nothing.
+    pub unmatched: Vec<String>,
+    /// Selected members that the stream cuts short, by name: left out.
+    pub cut_short: Vec<Vec<u8>>,
+}
+
+/// Turns segments into batches.
+pub(super) struct Walker {
+    members: Region,
+    pub(super) locator: Locator,
+    frames: FrameCache,
+    selection: Option<Selection>,
+    walked: Walked,
+    out: Sender<Batch>,
+    batch: Batch,
+    run: Vec<u8>,
+}
+
+/// The other end of the queue is gone: it has failed, or needs no more.
+pub(super) struct Gone;
+
+/// Names of members cut short are kept up to so many.
+const MOST_NAMES: usize = 1000;
+/// Blocking factor of a selection's end: 20 blocks, as tar writes.
+const RECORD: u64 = 10_240;
+
+impl Walker {
+    pub(super) fn new(
+        members: Region,
+        locator: Locator,
+        frames: FrameCache,
+        selection: Option<Selection>,
+        out: Sender<Batch>,
+    ) -> Self {
+        Self {
+            members,
+            locator,
+            frames,
+            selection,
+            walked: Walked::default(),
+            out,
+            batch: Batch::default(),
+            run: Vec::new(),
+        }
+    }
+
+    /// Emits one segment.
+    pub(super) fn segment(&mut self, segment: &Segment) -> Result<Result<(), Gone>> {
+        let Segment {
+            start,
+            length,
+            ref record,
+        } = *segment;
+        self.members.seek(start);
+        let mut run = std::mem::take(&mut self.run);
+        run.clear();
+        run.extend_from_slice(self.members.take(length)?);
+        crate::tar::rewrite::restore(&mut run, record)
+            .map_err(|source| crate::Error::decode(self.members.path(), start)(source))?;
+        let outcome = match self.selection {
+            None => self.whole(&run, record),
+            Some(_) => self.selected(&run, record),
+        };
+        self.run = run;
+        outcome?;
+        Ok(self.send_if_full())
+    }
+
+    fn whole(&mut self, run: &[u8], record: &Record) -> Result<()> {
+        let mut name = None;
+        let mut archive_end = None;
+        scan_run(run, |item| match item {
+            RunItem::Member { member, .. } => name = Some(member.name),
+            RunItem::ZeroBlocks(range) => {
+                archive_end = archive_end.or((range.len() >= 1024).then_some(range.start));
+            }
+            _ => {}
+        });
+        if let Some(ahead) = archive_end {
+            let ahead = ahead as u64;
+            self.batch.ops.push(Op::ArchiveEnd { ahead });
+        }
+        self.bytes(run);
+        if record.kind == Kind::Member {
+            self.walked.members += 1;
+        }
+        let name = name.filter(|_| record.kind == Kind::Member);
+        self.body(record, &name.unwrap_or_default())
+    }
+
+    fn selected(&mut self, run: &[u8], record: &Record) -> Result<()> {
+        let mut wanted_body = None;
+        let mut emit = Vec::new();
+        let has_body = record.kind == Kind::Member && !record.items.is_empty();
+        let last = run.len();
+        let selection = self.selection.as_mut();
+        if let Some(selection) = selection {
+            scan_run(run, |item| match item {
+                RunItem::Global(range) => emit.push(range),
+                RunItem::Member { range, member } => {
+                    if selection.wants(&member.name) {
+                        if range.end == last && record.kind == Kind::Member {
+                            wanted_body = Some((range, member.name));
+                        } else {
+                            emit.push(range);
+                        }
+                    }
+                }
+                _ => {}
+            });
+        }
+        self.walked.members += emit.len() as u64;
+        for range in emit {
+            self.bytes(&run[range]);
+        }
+        match wanted_body {
+            Some((_, name)) if record.declared.is_some() => {
+                if self.walked.cut_short.len() < MOST_NAMES {
+                    self.walked.cut_short.push(name);
+                }
+                self.skip(record)
+            }
+            Some((range, name)) => {
+                self.walked.members += 1;
+                self.bytes(&run[range]);
+                self.body(record, &name)
+            }
+            None if has_body || record.kind != Kind::Member => self.skip(record),
+            None => Ok(()),
+        }
+    }
+
+    fn body(&mut self, record: &Record, name: &[u8]) -> Result<()> {
+        let start = self.batch.bytes.len();
+        self.batch.bytes.extend_from_slice(name);
+        let name = start..self.batch.bytes.len();
+        self.batch.ops.push(Op::Member(name));
+        if record.kind == Kind::Tail
+            && matches!(record.items.first(), Some(Item::Zeros { length }) if *length >= 1024)
+        {
+            self.batch.ops.push(Op::ArchiveEnd { ahead: 0 });
+        }
+        for item in &record.items {
+            let item = match item {
+                Item::Whole => Item::Chunk {
+                    // A record refuses "whole" for a longer body.
+                    length: u32::try_from(record.body_length).unwrap_or(u32::MAX),
+                    hash: record.body_hash,
+                },
+                other => *other,
+            };
+            self.item(&item)?;
+        }
+        self.bytes(record.padding());
+        Ok(())
+    }
+
+    fn item(&mut self, item: &Item) -> Result<()> {
+        match item {
+            Item::Zeros { length } => self.batch.ops.push(Op::Zeros(*length)),
+            Item::Chunk { length, hash } => match self.place(0, hash, *length)? {
+                Ok((slot, place)) => self.batch.ops.push(Op::Chunk {
+                    slot,
+                    place,
+                    length: *length,
+                    hash: *hash,
+                }),
+                Err(failure) => self.lost(u64::from(*length), failure),
+            },
+            Item::List(list) => self.list(list)?,
+            Item::Whole => {}
+        }
+        // Bodies of many chunks must not gather in one batch.
+        if self.batch.is_full() {
+            let _ = self.send();
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, list: &List) -> Result<()> {
+        let items = match self.place(usize::from(list.level), &list.hash, list.length)? {
+            Err(failure) => Err(failure),
+            Ok((slot, place)) => slot
+                .chunk(place, list.length, &list.hash)
+                .and_then(|bytes| {
+                    decode_list(bytes, list).map_err(|error| Failure {
+                        path: self.members.path().clone(),
+                        message: error.to_string(),
+                        exit: Exit::Damaged,
+                    })
+                }),
+        };
+        match items {
+            Ok(items) => items.iter().try_for_each(|item| self.item(item)),
+            Err(failure) => {
+                self.locator.skip(&list.counts)?;
+                self.lost(list.covers, failure);
+                Ok(())
+            }
+        }
+    }
+
+    /// The frame of a chunk, on its way, and the chunk's place in it.
+    fn place(
+        &mut self,
+        level: usize,
+        hash: &ChunkHash,
+        length: u32,
+    ) -> Result<Result<(Arc<Slot>, u32), Failure>> {
+        let Some((key, spec, place)) = self.locator.locate(level, hash, length)? else {
+            return Ok(Err(Failure {
+                path: self.members.path().clone(),
+                message: format!("no brick in the store holds the chunk {hash}"),
+                exit: Exit::Damaged,
+            }));
+        };
+        let slot = match self.frames.kept(key) {
+            Some(slot) => slot,
+            None => {
+                self.batch.frame_bytes += u64::from(spec.frame.plain_length);
+                self.frames.fetch(key, spec)
+            }
+        };
+        Ok(Ok((slot, place)))
+    }
+
+    fn lost(&mut self, length: u64, failure: Failure) {
+        let failure = Box::new(failure);
+        self.batch.ops.push(Op::Lost { length, failure });
+    }
+
+    fn skip(&mut self, record: &Record) -> Result<()> {
+        let mut counts = Counts::default();
+        for item in &record.items {
+            // `Record::decode` has refused counts that overflow.
+            let _ = add_counts(&mut counts, item);
+        }
+        self.locator.skip(&counts)
+    }
+
+    /// Ends a selection as tar ends an archive, and the output with it.
+    pub(super) fn finish(mut self) -> Walked {
+        if let Some(selection) = &self.selection {
+            self.walked.unmatched = selection.unmatched().map(str::to_owned).collect();
+            self.batch.ops.push(Op::ArchiveEnd { ahead: 0 });
+            self.batch.ops.push(Op::EndRecord { record: RECORD });
+        }
+        // If nobody takes it any more, that side says why.
+        let _ = self.send();
+        self.walked
+    }
+
+    /// Emits bytes as they are.
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let start = self.batch.bytes.len();
+        self.batch.bytes.extend_from_slice(bytes);
+        let range = start..self.batch.bytes.len();
+        self.batch.ops.push(Op::Bytes(range));
+    }
+
+    fn send_if_full(&mut self) -> Result<(), Gone> {
+        if self.batch.is_full() {
+            self.send()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Sends what has gathered.
+    pub(super) fn send(&mut self) -> Result<(), Gone> {
+        let batch = std::mem::take(&mut self.batch);
+        self.out.send(batch).map_err(|_| Gone)
+    }
+}
+
+impl Batch {
+    fn is_full(&self) -> bool {
+        self.bytes.len() >= BATCH_BYTES
+            || self.ops.len() >= BATCH_OPS
+            || self.frame_bytes >= BATCH_FRAMES
+    }
+}
