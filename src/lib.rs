@@ -13,5 +13,6 @@
 pub mod error;
 pub mod format;
 pub mod id;
+pub mod store;
 
 pub use error::{Error, Result};
