@@ -10,6 +10,8 @@
 //! The byte layouts are normative in the folder `formats/`. The library prints
 //! nothing; everything for a terminal lives in the binary's `cli` module.
 
+pub mod brick;
+pub mod crypto;
 pub mod error;
 pub mod format;
 pub mod id;

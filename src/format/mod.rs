@@ -1,3 +1,10 @@
 //! Bytes to structs and back, without any I/O: one file for each page of `formats/`.
 
+pub mod brick;
+pub mod frame;
+pub mod keyfile;
+pub mod lock;
+pub mod recipient;
+pub mod root;
+pub mod toc;
 pub mod wire;
