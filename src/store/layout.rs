@@ -156,6 +156,24 @@ impl Layout {
         })
     }
 
+    /// Whether a brick's sidecar stands.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if that cannot be told.
+    pub fn sidecar_stands(&self, name: &BrickName) -> Result<bool> {
+        stands(&self.toc_path(name))
+    }
+
+    /// Whether a brick may be relied upon: its sidecar stands, and it carries no mark.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if that cannot be told.
+    pub fn brick_counts(&self, name: &BrickName) -> Result<bool> {
+        Ok(self.sidecar_stands(name)?
+            && !stands(&self.mark_path(Mark::Dead, name))?
+            && !stands(&self.mark_path(Mark::Bad, name))?)
+    }
+
     /// The bricks that carry a mark, sorted.
     ///
     /// # Errors
@@ -171,8 +189,13 @@ impl Layout {
     }
 }
 
+fn stands(path: &Path) -> Result<bool> {
+    path.try_exists().map_err(Error::io("look for", path))
+}
+
 /// The places below `dir` where a brick may lie: on a mounted tape, in a
 /// folder of thawed objects, in a copy of a store.
+#[must_use]
 pub fn places_of_brick(dir: &Path, name: &BrickName) -> [PathBuf; 4] {
     let file = format!("{name}.{BRICK}");
     [
