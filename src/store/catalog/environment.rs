@@ -8,7 +8,7 @@
     reason = "heed declares opening and resizing a memory map unsafe; each block says why it holds"
 )]
 
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,9 @@ use heed::{
 
 use super::fault::{Fault, Step};
 use super::host;
+use super::pages::DataFile;
 use crate::Error;
+use crate::store::atomic::{self, TempFile};
 
 /// The map's first size in bytes: room for about a million chunks.
 pub(super) const FIRST_MAP: usize = 64 << 20;
@@ -27,6 +29,9 @@ pub(super) const FIRST_MAP: usize = 64 << 20;
 /// More bytes than any transaction of a catalog needs: one that still finds
 /// the map full then has met a damaged list of free pages.
 const MAX_STEP: usize = 2 << 30;
+
+/// Up to this length in bytes, looking at every page takes no time worth saving.
+const SMALL: u64 = 16 << 20;
 
 /// A table: bytes to bytes.
 pub(super) type Table = Database<'static, Bytes, Bytes>;
@@ -53,10 +58,12 @@ pub(super) struct Environment {
     dir: PathBuf,
     /// False once the map could not be put back after a change of its size.
     mapped: bool,
+    /// Says that the environment is in use. Dropped last.
+    _user: TempFile,
 }
 
 impl Environment {
-    /// Opens the environment in `dir`, or makes it. `first_map` is the size of
+    /// Opens the environment in `dir`, or makes it; one process at a time. `first_map` is the size of
     /// the map in bytes, a multiple of the page size, if the file needs no greater one.
     pub fn open(dir: &Path, first_map: usize) -> Step<Self> {
         DirBuilder::new()
@@ -65,15 +72,15 @@ impl Environment {
             .create(dir)
             .map_err(Error::io("make the folder", dir))?;
         host::refuse_network(dir)?;
-        host::check_data_file(&dir.join("data.mdb"))?;
+        let user = enter(dir)?;
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
         options.map_size(first_map).max_dbs(5);
         // SAFETY: A map is unsound if the file changes behind LMDB's back or
         // does not reach as far as its own records say. The file lies in a
         // folder of this user (mode 0700), on a local file system, so that
-        // LMDB's locks order all of its writers; its length has just been
-        // compared with its last used page; heed refuses to open it twice in one
-        // process; and none of the flags that give up LMDB's guarantees is set.
+        // LMDB's locks order all of its writers; `enter` has compared its length
+        // with its last used page; heed refuses to open it twice in one process;
+        // and none of the flags that give up LMDB's guarantees is set.
         let env = unsafe { options.open(dir) }?;
         // A process that was killed may have left its place among the readers.
         env.clear_stale_readers()?;
@@ -87,6 +94,7 @@ impl Environment {
             tables,
             dir: dir.to_owned(),
             mapped: true,
+            _user: user,
         })
     }
 
@@ -170,6 +178,27 @@ impl Environment {
         }
         Err(Error::io("map the catalog", &self.dir)(std::io::ErrorKind::OutOfMemory.into()).into())
     }
+}
+
+/// Checks the data file, and leaves a mark that this process uses it. Only one
+/// process at a time may be doing this.
+///
+/// Every page is looked at if the file is small, or if a user has died; but
+/// not while others use it, for they change it meanwhile.
+fn enter(dir: &Path) -> Step<TempFile> {
+    let users = dir.join("users");
+    let died = atomic::remove_stale(&users)? > 0;
+    let alone = match fs::read_dir(&users) {
+        Ok(mut others) => others.next().is_none(),
+        Err(_) => true,
+    };
+    if let Some(file) = DataFile::open(&dir.join("data.mdb"))?
+        && alone
+        && (died || file.length() <= SMALL)
+    {
+        file.walk()?;
+    }
+    Ok(TempFile::create(&users)?)
 }
 
 fn open_tables(env: &Env<WithoutTls>) -> Step<Tables> {

@@ -1,12 +1,7 @@
-//! What must hold before a file is mapped: it lies on a local file system,
-//! and it is as long as it says.
+//! Where a catalog may lie: on a file system of this host only.
 
-use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::fault::{Fault, Step};
 use crate::error::Exit;
 use crate::{Error, Result};
 
@@ -61,89 +56,6 @@ const fn network_name(magic: u32) -> Option<&'static str> {
     })
 }
 
-const WORD: usize = size_of::<usize>();
-/// `MDB_page`: page number (a word), padding and flags (`u16` each), eight more bytes
-/// on 64-bit hosts and four on others.
-const PAGE_HEADER: usize = WORD + 8;
-/// `MDB_db`: padding `u32`, flags and depth (`u16` each), five words; the last is the root page.
-const TABLE: usize = 8 + 5 * WORD;
-/// `MDB_meta`: magic and version (`u32` each), address, map size, two tables, last page, transaction.
-const META: usize = 8 + 2 * WORD + 2 * TABLE + 2 * WORD;
-const MAGIC: u32 = 0xbeef_c0de;
-
-/// Checks that a data file of LMDB covers its last used page, for reading a
-/// page that is not there would kill the process. An empty or missing file is
-/// good: LMDB begins anew.
-///
-/// LMDB may leave out final pages that are on the free list; such a file is
-/// taken for damaged, too, which costs time only.
-pub(super) fn check_data_file(path: &Path) -> Step<()> {
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::io("open", path)(error).into()),
-    };
-    let read = |error| Fault::Other(Error::io("read", path)(error));
-    let length = file.metadata().map_err(read)?.len();
-    if length == 0 {
-        return Ok(());
-    }
-    let mut page_size = 0;
-    for number in 0..2 {
-        let mut page = [0; PAGE_HEADER + META];
-        match file.read_exact_at(&mut page, page_size * number) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                return Err(Fault::Corrupt("cut short"));
-            }
-            result => result.map_err(read)?,
-        }
-        page_size = check_meta(&page[PAGE_HEADER..], length)?;
-    }
-    Ok(())
-}
-
-/// Checks one of the two meta pages, and returns the page size.
-fn check_meta(meta: &[u8], length: u64) -> Step<u64> {
-    let tables = 8 + 2 * WORD;
-    if number::<4>(meta, 0) != u64::from(MAGIC) {
-        return Err(Fault::Corrupt("not a catalog"));
-    }
-    let page_size = number::<4>(meta, tables);
-    if !page_size.is_power_of_two() || !(256..=65_536).contains(&page_size) {
-        return Err(Fault::Corrupt("impossible page size"));
-    }
-    let last_page = number::<WORD>(meta, tables + 2 * TABLE);
-    let roots = [1, 2].map(|table| number::<WORD>(meta, tables + table * TABLE - WORD));
-    // A table without entries has the root -1.
-    if roots
-        .iter()
-        .any(|&root| root > last_page && root != usize::MAX as u64)
-    {
-        return Err(Fault::Corrupt("a root page beyond the last"));
-    }
-    match last_page
-        .checked_add(1)
-        .and_then(|pages| pages.checked_mul(page_size))
-    {
-        Some(needed) if needed <= length => Ok(page_size),
-        _ => Err(Fault::Corrupt("cut short")),
-    }
-}
-
-/// The number of `SIZE` bytes at `offset`, in the host's byte order; 0 beyond the end.
-fn number<const SIZE: usize>(bytes: &[u8], offset: usize) -> u64 {
-    let field = bytes.get(offset..offset + SIZE).unwrap_or_default();
-    let mut wide = [0; 8];
-    for (to, from) in wide.iter_mut().zip(field.iter()) {
-        *to = *from;
-    }
-    if cfg!(target_endian = "big") {
-        u64::from_be_bytes(wide) >> (8 * (8 - SIZE))
-    } else {
-        u64::from_le_bytes(wide)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,14 +76,5 @@ mod tests {
     fn a_local_folder_is_accepted() {
         let dir = tempfile::tempdir().unwrap();
         refuse_network(dir.path()).unwrap();
-    }
-
-    #[test]
-    fn a_missing_or_empty_file_is_good() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("data.mdb");
-        check_data_file(&path).unwrap();
-        std::fs::write(&path, b"").unwrap();
-        check_data_file(&path).unwrap();
     }
 }

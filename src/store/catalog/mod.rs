@@ -13,6 +13,7 @@ mod environment;
 mod fault;
 mod host;
 mod lookup;
+mod pages;
 mod sync;
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
 
+use super::pages::DataFile;
 use super::*;
 use crate::id::Epoch;
 use crate::store::layout::Mark;
@@ -337,6 +338,19 @@ fn a_truncated_catalog_is_made_anew() {
 }
 
 #[test]
+fn a_catalog_with_garbage_behind_good_meta_pages_is_made_anew() {
+    for garbage in [0, 0x5a, 0xff] {
+        made_anew_after(|bed| {
+            let file = File::options().write(true).open(bed.data_file()).unwrap();
+            let length = file.metadata().unwrap().len();
+            for page in (8192..length).step_by(4096) {
+                file.write_all_at(&[garbage; 4096], page).unwrap();
+            }
+        });
+    }
+}
+
+#[test]
 fn the_catalog_of_another_store_is_made_anew() {
     made_anew_after(|bed| {
         let other = Bed::new();
@@ -455,16 +469,109 @@ fn meta_pages_that_lie_are_found_before_they_are_mapped() {
     drop(bed.open());
     let path = bed.data_file();
     let good = fs::read(&path).unwrap();
-    host::check_data_file(&path).unwrap();
+    DataFile::open(&path).unwrap().unwrap().walk().unwrap();
     // Magic, page size, root of the main table, last page: `MDB_meta` behind a page header.
     for offset in [16, 40, 40 + 48 + 40 + 6, 136 + 6] {
         for page in [0, 4096] {
             fs::write(&path, &good).unwrap();
             let file = File::options().write(true).open(&path).unwrap();
             file.write_all_at(&[0x13], page + offset).unwrap();
-            assert!(host::check_data_file(&path).is_err(), "{page} + {offset}");
+            assert!(DataFile::open(&path).is_err(), "{page} + {offset}");
         }
     }
+}
+
+#[test]
+fn a_missing_or_empty_data_file_is_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("data.mdb");
+    assert!(DataFile::open(&path).unwrap().is_none());
+    fs::write(&path, b"").unwrap();
+    assert!(DataFile::open(&path).unwrap().is_none());
+}
+
+/// Whatever byte is damaged: what opens answers right or not at all, and
+/// nothing kills the process.
+#[test]
+fn no_damaged_byte_kills_or_misleads() {
+    let bed = Bed::new();
+    let chunks: Vec<_> = (0..400).collect();
+    for brick in 0..3 {
+        bed.sidecar(brick, &[&chunks[..200], &chunks[200..]]);
+    }
+    let (mut catalog, _) = bed.open();
+    let good_answers = answers(&mut catalog, 0..400);
+    assert_eq!(good_answers.len(), 400);
+    drop(catalog);
+    let good = fs::read(bed.data_file()).unwrap();
+    for round in 0..150_u32 {
+        let mut bytes = good.clone();
+        let random = blake3::hash(&round.to_le_bytes());
+        for random in random.as_bytes().chunks_exact(8).take(3) {
+            let at = u32::from_le_bytes([random[0], random[1], random[2], random[3]]);
+            let at = at as usize % bytes.len();
+            bytes[at] = random[4];
+        }
+        fs::write(bed.data_file(), &bytes).unwrap();
+        let (mut catalog, _) = bed.open();
+        let ids: Vec<_> = chunks.iter().map(|&chunk| id(chunk)).collect();
+        let lengths: Vec<_> = chunks.iter().map(|&chunk| length(chunk)).collect();
+        let mut found = Vec::new();
+        if catalog.lookup(&ids, &lengths, &mut found).is_err() {
+            continue;
+        }
+        for (chunk, location) in (0..).zip(found) {
+            let Some(location) = location else { continue };
+            if let Ok(brick) = catalog.brick(location.brick) {
+                let (_, length, frame, place, info) = good_answers[&chunk];
+                assert_eq!((location.frame, location.place), (frame, place));
+                assert_eq!(brick.length, length);
+                assert_eq!(catalog.frame(location.brick, frame).unwrap(), info);
+            }
+        }
+    }
+}
+
+/// Large files are looked at as a whole only then.
+#[test]
+fn after_a_user_died_every_page_is_looked_at() {
+    made_anew_after(|bed| {
+        let path = bed.data_file();
+        let file = File::options().write(true).open(&path).unwrap();
+        let length = file.metadata().unwrap().len();
+        for page in (8192..length).step_by(4096) {
+            file.write_all_at(&[0x5a; 4096], page).unwrap();
+        }
+        file.set_len(64 << 20).unwrap();
+        fs::write(path.with_file_name("users").join("dead"), b"").unwrap();
+    });
+}
+
+/// Lists of free pages, overflow pages, sub-pages and tables of duplicates all occur here.
+#[test]
+fn a_good_file_passes_the_walk() {
+    let bed = Bed::new();
+    let (mut catalog, _) = bed.open();
+    let many: Vec<Vec<u32>> = (0..300).map(|frame| vec![frame + 1_000, 0]).collect();
+    let frames: Vec<_> = many.iter().map(Vec::as_slice).collect();
+    for brick in 0..200 {
+        let frames = if brick % 20 == 0 {
+            &frames[..]
+        } else {
+            &frames[..1]
+        };
+        let length = bed.sidecar(brick, frames);
+        catalog.insert(&name(brick), length, &toc(frames)).unwrap();
+    }
+    drop(catalog);
+    DataFile::open(&bed.data_file())
+        .unwrap()
+        .unwrap()
+        .walk()
+        .unwrap();
+    let (mut catalog, report) = bed.open();
+    assert_eq!((report.rebuilt, report.loaded), (None, 0));
+    assert_eq!(answers(&mut catalog, 0..1).len(), 1);
 }
 
 const CHILD: &str = "DTAR_TEST_CATALOG_CHILD";
