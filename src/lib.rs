@@ -11,10 +11,13 @@
 //! nothing; everything for a terminal lives in the binary's `cli` module.
 
 pub mod brick;
+pub mod chunk;
 pub mod crypto;
 pub mod error;
 pub mod format;
 pub mod id;
+pub mod index;
 pub mod store;
+pub mod tar;
 
 pub use error::{Error, Result};

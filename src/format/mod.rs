@@ -5,6 +5,8 @@ pub mod frame;
 pub mod keyfile;
 pub mod lock;
 pub mod recipient;
+pub mod record;
 pub mod root;
 pub mod toc;
+pub mod trailer;
 pub mod wire;

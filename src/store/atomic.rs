@@ -59,18 +59,33 @@ impl TempFile {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(None),
             Err(error) => return Err(Error::io("make", path)(error)),
         };
-        let temp = Self {
+        let mut temp = Self {
             file,
             path,
             temporary: true,
         };
         flock(&temp.file, FlockOperation::LockExclusive)
             .map_err(|error| Error::io("lock", &temp.path)(error.into()))?;
-        let metadata = temp
+        if temp.is_in_place()? {
+            return Ok(Some(temp));
+        }
+        // Not to be removed by its drop: the name is no longer this file's.
+        temp.temporary = false;
+        Ok(None)
+    }
+
+    /// Whether the name still leads to this file: a cleaner may have found it
+    /// before it was locked, and somebody else may have taken the name since.
+    fn is_in_place(&self) -> Result<bool> {
+        let own = self
             .file
             .metadata()
-            .map_err(Error::io("read", &temp.path))?;
-        Ok((metadata.nlink() > 0).then_some(temp))
+            .map_err(Error::io("examine", &self.path))?;
+        match fs::symlink_metadata(&self.path) {
+            Ok(found) => Ok((found.dev(), found.ino()) == (own.dev(), own.ino())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(Error::io("examine", &self.path)(error)),
+        }
     }
 
     /// Where it stands until it is published: for error messages.

@@ -211,6 +211,8 @@ impl<'a> Fields<'a> {
 
     /// Compares the last line, from the last newline but one on, with the bytes before it.
     fn authenticate(&self, bytes: &[u8], key: &StoreKey) -> Result<()> {
+        // Behind the head of a table the last line would be a field of that table.
+        self.text("auth")?;
         let verified = split_auth(bytes).is_some_and(|(before, auth)| key.verify(before, &auth));
         if verified {
             return Ok(());

@@ -207,6 +207,18 @@ fn what_is_no_toml_is_unreadable() {
 }
 
 #[test]
+fn the_last_line_stands_in_no_table() {
+    let message = message(&forged("epoch = 1", "epoch = 1\n[later]"));
+    assert!(message.contains("field"), "{message}");
+    let text = forged(
+        "created = \"2026-11-21T04:24:10Z\"\n",
+        "created = \"now\"\n[later]\n",
+    );
+    let message = self::message(&text);
+    assert!(message.contains("field auth"), "{message}");
+}
+
+#[test]
 fn at_most_31_further_recipients() {
     let many = |count: u8| config(1, &(2..2 + count).collect::<Vec<_>>());
     let text = many(31).encode(&store_key(1)).unwrap();
