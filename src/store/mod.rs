@@ -19,13 +19,18 @@ use self::layout::{Layout, Mark};
 use crate::brick::{self, SIDECAR_SEAL_LENGTH};
 use crate::crypto::{Key, PublicKey, PutKeys};
 use crate::error::Exit;
+use crate::format::root::{MAX_SEALED_ROOT_LENGTH, ROOT_HEADER_LENGTH, Root, RootHeader};
 use crate::format::toc::{MAX_SEALED_TOC_LENGTH, TOC_HEADER_LENGTH, Toc, TocHeader};
+use crate::format::wire::DecodeError;
 use crate::id::{BrickName, Class, Epoch, StoreId};
 use crate::{Error, Result};
 
 /// The longest sidecar in bytes: a TOC and what binds it to its brick (`formats/brick.md`).
 const MAX_SIDECAR_LENGTH: u64 =
     TOC_HEADER_LENGTH as u64 + MAX_SEALED_TOC_LENGTH as u64 + SIDECAR_SEAL_LENGTH as u64;
+
+/// The longest root in bytes (`formats/store.md#roots`).
+const MAX_ROOT_LENGTH: u64 = ROOT_HEADER_LENGTH as u64 + MAX_SEALED_ROOT_LENGTH;
 
 /// An open store.
 ///
@@ -263,16 +268,17 @@ impl Store {
         let file = File::open(&path).map_err(Error::io("open", &path))?;
         read_limited(file, &path, MAX_SIDECAR_LENGTH, bytes)?;
         let decode = |error| Error::decode(&path, 0)(error);
-        // One key may have several stores, whose TOCs verify all alike.
-        let found = TocHeader::decode(bytes).map_err(decode)?.store_id;
-        if found != *self.id() {
-            return Err(Error::OtherStore {
-                path,
-                expected: *self.id(),
-                found,
-            });
-        }
+        self.require_own(&path, TocHeader::decode(bytes).map_err(decode)?.store_id)?;
         brick::open_sidecar(keys, name, bytes).map_err(decode)
+    }
+
+    /// Whether a brick may be relied upon at this moment: its sidecar stands,
+    /// and it carries no mark. To be asked once more before the root is written.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if that cannot be told.
+    pub fn brick_counts(&self, name: &BrickName) -> Result<bool> {
+        self.layout.brick_counts(name)
     }
 
     /// Whether a brick's sidecar stands at this moment.
@@ -303,6 +309,41 @@ impl Store {
             .root_path(time, &atomic::random_name(&self.layout.roots_dir())?);
         atomic::write(&self.layout.temp_dir(), &path, bytes)?;
         Ok(path)
+    }
+
+    /// Reads the root at `path`, whose name says `time` (see [`Layout::each_root`]).
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Decode`] if it is damaged or was made at another
+    /// time than its name says; [`Error::OtherStore`]; [`Error::Refused`] if it
+    /// is too long for a root.
+    pub fn read_root(&self, keys: &PutKeys, path: &Path, time: u64) -> Result<Root> {
+        let mut bytes = Vec::new();
+        let file = File::open(path).map_err(Error::io("open", path))?;
+        read_limited(file, path, MAX_ROOT_LENGTH, &mut bytes)?;
+        let decode = |error| Error::decode(path, 0)(error);
+        self.require_own(path, RootHeader::decode(&bytes).map_err(decode)?.store_id)?;
+        let root = brick::open_root(keys, &bytes).map_err(decode)?;
+        if root.time == time {
+            return Ok(root);
+        }
+        let expected = format_args!("{time}, as its name says");
+        let offset = ROOT_HEADER_LENGTH as u64;
+        Err(decode(DecodeError::value(
+            "root", "time", offset, expected, root.time,
+        )))
+    }
+
+    /// Refuses what names another store.
+    fn require_own(&self, path: &Path, found: StoreId) -> Result<()> {
+        if found == *self.id() {
+            return Ok(());
+        }
+        Err(Error::OtherStore {
+            path: path.to_owned(),
+            expected: *self.id(),
+            found,
+        })
     }
 
     /// What stands in the store's folders.

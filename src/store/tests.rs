@@ -2,6 +2,7 @@ use std::io::Write;
 
 use super::testing::{key, name, put_key, store, toc, write_sidecar};
 use super::*;
+use crate::id::WriterId;
 
 #[test]
 fn a_store_is_made_and_opened_again() {
@@ -130,6 +131,39 @@ fn a_sidecar_of_another_store_of_the_same_key_is_refused() {
     fs::copy(one.toc_path(&name(1)), &path).unwrap();
     let error = other.read_sidecar(&keys, &name(1), &mut Vec::new());
     assert!(matches!(error, Err(Error::OtherStore { .. })));
+}
+
+#[test]
+fn a_root_is_read_back_if_its_name_tells_its_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, keys) = store(&dir.path().join("one"));
+    let (other, _) = store(&dir.path().join("other"));
+    let root = Root {
+        time: 12,
+        writer: WriterId([5; 16]),
+        stream_length: 1,
+        stream_xxh3: 2,
+        host: b"host".to_vec(),
+        label: Vec::new(),
+        bricks: vec![(name(1), vec![1])],
+    };
+    let bytes = brick::seal_root(&keys, *one.id(), &root).unwrap();
+    let path = one.write_root(12, &bytes).unwrap();
+    let mut found = Vec::new();
+    let list = |path, time, bytes| {
+        found.push((path, time, bytes));
+        Ok(())
+    };
+    one.layout().each_root(list).unwrap();
+    assert_eq!(found, [(path.clone(), 12, bytes.len() as u64)]);
+    assert_eq!(one.read_root(&keys, &path, 12).unwrap(), root);
+    let text = one.read_root(&keys, &path, 13).unwrap_err().to_string();
+    assert!(
+        text.contains("expected 13, as its name says, found 12"),
+        "{text}"
+    );
+    let strange = other.read_root(&keys, &path, 12);
+    assert!(matches!(strange, Err(Error::OtherStore { .. })));
 }
 
 #[test]

@@ -444,6 +444,12 @@ fn the_map_grows_past_its_first_size() {
 }
 
 #[test]
+fn a_catalog_may_go_to_another_thread() {
+    fn is_send<T: Send>() {}
+    is_send::<Catalog>();
+}
+
+#[test]
 fn one_process_opens_it_once() {
     let bed = Bed::new();
     let _open = bed.open();
