@@ -17,6 +17,7 @@ pub mod error;
 pub mod format;
 pub mod id;
 pub mod index;
+pub mod store;
 pub mod tar;
 
 pub use error::{Error, Result};

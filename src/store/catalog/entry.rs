@@ -1,0 +1,331 @@
+//! What stands in the catalog's tables, to and from bytes.
+//!
+//! Every value ends with a check over its table, its key, itself and the
+//! store's id, so that a flipped bit in the cache, or the catalog of another
+//! store, never becomes a reference. The check finds accidents: whoever can
+//! write to the catalog can also write to the store.
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::fault::{Fault, Step};
+use super::{BrickInfo, BrickRef, FrameInfo};
+use crate::id::{BrickName, ChunkId, StoreId};
+
+/// Grows whenever tables or values change their form; a catalog of another version is made anew.
+pub(super) const VERSION: u32 = 1;
+
+/// Key in the table `meta`: version and store.
+pub(super) const IDENTITY: &[u8] = b"identity";
+/// Key in the table `meta`: the next ordinal. An ordinal is never used twice.
+pub(super) const NEXT: &[u8] = b"next";
+
+const CHECK: usize = 4;
+/// Length of a location in bytes, with its check.
+pub(super) const LOCATION: usize = 20;
+/// In the field of the frame, whose number is below 2^16: `more` holds further locations.
+const MORE: u32 = 1 << 31;
+/// Length of a brick's record up to its frames.
+const BRICK: usize = BrickName::SIZE + 8 + 4 + 4 + 8;
+/// Length of a frame in a brick's record.
+const FRAME: usize = 16;
+
+/// The table to which a value belongs, for its check.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    /// Table `meta`.
+    Meta = 1,
+    /// Table `names`.
+    Name = 2,
+    /// Table `bricks`.
+    Brick = 3,
+    /// Tables `chunks` and `more`.
+    Chunk = 4,
+}
+
+/// Makes the checks of one store's catalog.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Checker {
+    seed: u64,
+}
+
+impl Checker {
+    pub fn new(store: &StoreId) -> Self {
+        let seed = xxh3_64_with_seed(store.as_bytes(), u64::from(VERSION));
+        Self { seed }
+    }
+
+    fn check(self, kind: Kind, key: &[u8], value: &[u8]) -> [u8; CHECK] {
+        let seed = xxh3_64_with_seed(key, self.seed ^ kind as u64);
+        let [a, b, c, d, ..] = xxh3_64_with_seed(value, seed).to_le_bytes();
+        [a, b, c, d]
+    }
+
+    /// Appends the check to a value.
+    pub fn seal(self, kind: Kind, key: &[u8], value: &mut Vec<u8>) {
+        let check = self.check(kind, key, value);
+        value.extend_from_slice(&check);
+    }
+
+    /// The value without its check, if that is right.
+    pub fn open<'a>(self, kind: Kind, key: &[u8], sealed: &'a [u8]) -> Option<&'a [u8]> {
+        let (value, check) = sealed.split_last_chunk::<CHECK>()?;
+        (*check == self.check(kind, key, value)).then_some(value)
+    }
+
+    /// A `u32` as a value.
+    pub fn seal_u32(self, kind: Kind, key: &[u8], number: u32) -> [u8; 8] {
+        let value = number.to_le_bytes();
+        join(value, self.check(kind, key, &value))
+    }
+
+    /// The `u32` in a value.
+    pub fn open_u32(self, kind: Kind, key: &[u8], sealed: &[u8]) -> Option<u32> {
+        let value = self.open(kind, key, sealed)?;
+        value.try_into().ok().map(u32::from_le_bytes)
+    }
+
+    /// A location as the value for `id`.
+    pub fn seal_location(self, id: &ChunkId, entry: &Entry) -> [u8; LOCATION] {
+        let more = if entry.more { MORE } else { 0 };
+        let fields = [entry.brick.0, entry.frame | more, entry.place, entry.length];
+        let mut value = [0; LOCATION - CHECK];
+        for (to, field) in value.chunks_exact_mut(4).zip(fields) {
+            to.copy_from_slice(&field.to_le_bytes());
+        }
+        join(value, self.check(Kind::Chunk, id.as_bytes(), &value))
+    }
+
+    /// The location in the value for `id`.
+    pub fn open_location(self, id: &ChunkId, sealed: &[u8]) -> Option<Entry> {
+        let value = self.open(Kind::Chunk, id.as_bytes(), sealed)?;
+        let mut reader = Reader(value);
+        let brick = BrickRef(reader.u32()?);
+        let frame = reader.u32()?;
+        Some(Entry {
+            brick,
+            frame: frame & !MORE,
+            place: reader.u32()?,
+            length: reader.u32()?,
+            more: frame & MORE != 0,
+        })
+    }
+}
+
+fn join<const A: usize, const B: usize>(value: [u8; A], check: [u8; CHECK]) -> [u8; B] {
+    let mut joined = [0; B];
+    for (to, from) in joined.iter_mut().zip(value.iter().chain(&check)) {
+        *to = *from;
+    }
+    joined
+}
+
+/// Where a chunk lies, according to the catalog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub brick: BrickRef,
+    pub frame: u32,
+    pub place: u32,
+    pub length: u32,
+    /// Whether the table `more` holds further locations.
+    pub more: bool,
+}
+
+/// The value of [`IDENTITY`].
+pub(super) fn identity(store: &StoreId) -> Vec<u8> {
+    let mut value = VERSION.to_le_bytes().to_vec();
+    value.extend_from_slice(store.as_bytes());
+    value
+}
+
+/// The key of a brick in the table `bricks`.
+pub(super) const fn brick_key(brick: BrickRef) -> [u8; 4] {
+    brick.0.to_be_bytes()
+}
+
+/// What the catalog knows of a brick.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Record<'a> {
+    pub name: BrickName,
+    /// Length of the brick in bytes.
+    pub length: u64,
+    pub frame_count: u32,
+    pub chunk_count: u32,
+    /// Bytes of all its chunks together.
+    pub chunk_bytes: u64,
+    frames: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    /// Appends a record without its check; [`Record::encode_frame`] follows for each frame.
+    pub fn encode(info: &BrickInfo, chunk_count: u32, chunk_bytes: u64, out: &mut Vec<u8>) {
+        out.extend_from_slice(info.name.as_bytes());
+        out.extend_from_slice(&info.length.to_le_bytes());
+        out.extend_from_slice(&info.frame_count.to_le_bytes());
+        out.extend_from_slice(&chunk_count.to_le_bytes());
+        out.extend_from_slice(&chunk_bytes.to_le_bytes());
+    }
+
+    /// Appends a frame to a record.
+    pub fn encode_frame(frame: &FrameInfo, out: &mut Vec<u8>) {
+        out.extend_from_slice(&frame.offset.to_le_bytes());
+        out.extend_from_slice(&frame.length.to_le_bytes());
+        out.extend_from_slice(&frame.plain_length.to_le_bytes());
+    }
+
+    /// Reads the record of a brick.
+    pub fn decode(checker: Checker, brick: BrickRef, sealed: &'a [u8]) -> Step<Self> {
+        checker
+            .open(Kind::Brick, &brick_key(brick), sealed)
+            .and_then(Self::parse)
+            .ok_or(Fault::Corrupt("a brick's record does not verify"))
+    }
+
+    fn parse(value: &'a [u8]) -> Option<Self> {
+        let (fixed, frames) = value.split_at_checked(BRICK)?;
+        let (name, rest) = fixed.split_first_chunk()?;
+        let mut reader = Reader(rest);
+        let record = Self {
+            name: BrickName(*name),
+            length: reader.u64()?,
+            frame_count: reader.u32()?,
+            chunk_count: reader.u32()?,
+            chunk_bytes: reader.u64()?,
+            frames,
+        };
+        let count = usize::try_from(record.frame_count).ok()?;
+        (count.checked_mul(FRAME)? == frames.len()).then_some(record)
+    }
+
+    /// The brick.
+    pub fn info(&self) -> BrickInfo {
+        BrickInfo {
+            name: self.name,
+            length: self.length,
+            frame_count: self.frame_count,
+        }
+    }
+
+    /// The frames.
+    pub fn frames(&self) -> impl ExactSizeIterator<Item = FrameInfo> + 'a {
+        self.frames.chunks_exact(FRAME).map(|frame| {
+            let mut reader = Reader(frame);
+            FrameInfo {
+                offset: reader.u64().unwrap_or_default(),
+                length: reader.u32().unwrap_or_default(),
+                plain_length: reader.u32().unwrap_or_default(),
+            }
+        })
+    }
+}
+
+/// Little-endian integers, front to back.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (first, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*first)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STORE: StoreId = StoreId([1; 16]);
+    const ID: ChunkId = ChunkId([2; 16]);
+    const ENTRY: Entry = Entry {
+        brick: BrickRef(3),
+        frame: 65_535,
+        place: 5,
+        length: 1 << 20,
+        more: true,
+    };
+
+    #[test]
+    fn a_location_goes_both_ways() {
+        let checker = Checker::new(&STORE);
+        for more in [false, true] {
+            let entry = Entry { more, ..ENTRY };
+            let sealed = checker.seal_location(&ID, &entry);
+            assert_eq!(checker.open_location(&ID, &sealed), Some(entry));
+        }
+    }
+
+    #[test]
+    fn any_flipped_bit_is_found() {
+        let checker = Checker::new(&STORE);
+        let sealed = checker.seal_location(&ID, &ENTRY);
+        for bit in 0..8 * LOCATION {
+            let mut flipped = sealed;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(checker.open_location(&ID, &flipped), None, "bit {bit}");
+        }
+        for bit in 0..128 {
+            let mut id = ID;
+            id.0[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(
+                checker.open_location(&id, &sealed),
+                None,
+                "bit {bit} of the id"
+            );
+        }
+        assert_eq!(
+            Checker::new(&StoreId([9; 16])).open_location(&ID, &sealed),
+            None
+        );
+    }
+
+    #[test]
+    fn a_value_of_another_table_does_not_verify() {
+        let checker = Checker::new(&STORE);
+        let sealed = checker.seal_u32(Kind::Name, b"key", 7);
+        assert_eq!(checker.open_u32(Kind::Name, b"key", &sealed), Some(7));
+        assert_eq!(checker.open_u32(Kind::Meta, b"key", &sealed), None);
+        assert_eq!(checker.open_u32(Kind::Name, b"kez", &sealed), None);
+    }
+
+    #[test]
+    fn a_record_goes_both_ways_and_no_shorter() {
+        let checker = Checker::new(&STORE);
+        let info = BrickInfo {
+            name: BrickName([4; 32]),
+            length: 1 << 40,
+            frame_count: 2,
+        };
+        let frames = [
+            FrameInfo {
+                offset: 80,
+                length: 1000,
+                plain_length: 3000,
+            },
+            FrameInfo {
+                offset: 1080,
+                length: 2000,
+                plain_length: 4000,
+            },
+        ];
+        let mut value = Vec::new();
+        Record::encode(&info, 9, 6990, &mut value);
+        for frame in &frames {
+            Record::encode_frame(frame, &mut value);
+        }
+        checker.seal(Kind::Brick, &brick_key(BrickRef(3)), &mut value);
+        let record = Record::decode(checker, BrickRef(3), &value).unwrap();
+        assert_eq!(record.info(), info);
+        assert_eq!(record.frames().collect::<Vec<_>>(), frames);
+        assert!(Record::decode(checker, BrickRef(4), &value).is_err());
+        for length in 0..value.len() {
+            assert!(Record::decode(checker, BrickRef(3), &value[..length]).is_err());
+        }
+    }
+}

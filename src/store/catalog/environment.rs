@@ -1,0 +1,231 @@
+//! The LMDB environment: the one room of dtar with `unsafe` in it.
+//!
+//! LMDB maps a file into memory. What must hold for that is stated at each
+//! block below; the rest of the catalog sees transactions only, by closures,
+//! so that none of them can outlive the call that began it.
+#![allow(
+    unsafe_code,
+    reason = "heed declares opening and resizing a memory map unsafe; each block says why it holds"
+)]
+
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use heed::types::Bytes;
+use heed::{
+    CommitOrAbort, Database, DatabaseFlags, Env, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls,
+};
+
+use super::fault::{Fault, Step};
+use super::host;
+use super::pages::DataFile;
+use crate::Error;
+use crate::store::atomic::{self, TempFile};
+
+/// The map's first size in bytes: room for about a million chunks.
+pub(super) const FIRST_MAP: usize = 64 << 20;
+
+/// More bytes than any transaction of a catalog needs: one that still finds
+/// the map full then has met a damaged list of free pages.
+const MAX_STEP: usize = 2 << 30;
+
+/// Up to this length in bytes, looking at every page takes no time worth saving.
+const SMALL: u64 = 16 << 20;
+
+/// A table: bytes to bytes.
+pub(super) type Table = Database<'static, Bytes, Bytes>;
+
+/// The tables of a catalog; their values are in [`super::entry`].
+#[derive(Clone, Copy)]
+pub(super) struct Tables {
+    /// What the catalog is, and the next ordinal.
+    pub meta: Table,
+    /// Brick name to ordinal.
+    pub names: Table,
+    /// Ordinal to brick.
+    pub bricks: Table,
+    /// Chunk id to the first location that was entered.
+    pub chunks: Table,
+    /// Chunk id to all further locations.
+    pub more: Table,
+}
+
+/// An open environment.
+pub(super) struct Environment {
+    env: Env<WithoutTls>,
+    tables: Tables,
+    dir: PathBuf,
+    /// False once the map could not be put back after a change of its size.
+    mapped: bool,
+    /// Says that the environment is in use. Dropped last.
+    _user: TempFile,
+}
+
+impl Environment {
+    /// Opens the environment in `dir`, or makes it; one process at a time. `first_map` is the size of
+    /// the map in bytes, a multiple of the page size, if the file needs no greater one.
+    pub fn open(dir: &Path, first_map: usize) -> Step<Self> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(Error::io("make the folder", dir))?;
+        host::refuse_network(dir)?;
+        let user = enter(dir)?;
+        let mut options = EnvOpenOptions::new().read_txn_without_tls();
+        options.map_size(first_map).max_dbs(5);
+        // SAFETY: A map is unsound if the file changes behind LMDB's back or
+        // does not reach as far as its own records say. The file lies in a
+        // folder of this user (mode 0700), on a local file system, so that
+        // LMDB's locks order all of its writers; `enter` has compared its length
+        // with its last used page; heed refuses to open it twice in one process;
+        // and none of the flags that give up LMDB's guarantees is set.
+        let env = unsafe { options.open(dir) }?;
+        // A process that was killed may have left its place among the readers.
+        env.clear_stale_readers()?;
+        let tables = open_tables(&env).map_err(|fault| match fault {
+            // Tables that are there need no room, and a new file has enough.
+            Fault::Lmdb(heed::Error::Mdb(MdbError::MapFull)) => Fault::Corrupt("without tables"),
+            fault => fault,
+        })?;
+        Ok(Self {
+            env,
+            tables,
+            dir: dir.to_owned(),
+            mapped: true,
+            _user: user,
+        })
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Runs `step` on the state that was committed last.
+    pub fn read<T>(&mut self, step: impl FnOnce(&RoTxn, &Tables) -> Step<T>) -> Step<T> {
+        loop {
+            self.require_map()?;
+            match self.env.read_txn() {
+                Ok(txn) => return step(&txn, &self.tables),
+                Err(heed::Error::Mdb(MdbError::MapResized)) => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.adopt_size()?;
+        }
+    }
+
+    /// Runs `step` and commits what it did, durably; if it fails, nothing has
+    /// happened. It runs again from the start whenever the map was too small.
+    pub fn write<T>(&mut self, mut step: impl FnMut(&mut RwTxn, &Tables) -> Step<T>) -> Step<T> {
+        loop {
+            self.require_map()?;
+            match self.attempt(&mut step) {
+                Err(Fault::Lmdb(heed::Error::Mdb(MdbError::MapFull))) => self.grow()?,
+                Err(Fault::Lmdb(heed::Error::Mdb(MdbError::MapResized))) => self.adopt_size()?,
+                result => return result,
+            }
+        }
+    }
+
+    fn attempt<T>(&self, step: &mut impl FnMut(&mut RwTxn, &Tables) -> Step<T>) -> Step<T> {
+        let mut txn = self.env.write_txn()?;
+        let value = step(&mut txn, &self.tables)?;
+        txn.commit()?;
+        Ok(value)
+    }
+
+    /// The size of the map in bytes.
+    pub fn map_size(&self) -> usize {
+        self.env.info().map_size
+    }
+
+    /// Doubles the map.
+    fn grow(&mut self) -> Step<()> {
+        let (info, map_size) = (self.env.info(), self.map_size());
+        let page_size = self.env.unnamed_database_stat().page_size as usize;
+        let used = info.last_page_number.saturating_mul(page_size);
+        if map_size > used.saturating_mul(4).saturating_add(MAX_STEP) {
+            return Err(Fault::Corrupt("full, but there is nothing in it"));
+        }
+        match map_size.checked_mul(2) {
+            Some(size) => self.resize(size),
+            None => Err(Fault::Lmdb(MdbError::MapFull.into())),
+        }
+    }
+
+    /// Takes over the size to which another process has grown the map.
+    fn adopt_size(&mut self) -> Step<()> {
+        self.resize(0)
+    }
+
+    fn resize(&mut self, size: usize) -> Step<()> {
+        self.mapped = false;
+        // SAFETY: No transaction of this process may be active. The environment
+        // is private to this struct and never cloned; transactions begin and
+        // end within `read` and `write`, whose closures get them by reference
+        // only; and this function has the struct to itself (`&mut self`).
+        unsafe { self.env.resize(size) }?;
+        self.mapped = true;
+        Ok(())
+    }
+
+    /// After a failed change of size there is no map: LMDB must not be entered again.
+    fn require_map(&self) -> Step<()> {
+        if self.mapped {
+            return Ok(());
+        }
+        Err(Error::io("map the catalog", &self.dir)(std::io::ErrorKind::OutOfMemory.into()).into())
+    }
+}
+
+/// Checks the data file, and leaves a mark that this process uses it. Only one
+/// process at a time may be doing this.
+///
+/// Every page is looked at if the file is small, or if a user has died; but
+/// not while others use it, for they change it meanwhile.
+fn enter(dir: &Path) -> Step<TempFile> {
+    let users = dir.join("users");
+    let died = atomic::remove_stale(&users)? > 0;
+    let alone = match fs::read_dir(&users) {
+        Ok(mut others) => others.next().is_none(),
+        Err(_) => true,
+    };
+    if let Some(file) = DataFile::open(&dir.join("data.mdb"))?
+        && alone
+        && (died || file.length() <= SMALL)
+    {
+        file.walk()?;
+    }
+    Ok(TempFile::create(&users)?)
+}
+
+fn open_tables(env: &Env<WithoutTls>) -> Step<Tables> {
+    let txn = env.write_txn()?;
+    let opened = env.create_databases_and_commit(txn, |opener, txn| {
+        let mut plain = |name| opener.create_database::<Bytes, Bytes>(txn, Some(name));
+        let plain = [
+            plain("meta")?,
+            plain("names")?,
+            plain("bricks")?,
+            plain("chunks")?,
+        ];
+        let mut options = opener.database_options().types::<Bytes, Bytes>();
+        let more = options
+            .name("more")
+            .flags(DatabaseFlags::DUP_SORT)
+            .create(txn)?;
+        Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit((plain, more)))
+    })?;
+    let CommitOrAbort::Commit(([meta, names, bricks, chunks], more)) = opened else {
+        return Err(Fault::Corrupt("without tables"));
+    };
+    Ok(Tables {
+        meta,
+        names,
+        bricks,
+        chunks,
+        more,
+    })
+}

@@ -1,0 +1,136 @@
+//! From a chunk id to a location on which the caller may rely.
+
+use heed::RoTxn;
+
+use super::entry::{self, Checker, Entry, Record};
+use super::environment::Tables;
+use super::fault::{Fault, Step};
+use super::{BrickRef, Location};
+use crate::id::ChunkId;
+use crate::store::layout::Layout;
+
+/// Whether a brick may be relied upon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Not looked at yet.
+    Unknown,
+    /// Its sidecar stands, and it carries no mark.
+    Live,
+    /// Anything else.
+    Gone,
+}
+
+/// What is known of the bricks of the store at the moment, by ordinal.
+#[derive(Debug)]
+pub(super) struct LiveSet {
+    layout: Layout,
+    states: Vec<State>,
+}
+
+impl LiveSet {
+    pub const fn new(layout: Layout) -> Self {
+        Self {
+            layout,
+            states: Vec::new(),
+        }
+    }
+
+    /// Notes whether a brick may be relied upon.
+    pub fn set(&mut self, brick: BrickRef, live: bool) {
+        let place = brick.0 as usize;
+        if self.states.len() <= place {
+            self.states.resize(place + 1, State::Unknown);
+        }
+        if let Some(state) = self.states.get_mut(place) {
+            *state = if live { State::Live } else { State::Gone };
+        }
+    }
+
+    fn state(&self, brick: BrickRef) -> State {
+        let state = self.states.get(brick.0 as usize);
+        state.copied().unwrap_or(State::Unknown)
+    }
+
+    /// The bricks that may be relied upon, as far as they have been looked at.
+    pub fn live(&self) -> impl Iterator<Item = BrickRef> {
+        let states = (0..).zip(&self.states);
+        states
+            .filter(|(_, state)| **state == State::Live)
+            .map(|(ordinal, _)| BrickRef(ordinal))
+    }
+}
+
+/// One transaction's view.
+pub(super) struct Reader<'a, 'txn> {
+    pub txn: &'a RoTxn<'txn>,
+    pub tables: &'a Tables,
+    pub checker: Checker,
+}
+
+impl<'a> Reader<'a, '_> {
+    /// The record of a brick.
+    pub fn record(&self, brick: BrickRef) -> Step<Record<'a>> {
+        let sealed = self.tables.bricks.get(self.txn, &entry::brick_key(brick))?;
+        let sealed = sealed.ok_or(Fault::Corrupt("a brick has no record"))?;
+        Record::decode(self.checker, brick, sealed)
+    }
+
+    /// Where a chunk of this length lies: in the live brick with the smallest
+    /// name, so that the answer does not depend on the order of entry.
+    pub fn find(&self, live: &mut LiveSet, id: &ChunkId, length: u32) -> Step<Option<Location>> {
+        let key = id.as_bytes();
+        let Some(sealed) = self.tables.chunks.get(self.txn, key)? else {
+            return Ok(None);
+        };
+        let Some(first) = self.checker.open_location(id, sealed) else {
+            return Ok(None);
+        };
+        let mut best = self.usable(live, first, length)?;
+        if !first.more {
+            return Ok(best);
+        }
+        let Some(others) = self.tables.more.get_duplicates(self.txn, key)? else {
+            return Ok(best);
+        };
+        for other in others {
+            let (_, sealed) = other?;
+            if let Some(other) = self.checker.open_location(id, sealed) {
+                let other = self.usable(live, other, length)?;
+                best = self.smaller(best, other)?;
+            }
+        }
+        Ok(best)
+    }
+
+    fn usable(&self, live: &mut LiveSet, entry: Entry, length: u32) -> Step<Option<Location>> {
+        let usable = entry.length == length && self.is_live(live, entry.brick)?;
+        Ok(usable.then_some(Location {
+            brick: entry.brick,
+            frame: entry.frame,
+            place: entry.place,
+            length,
+        }))
+    }
+
+    /// Whether a brick may be relied upon. Bricks that another process entered
+    /// since this catalog was opened are looked up in the store once.
+    fn is_live(&self, live: &mut LiveSet, brick: BrickRef) -> Step<bool> {
+        if live.state(brick) == State::Unknown {
+            let counts = match self.record(brick) {
+                Ok(record) => live.layout.brick_counts(&record.name)?,
+                Err(Fault::Corrupt(_)) => false,
+                Err(fault) => return Err(fault),
+            };
+            live.set(brick, counts);
+        }
+        Ok(live.state(brick) == State::Live)
+    }
+
+    fn smaller(&self, a: Option<Location>, b: Option<Location>) -> Step<Option<Location>> {
+        let (Some(one), Some(other)) = (a, b) else {
+            return Ok(a.or(b));
+        };
+        let smaller = self.record(other.brick)?.name < self.record(one.brick)?.name;
+        Ok(if smaller { b } else { a })
+    }
+}

@@ -1,0 +1,183 @@
+//! Brings a catalog up to date: what stands in `tocs/` today is what counts.
+
+use std::path::PathBuf;
+
+use super::batch::{self, Batch};
+use super::fault::{Fault, Step};
+use super::{BrickRef, Catalog};
+use crate::Error;
+use crate::brick::SIDECAR_SEAL_LENGTH;
+use crate::crypto::PutKeys;
+use crate::format::brick::FOOTER_LENGTH;
+use crate::format::toc::Toc;
+use crate::id::BrickName;
+use crate::store::Store;
+use crate::store::layout::Mark;
+
+/// What opening a catalog found.
+#[derive(Debug, Default)]
+pub struct CatalogReport {
+    /// Bricks against which chunks may be deduplicated.
+    pub live: u64,
+    /// Of these, those whose sidecars were read just now.
+    pub loaded: u64,
+    /// Bricks that stand in `tocs/` but are named in `dead/` or `bad/`.
+    pub marked: u64,
+    /// Bricks that the catalog knows and whose sidecars are gone.
+    pub vanished: u64,
+    /// Sidecars that could not be read, and why; their bricks are left out.
+    pub damaged: Vec<(PathBuf, String)>,
+    /// Why the catalog was deleted and made anew, if it was.
+    pub rebuilt: Option<String>,
+}
+
+/// A run through all sidecars of a store.
+pub(super) struct Sync<'a> {
+    pub catalog: &'a mut Catalog,
+    pub store: &'a Store,
+    pub keys: &'a PutKeys,
+    batch: Batch,
+    /// Names and ordinals of the batch's bricks, and the bytes of one sidecar: kept for their memory.
+    ordinals: Vec<BrickRef>,
+    sidecar: Vec<u8>,
+    report: CatalogReport,
+}
+
+impl<'a> Sync<'a> {
+    pub fn new(catalog: &'a mut Catalog, store: &'a Store, keys: &'a PutKeys) -> Self {
+        Self {
+            catalog,
+            store,
+            keys,
+            batch: Batch::default(),
+            ordinals: Vec::new(),
+            sidecar: Vec::new(),
+            report: CatalogReport::default(),
+        }
+    }
+
+    pub fn run(mut self) -> Step<CatalogReport> {
+        let marks = Marks::read(self.store)?;
+        let known = self.catalog.known()?;
+        let (mut standing, mut names, mut fresh) = (0, Vec::new(), Vec::new());
+        for shard in 0..=u8::MAX {
+            names.clear();
+            fresh.clear();
+            self.store.layout().sidecar_names(shard, &mut names)?;
+            standing += self.sort_out(&names, &marks, &mut fresh)?;
+            for name in &fresh {
+                self.load(name)?;
+            }
+        }
+        self.flush()?;
+        self.report.vanished = known.saturating_sub(standing);
+        Ok(self.report)
+    }
+
+    /// Notes which of the known bricks are live, and puts the unknown ones in
+    /// `fresh`. Returns how many are known.
+    fn sort_out(
+        &mut self,
+        names: &[BrickName],
+        marks: &Marks,
+        fresh: &mut Vec<BrickName>,
+    ) -> Step<u64> {
+        let Catalog {
+            environment,
+            checker,
+            live,
+            ..
+        } = &mut *self.catalog;
+        let report = &mut self.report;
+        environment.read(|txn, tables| {
+            let mut known = 0;
+            for name in names {
+                let marked = marks.contain(name);
+                report.marked += u64::from(marked);
+                match batch::find_name(txn, tables, *checker, name)? {
+                    Some(brick) => {
+                        known += 1;
+                        live.set(brick, !marked);
+                        report.live += u64::from(!marked);
+                    }
+                    None if marked => {}
+                    None => fresh.push(*name),
+                }
+            }
+            Ok(known)
+        })
+    }
+
+    fn load(&mut self, name: &BrickName) -> Step<()> {
+        let toc = match self.store.read_sidecar(self.keys, name, &mut self.sidecar) {
+            Ok(toc) => toc,
+            // It stood there a moment ago.
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                return Ok(());
+            }
+            Err(error) => {
+                let path = self.store.toc_path(name);
+                self.report.damaged.push((path, reason(error)));
+                return Ok(());
+            }
+        };
+        self.batch
+            .add(name, brick_length(&toc, self.sidecar.len()), &toc)?;
+        if self.batch.is_full() {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Step<()> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let catalog = &mut *self.catalog;
+        let (environment, checker) = (&mut catalog.environment, catalog.checker);
+        self.batch.store(environment, checker, &mut self.ordinals)?;
+        for &brick in &self.ordinals {
+            catalog.live.set(brick, true);
+        }
+        let loaded = self.ordinals.len() as u64;
+        self.report.loaded += loaded;
+        self.report.live += loaded;
+        Ok(())
+    }
+}
+
+/// The length of a brick in bytes, from that of its sidecar: header and
+/// frames, TOC, footer (`formats/brick.md`).
+fn brick_length(toc: &Toc, sidecar: usize) -> u64 {
+    let toc_length = sidecar.saturating_sub(SIDECAR_SEAL_LENGTH);
+    toc.end() + toc_length as u64 + FOOTER_LENGTH as u64
+}
+
+/// The error without the path, which stands beside it.
+fn reason(error: Error) -> String {
+    match error {
+        Error::Decode { source, .. } => source.to_string(),
+        Error::Io { source, .. } => source.to_string(),
+        Error::Refused { message, .. } => message,
+        other => other.to_string(),
+    }
+}
+
+/// The bricks that must not be relied upon, whatever stands in `tocs/`.
+struct Marks {
+    dead: Vec<BrickName>,
+    bad: Vec<BrickName>,
+}
+
+impl Marks {
+    fn read(store: &Store) -> Result<Self, Fault> {
+        Ok(Self {
+            dead: store.layout().marked(Mark::Dead)?,
+            bad: store.layout().marked(Mark::Bad)?,
+        })
+    }
+
+    fn contain(&self, name: &BrickName) -> bool {
+        self.dead.binary_search(name).is_ok() || self.bad.binary_search(name).is_ok()
+    }
+}

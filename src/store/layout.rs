@@ -1,0 +1,340 @@
+//! Where things stand in a store (`formats/store.md`).
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use crate::id::{BrickName, Class};
+use crate::{Error, Result};
+
+/// The number of folders among which names are spread: one for each first byte.
+pub const SHARDS: u16 = 256;
+
+const BRICK: &str = "brick";
+const SIDECAR: &str = "toc";
+const ROOT: &str = "root";
+
+/// A mark on a brick: it must not be relied upon any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// Given up: its chunks are no longer wanted (`dead/`).
+    Dead,
+    /// Found damaged (`bad/`).
+    Bad,
+}
+
+impl Mark {
+    const fn folder(self) -> &'static str {
+        match self {
+            Self::Dead => "dead",
+            Self::Bad => "bad",
+        }
+    }
+}
+
+/// The paths of one store.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    path: PathBuf,
+}
+
+impl Layout {
+    /// The paths of the store in the folder `path`, which need not exist.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `store.toml`.
+    #[must_use]
+    pub fn config_path(&self) -> PathBuf {
+        self.path.join("store.toml")
+    }
+
+    /// `tmp/`: files in the making.
+    #[must_use]
+    pub fn temp_dir(&self) -> PathBuf {
+        self.path.join("tmp")
+    }
+
+    /// The folder of the bricks of a class.
+    #[must_use]
+    pub fn bricks_dir(&self, class: Class) -> PathBuf {
+        self.path.join(match class {
+            Class::Data => "bricks",
+            Class::Metadata => "meta",
+        })
+    }
+
+    /// A brick's file.
+    #[must_use]
+    pub fn brick_path(&self, name: &BrickName, class: Class) -> PathBuf {
+        sharded(self.bricks_dir(class), name, BRICK)
+    }
+
+    /// The folder of the sidecars.
+    #[must_use]
+    pub fn tocs_dir(&self) -> PathBuf {
+        self.path.join("tocs")
+    }
+
+    /// A brick's sidecar.
+    #[must_use]
+    pub fn toc_path(&self, name: &BrickName) -> PathBuf {
+        sharded(self.tocs_dir(), name, SIDECAR)
+    }
+
+    /// The folder of the roots.
+    #[must_use]
+    pub fn roots_dir(&self) -> PathBuf {
+        self.path.join("roots")
+    }
+
+    /// The file of a root: `time` in nanoseconds since 1970.
+    #[must_use]
+    pub fn root_path(&self, time: u64, random: &str) -> PathBuf {
+        self.roots_dir().join(format!("{time:020}-{random}.{ROOT}"))
+    }
+
+    /// The file that marks a brick.
+    #[must_use]
+    pub fn mark_path(&self, mark: Mark, name: &BrickName) -> PathBuf {
+        self.path.join(mark.folder()).join(name.to_string())
+    }
+
+    /// Appends the names of the bricks whose sidecars stand in one shard, sorted.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder is there and cannot be listed.
+    pub fn sidecar_names(&self, shard: u8, names: &mut Vec<BrickName>) -> Result<()> {
+        list(&shard_dir(self.tocs_dir(), shard), |file, _| {
+            names.extend(sharded_name(file, SIDECAR, shard));
+            Ok(())
+        })?;
+        names.sort_unstable();
+        Ok(())
+    }
+
+    /// Calls `each` with name and length in bytes of the bricks of a class
+    /// that are present, in no order.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and those of `each`.
+    pub fn each_brick(
+        &self,
+        class: Class,
+        mut each: impl FnMut(BrickName, u64) -> Result<()>,
+    ) -> Result<()> {
+        for shard in 0..=u8::MAX {
+            list(
+                &shard_dir(self.bricks_dir(class), shard),
+                |file, entry| match sharded_name(file, BRICK, shard) {
+                    Some(name) => each(name, length(entry)?),
+                    None => Ok(()),
+                },
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Calls `each` with path, time (nanoseconds since 1970) and length in
+    /// bytes of the roots, in no order.
+    ///
+    /// # Errors
+    /// [`Error::Io`], and those of `each`.
+    pub fn each_root(&self, mut each: impl FnMut(PathBuf, u64, u64) -> Result<()>) -> Result<()> {
+        list(&self.roots_dir(), |file, entry| match root_time(file) {
+            Some(time) => each(entry.path(), time, length(entry)?),
+            None => Ok(()),
+        })
+    }
+
+    /// Whether a brick's sidecar stands.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if that cannot be told.
+    pub fn sidecar_stands(&self, name: &BrickName) -> Result<bool> {
+        stands(&self.toc_path(name))
+    }
+
+    /// Whether a brick may be relied upon: its sidecar stands, and it carries no mark.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if that cannot be told.
+    pub fn brick_counts(&self, name: &BrickName) -> Result<bool> {
+        Ok(self.sidecar_stands(name)?
+            && !stands(&self.mark_path(Mark::Dead, name))?
+            && !stands(&self.mark_path(Mark::Bad, name))?)
+    }
+
+    /// The bricks that carry a mark, sorted.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder is there and cannot be listed.
+    pub fn marked(&self, mark: Mark) -> Result<Vec<BrickName>> {
+        let mut names = Vec::new();
+        list(&self.path.join(mark.folder()), |file, _| {
+            names.extend(BrickName::from_str(file).ok());
+            Ok(())
+        })?;
+        names.sort_unstable();
+        Ok(names)
+    }
+}
+
+fn stands(path: &Path) -> Result<bool> {
+    path.try_exists().map_err(Error::io("look for", path))
+}
+
+/// The places below `dir` where a brick may lie: on a mounted tape, in a
+/// folder of thawed objects, in a copy of a store.
+#[must_use]
+pub fn places_of_brick(dir: &Path, name: &BrickName) -> [PathBuf; 4] {
+    let file = format!("{name}.{BRICK}");
+    [
+        dir.join(file),
+        sharded(dir.to_owned(), name, BRICK),
+        sharded(dir.join("bricks"), name, BRICK),
+        sharded(dir.join("meta"), name, BRICK),
+    ]
+}
+
+fn shard_dir(dir: PathBuf, shard: u8) -> PathBuf {
+    let mut dir = dir;
+    dir.push(format!("{shard:02x}"));
+    dir
+}
+
+fn sharded(dir: PathBuf, name: &BrickName, ending: &str) -> PathBuf {
+    let mut path = shard_dir(dir, name.as_bytes()[0]);
+    path.push(format!("{name}.{ending}"));
+    path
+}
+
+/// The name of a file, if it has the form of its folder; all others are ignored.
+fn sharded_name(file: &str, ending: &str, shard: u8) -> Option<BrickName> {
+    let name: BrickName = file.strip_suffix(ending)?.strip_suffix('.')?.parse().ok()?;
+    (name.as_bytes()[0] == shard).then_some(name)
+}
+
+/// The time in a root's name, if it is one.
+fn root_time(file: &str) -> Option<u64> {
+    let (time, random) = file
+        .strip_suffix(ROOT)?
+        .strip_suffix('.')?
+        .split_once('-')?;
+    let digits = time.len() == 20 && time.bytes().all(|byte| byte.is_ascii_digit());
+    let hex = random.len() == 16
+        && random
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    (digits && hex).then(|| time.parse().ok()).flatten()
+}
+
+/// Calls `each` for the entries of a folder whose names are text. A folder
+/// that is not there is empty.
+fn list(dir: &Path, mut each: impl FnMut(&str, &fs::DirEntry) -> Result<()>) -> Result<()> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io("list", dir)(error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(Error::io("list", dir))?;
+        if let Some(file) = entry.file_name().to_str() {
+            each(file, &entry)?;
+        }
+    }
+    Ok(())
+}
+
+/// A file's length; 0 for one that has just gone.
+fn length(entry: &fs::DirEntry) -> Result<u64> {
+    match fs::metadata(entry.path()) {
+        Ok(metadata) => Ok(metadata.len()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(error) => Err(Error::io("read", entry.path())(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: BrickName = BrickName([0xab; 32]);
+
+    #[test]
+    fn paths_are_those_of_the_format() {
+        let layout = Layout::new("/s");
+        let hex = "ab".repeat(32);
+        let path = |path: String| PathBuf::from(path);
+        assert_eq!(
+            layout.brick_path(&NAME, Class::Data),
+            path(format!("/s/bricks/ab/{hex}.brick"))
+        );
+        assert_eq!(
+            layout.brick_path(&NAME, Class::Metadata),
+            path(format!("/s/meta/ab/{hex}.brick"))
+        );
+        assert_eq!(
+            layout.toc_path(&NAME),
+            path(format!("/s/tocs/ab/{hex}.toc"))
+        );
+        assert_eq!(
+            layout.mark_path(Mark::Bad, &NAME),
+            path(format!("/s/bad/{hex}"))
+        );
+        assert_eq!(
+            layout.root_path(7, "0123456789abcdef"),
+            path("/s/roots/00000000000000000007-0123456789abcdef.root".to_owned())
+        );
+    }
+
+    #[test]
+    fn files_of_other_forms_are_ignored() {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::new(dir.path());
+        let shard = layout.tocs_dir().join("ab");
+        fs::create_dir_all(&shard).unwrap();
+        let hex = NAME.to_string();
+        for file in [
+            format!("{hex}.toc"),
+            format!("{hex}.toc~"),
+            format!("{hex}toc"),
+            format!("{}.toc", hex.to_uppercase()),
+            format!("cd{}.toc", &hex[2..]),
+            format!("{hex}.brick"),
+            "x.toc".to_owned(),
+        ] {
+            fs::write(shard.join(file), b"").unwrap();
+        }
+        let mut names = Vec::new();
+        layout.sidecar_names(0xab, &mut names).unwrap();
+        layout.sidecar_names(0xcd, &mut names).unwrap();
+        assert_eq!(names, [NAME]);
+    }
+
+    #[test]
+    fn root_names_are_strict() {
+        assert_eq!(
+            root_time("00000000000000000012-0123456789abcdef.root"),
+            Some(12)
+        );
+        for bad in [
+            "00000000000000000012-0123456789abcde.root",
+            "00000000000000000012-0123456789abcdeF.root",
+            "+0000000000000000012-0123456789abcdef.root",
+            "99999999999999999999-0123456789abcdef.root",
+            "00000000000000000012-0123456789abcdefroot",
+        ] {
+            assert_eq!(root_time(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! A store on disk: folders, files that appear whole or not at all,
+//! `store.toml`, and the catalog (`formats/store.md`).
+
+pub mod atomic;
+pub mod catalog;
+pub mod config;
+pub mod layout;
+pub mod places;
+#[cfg(test)]
+mod testing;
+
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use self::atomic::TempFile;
+use self::config::StoreConfig;
+use self::layout::{Layout, Mark};
+use crate::brick::{self, SIDECAR_SEAL_LENGTH};
+use crate::crypto::{Key, PublicKey, PutKeys};
+use crate::error::Exit;
+use crate::format::root::{MAX_SEALED_ROOT_LENGTH, ROOT_HEADER_LENGTH, Root, RootHeader};
+use crate::format::toc::{MAX_SEALED_TOC_LENGTH, TOC_HEADER_LENGTH, Toc, TocHeader};
+use crate::format::wire::DecodeError;
+use crate::id::{BrickName, Class, Epoch, StoreId};
+use crate::{Error, Result};
+
+/// The longest sidecar in bytes: a TOC and what binds it to its brick (`formats/brick.md`).
+const MAX_SIDECAR_LENGTH: u64 =
+    TOC_HEADER_LENGTH as u64 + MAX_SEALED_TOC_LENGTH as u64 + SIDECAR_SEAL_LENGTH as u64;
+
+/// The longest root in bytes (`formats/store.md#roots`).
+const MAX_ROOT_LENGTH: u64 = ROOT_HEADER_LENGTH as u64 + MAX_SEALED_ROOT_LENGTH;
+
+/// An open store.
+///
+/// Several processes may use one store at once: names are hashes of content
+/// or random, and nothing in place is ever changed.
+#[derive(Debug, Clone)]
+pub struct Store {
+    layout: Layout,
+    config: StoreConfig,
+}
+
+/// How much of one kind a store holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// The number of files.
+    pub count: u64,
+    /// Their lengths together, in bytes.
+    pub bytes: u64,
+}
+
+impl Amount {
+    fn add(&mut self, bytes: u64) {
+        self.count += 1;
+        self.bytes += bytes;
+    }
+}
+
+/// What stands in a store's folders. Bricks that were moved to cold storage
+/// are not present, but their sidecars are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoreTotals {
+    /// Bricks of file content that are present.
+    pub data_bricks: Amount,
+    /// Bricks of snapshot content that are present.
+    pub metadata_bricks: Amount,
+    /// Sidecars.
+    pub sidecars: u64,
+    /// Roots.
+    pub roots: Amount,
+    /// Bricks named in `dead/`.
+    pub dead: u64,
+    /// Bricks named in `bad/`.
+    pub bad: u64,
+}
+
+impl Store {
+    /// Makes a store in the folder `dir`, which must be missing or empty, for
+    /// `key` and further `recipients`.
+    ///
+    /// # Errors
+    /// [`Error::PutKey`] unless `key` is a secret key; [`Error::Refused`] if
+    /// something stands in `dir`; [`Error::Usage`] for too many recipients;
+    /// [`Error::Io`].
+    pub fn create(dir: &Path, key: &Key, recipients: &[PublicKey], epoch: Epoch) -> Result<Self> {
+        let own = key.public_key().ok_or(Error::PutKey {
+            action: "make a store",
+        })?;
+        let layout = Layout::new(dir);
+        require_empty(&layout)?;
+        let mut all = vec![own];
+        for recipient in recipients {
+            if all.iter().all(|known| known.hash() != recipient.hash()) {
+                all.push(recipient.clone());
+            }
+        }
+        let config = StoreConfig {
+            store_id: random_id(dir)?,
+            epoch,
+            recipients: all,
+            created: jiff::Timestamp::from_second(jiff::Timestamp::now().as_second())
+                .unwrap_or_default()
+                .to_string(),
+        };
+        let text = config.encode(&key.put_keys(epoch)?.store)?;
+        let path = layout.config_path();
+        let mut temp = TempFile::create(&layout.temp_dir())?;
+        temp.write_all(text.as_bytes())
+            .map_err(Error::io("write", &path))?;
+        temp.publish_new(&path)?;
+        Ok(Self { layout, config })
+    }
+
+    /// Opens the store in the folder `dir`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if it is no store, or its `store.toml` is damaged,
+    /// altered or newer than this dtar; [`Error::WrongKey`];
+    /// [`Error::WrongEpoch`]; [`Error::Io`].
+    pub fn open(dir: &Path, key: &Key) -> Result<Self> {
+        let layout = Layout::new(dir);
+        let path = layout.config_path();
+        let file = match File::open(&path) {
+            Err(error) if is_missing(&error) => {
+                return Err(Error::Refused {
+                    path: dir.to_owned(),
+                    message: "not a dtar store: no store.toml; `dtar init` makes one".to_owned(),
+                    exit: Exit::Failed,
+                });
+            }
+            result => result.map_err(Error::io("open", &path))?,
+        };
+        let mut bytes = Vec::new();
+        read_limited(file, &path, config::MAX_LENGTH, &mut bytes)?;
+        let config = StoreConfig::decode(&path, &bytes, key)?;
+        Ok(Self { layout, config })
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn id(&self) -> &StoreId {
+        &self.config.store_id
+    }
+
+    /// The epoch of the put secret in use.
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.config.epoch
+    }
+
+    /// Whom bricks are sealed to: the store's own key first.
+    #[must_use]
+    pub fn recipients(&self) -> &[PublicKey] {
+        &self.config.recipients
+    }
+
+    /// What `store.toml` says.
+    #[must_use]
+    pub fn config(&self) -> &StoreConfig {
+        &self.config
+    }
+
+    /// Its paths.
+    #[must_use]
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.layout.path()
+    }
+
+    /// A brick's file.
+    #[must_use]
+    pub fn brick_path(&self, name: &BrickName, class: Class) -> PathBuf {
+        self.layout.brick_path(name, class)
+    }
+
+    /// A brick's sidecar.
+    #[must_use]
+    pub fn toc_path(&self, name: &BrickName) -> PathBuf {
+        self.layout.toc_path(name)
+    }
+
+    /// Removes what writers that are gone have left in `tmp/`; returns the number of files.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder cannot be listed.
+    pub fn remove_stale(&self) -> Result<usize> {
+        atomic::remove_stale(&self.layout.temp_dir())
+    }
+
+    /// Begins a file that will get its name later.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn temp_file(&self) -> Result<TempFile> {
+        TempFile::create(&self.layout.temp_dir())
+    }
+
+    /// Makes a brick durable under its name, and returns its path.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn publish_brick(&self, file: TempFile, name: &BrickName, class: Class) -> Result<PathBuf> {
+        let path = self.brick_path(name, class);
+        file.publish(&path)?;
+        Ok(path)
+    }
+
+    /// Finds a brick in the store, or below one of the folders `extra`, as
+    /// `NAME.brick`, `ab/NAME.brick`, `bricks/ab/NAME.brick` or `meta/ab/NAME.brick`.
+    ///
+    /// # Errors
+    /// [`Error::BrickMissing`] with all folders in which it was sought;
+    /// [`Error::Io`] if one is there and cannot be opened.
+    pub fn find_brick(&self, name: &BrickName, extra: &[PathBuf]) -> Result<(PathBuf, File)> {
+        let here = [Class::Data, Class::Metadata].map(|class| self.brick_path(name, class));
+        let elsewhere = extra
+            .iter()
+            .flat_map(|dir| layout::places_of_brick(dir, name));
+        for path in here.into_iter().chain(elsewhere) {
+            match File::open(&path) {
+                Ok(file) => return Ok((path, file)),
+                Err(error) if is_missing(&error) => {}
+                Err(error) => return Err(Error::io("open", &path)(error)),
+            }
+        }
+        let mut looked_in = vec![
+            self.layout.bricks_dir(Class::Data),
+            self.layout.bricks_dir(Class::Metadata),
+        ];
+        looked_in.extend_from_slice(extra);
+        Err(Error::BrickMissing {
+            name: *name,
+            looked_in,
+        })
+    }
+
+    /// Writes a brick's sidecar, durably: the bytes of its TOC and what binds them to its name.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_sidecar(&self, keys: &PutKeys, name: &BrickName, toc: &[u8]) -> Result<()> {
+        atomic::write(
+            &self.layout.temp_dir(),
+            &self.toc_path(name),
+            &brick::make_sidecar(keys, name, toc),
+        )
+    }
+
+    /// Reads a brick's sidecar; its bytes are in `bytes` then.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Decode`] if it is damaged or another brick's;
+    /// [`Error::OtherStore`]; [`Error::Refused`] if it is too long for a sidecar.
+    pub fn read_sidecar(
+        &self,
+        keys: &PutKeys,
+        name: &BrickName,
+        bytes: &mut Vec<u8>,
+    ) -> Result<Toc> {
+        let path = self.toc_path(name);
+        let file = File::open(&path).map_err(Error::io("open", &path))?;
+        read_limited(file, &path, MAX_SIDECAR_LENGTH, bytes)?;
+        let decode = |error| Error::decode(&path, 0)(error);
+        self.require_own(&path, TocHeader::decode(bytes).map_err(decode)?.store_id)?;
+        brick::open_sidecar(keys, name, bytes).map_err(decode)
+    }
+
+    /// Whether a brick may be relied upon at this moment: its sidecar stands,
+    /// and it carries no mark. To be asked once more before the root is written.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if that cannot be told.
+    pub fn brick_counts(&self, name: &BrickName) -> Result<bool> {
+        self.layout.brick_counts(name)
+    }
+
+    /// Whether a brick's sidecar stands at this moment.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if that cannot be told.
+    pub fn sidecar_stands(&self, name: &BrickName) -> Result<bool> {
+        self.layout.sidecar_stands(name)
+    }
+
+    /// Marks a brick, durably: its chunks are no longer deduplicated against.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn mark(&self, mark: Mark, name: &BrickName) -> Result<()> {
+        self.temp_file()?
+            .publish(&self.layout.mark_path(mark, name))
+    }
+
+    /// Writes the root of a run that ended at `time` (nanoseconds since 1970),
+    /// durably, and returns its path.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_root(&self, time: u64, bytes: &[u8]) -> Result<PathBuf> {
+        let path = self
+            .layout
+            .root_path(time, &atomic::random_name(&self.layout.roots_dir())?);
+        atomic::write(&self.layout.temp_dir(), &path, bytes)?;
+        Ok(path)
+    }
+
+    /// Reads the root at `path`, whose name says `time` (see [`Layout::each_root`]).
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Decode`] if it is damaged or was made at another
+    /// time than its name says; [`Error::OtherStore`]; [`Error::Refused`] if it
+    /// is too long for a root.
+    pub fn read_root(&self, keys: &PutKeys, path: &Path, time: u64) -> Result<Root> {
+        let mut bytes = Vec::new();
+        let file = File::open(path).map_err(Error::io("open", path))?;
+        read_limited(file, path, MAX_ROOT_LENGTH, &mut bytes)?;
+        let decode = |error| Error::decode(path, 0)(error);
+        self.require_own(path, RootHeader::decode(&bytes).map_err(decode)?.store_id)?;
+        let root = brick::open_root(keys, &bytes).map_err(decode)?;
+        if root.time == time {
+            return Ok(root);
+        }
+        let expected = format_args!("{time}, as its name says");
+        let offset = ROOT_HEADER_LENGTH as u64;
+        Err(decode(DecodeError::value(
+            "root", "time", offset, expected, root.time,
+        )))
+    }
+
+    /// Refuses what names another store.
+    fn require_own(&self, path: &Path, found: StoreId) -> Result<()> {
+        if found == *self.id() {
+            return Ok(());
+        }
+        Err(Error::OtherStore {
+            path: path.to_owned(),
+            expected: *self.id(),
+            found,
+        })
+    }
+
+    /// What stands in the store's folders.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if one cannot be listed.
+    pub fn totals(&self) -> Result<StoreTotals> {
+        let mut totals = StoreTotals::default();
+        for (class, amount) in [
+            (Class::Data, &mut totals.data_bricks),
+            (Class::Metadata, &mut totals.metadata_bricks),
+        ] {
+            self.layout.each_brick(class, |_, bytes| {
+                amount.add(bytes);
+                Ok(())
+            })?;
+        }
+        let mut names = Vec::new();
+        for shard in 0..=u8::MAX {
+            names.clear();
+            self.layout.sidecar_names(shard, &mut names)?;
+            totals.sidecars += names.len() as u64;
+        }
+        self.layout.each_root(|_, _, bytes| {
+            totals.roots.add(bytes);
+            Ok(())
+        })?;
+        totals.dead = self.layout.marked(Mark::Dead)?.len() as u64;
+        totals.bad = self.layout.marked(Mark::Bad)?.len() as u64;
+        Ok(totals)
+    }
+}
+
+/// Refuses a folder in which anything stands but `tmp/`, which may be left
+/// from an attempt that failed.
+fn require_empty(layout: &Layout) -> Result<()> {
+    let dir = layout.path();
+    let refused = |message: &str| Error::Refused {
+        path: dir.to_owned(),
+        message: message.to_owned(),
+        exit: Exit::Failed,
+    };
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io("list", dir)(error)),
+    };
+    if layout.config_path().exists() {
+        return Err(refused("there is a store already"));
+    }
+    for entry in entries {
+        let entry = entry.map_err(Error::io("list", dir))?;
+        if entry.path() != layout.temp_dir() {
+            return Err(refused(
+                "the folder is not empty; name an empty or a new one for the store",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn random_id(dir: &Path) -> Result<StoreId> {
+    let mut id = [0; StoreId::SIZE];
+    getrandom::fill(&mut id)
+        .map_err(|error| Error::io("draw a random id for", dir)(io::Error::other(error)))?;
+    Ok(StoreId(id))
+}
+
+/// Whether a path leads nowhere.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
+}
+
+/// Reads a whole file into `bytes`, which is emptied first.
+fn read_limited(file: File, path: &Path, limit: u64, bytes: &mut Vec<u8>) -> Result<()> {
+    bytes.clear();
+    let length = file.metadata().map_err(Error::io("read", path))?.len();
+    if length <= limit {
+        // One more than the limit, lest a file that grows meanwhile goes unnoticed.
+        file.take(limit + 1)
+            .read_to_end(bytes)
+            .map_err(Error::io("read", path))?;
+    }
+    let length = length.max(bytes.len() as u64);
+    if length <= limit {
+        return Ok(());
+    }
+    Err(Error::Refused {
+        path: path.to_owned(),
+        message: format!("{length} bytes long; such a file has at most {limit}"),
+        exit: Exit::Damaged,
+    })
+}
+
+#[cfg(test)]
+mod tests;
