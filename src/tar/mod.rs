@@ -7,6 +7,7 @@
 mod event;
 mod header;
 mod pax;
+pub mod rewrite;
 mod sparse;
 mod split;
 

@@ -249,10 +249,10 @@ impl Splitter {
         Go(BLOCK)
     }
 
-    /// Whether the group may grow by an extension body of `size` bytes.
+    /// Whether the group stays short enough with an extension body of `size` bytes.
     fn fits(&self, size: u64) -> bool {
-        let room = MAX_GROUP.saturating_sub(self.buffer.len()) as u64;
-        size + padding_after(size) as u64 <= room
+        let body = size + padding_after(size) as u64;
+        self.buffer.len() as u64 + body <= MAX_GROUP as u64
     }
 
     fn in_extension(

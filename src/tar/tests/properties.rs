@@ -20,7 +20,7 @@ fn member() -> impl Strategy<Value = Vec<u8>> {
     let body = vec(any::<u8>(), 0..1_200);
     (flag, body, -600_i64..600, 0..4_u8).prop_map(|(flag, body, error, odd)| {
         let error = if odd == 0 { error } else { 0 };
-        let size = (body.len() as i64 + error).max(0).unsigned_abs();
+        let size = (body.len() as u64).saturating_add_signed(error);
         let mut block = header(flag, size);
         if flag == b'S' {
             block[482] = odd;
@@ -57,7 +57,7 @@ fn map() -> impl Strategy<Value = Vec<u8>> {
     "[0-2]\n([0-9]{1,3}\n){0,5}".prop_map(|map| padded(map.into_bytes()))
 }
 
-fn stream() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn stream() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         4 => member(),
         3 => pax(),
