@@ -142,6 +142,16 @@ impl Splitter {
         self.offset
     }
 
+    /// The length of a group that is read but not reported.
+    pub(super) const fn pending_group(&self) -> usize {
+        if self.pending { self.buffer.len() } else { 0 }
+    }
+
+    /// How many zero blocks are read but not reported.
+    pub(super) const fn pending_zeros(&self) -> u64 {
+        self.zeros
+    }
+
     fn advance(&mut self, rest: &[u8], eof: bool) -> Advance {
         match self.state {
             State::Boundary => self.at_boundary(rest, eof),
