@@ -1,9 +1,11 @@
 //! Behaviour of the splitter as a whole.
 
 mod corpus;
+mod made;
 mod properties;
 mod rewriting;
 mod rules;
+mod vectors;
 
 use super::{BLOCK, BodyHead, BodyKind, Event, MAX_ZERO_BLOCKS, Padding, Splitter};
 
