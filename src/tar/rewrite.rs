@@ -7,7 +7,7 @@
 //! [`Undo::of`] tells what the record must hold, whatever the new size may be;
 //! [`write_size`] writes that size, once the record is encoded.
 
-use super::header::{CHECKSUM_FIELD, SIZE_FIELD, checksums};
+use super::header::{CHECKSUM_FIELD, SIZE_FIELD, checksum};
 use super::{BLOCK, BodyHead};
 use crate::format::record::{Patch, Record};
 use crate::format::wire::{DecodeError, DecodeResult};
@@ -73,7 +73,7 @@ impl Undo {
         let Some(block) = main.first_chunk() else {
             return;
         };
-        let sum = checksums(block).0;
+        let sum = checksum(block);
         self.size_form = find_form(&SIZE_FORMS, &block[SIZE_FIELD], declared);
         self.checksum_form = find_form(&CHECKSUM_FORMS, &block[CHECKSUM_FIELD], sum);
     }
@@ -156,7 +156,7 @@ pub fn write_size(group: &mut [u8], head: &BodyHead, placement: Placement, recor
 /// Makes the checksum of `block` right.
 fn write_checksum(block: &mut [u8; BLOCK], form: Form) {
     // 512 bytes add up to less than seven digits.
-    let sum = checksums(block).0;
+    let sum = checksum(block);
     put_form(&mut block[CHECKSUM_FIELD], form, sum);
 }
 

@@ -8,6 +8,7 @@ use super::header::{
 use super::pax::Summary;
 use super::sparse::{MapReader, Progress};
 use super::{BLOCK, MAX_GROUP, padding_after};
+use crate::chunk::is_zero;
 
 /// Where the splitter stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +120,9 @@ impl Splitter {
     /// The header group just reported; valid until [`Splitter::next`] is called.
     #[must_use]
     pub fn group(&self) -> &[u8] {
-        &self.buffer[..self.head.group_length]
+        self.buffer
+            .get(..self.head.group_length)
+            .unwrap_or_default()
     }
 
     /// The first bytes of the body just begun, behind its zeros, as far as
@@ -127,7 +130,9 @@ impl Splitter {
     /// [`Splitter::next`] is called.
     #[must_use]
     pub fn carried(&self) -> &[u8] {
-        &self.buffer[self.head.group_length..]
+        self.buffer
+            .get(self.head.group_length..)
+            .unwrap_or_default()
     }
 
     /// The member whose body was last begun; valid until [`Event::BodyEnd`].
@@ -414,7 +419,7 @@ impl Splitter {
     fn at_padding(&mut self, rest: &[u8], eof: bool) -> Advance {
         let length = padding_after(self.head.declared);
         let padding = match rest.get(..length) {
-            Some(bytes) if bytes.iter().all(|&byte| byte == 0) => Padding::Usual,
+            Some(bytes) if is_zero(bytes) => Padding::Usual,
             None if !eof => return Report(0, Event::NeedMore),
             _ => Padding::Explicit,
         };

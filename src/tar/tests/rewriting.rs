@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::header::tests::{header, seal};
-use super::super::header::{CHECKSUM_FIELD, Header, SIZE_FIELD, checksums};
+use super::super::header::{CHECKSUM_FIELD, Header, SIZE_FIELD, checksum, signed_checksum};
 use super::super::pax::tests::record as pax_record;
 use super::super::rewrite::{Placement, Undo, place, restore, write_size};
 use super::super::{BLOCK, BodyHead, Padding};
@@ -130,8 +130,8 @@ proptest! {
             4 => format!("{size:07o}\0abcd").into_bytes(),
             _ => binary.to_vec(),
         });
-        let (unsigned, signed) = checksums(&block);
-        let signed = signed.unsigned_abs();
+        let unsigned = checksum(&block);
+        let signed = signed_checksum(&block).unsigned_abs();
         block[CHECKSUM_FIELD].copy_from_slice(match sum_style {
             0 => format!("{unsigned:06o}\0 "),
             1 => format!("{unsigned:06o} \0"),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use super::super::header::tests::{header, seal};
-use super::super::header::{CHECKSUM_FIELD, SIZE_FIELD};
+use super::super::header::{CHECKSUM_FIELD, SIZE_FIELD, signed_checksum};
 use super::super::pax::tests::record;
 use super::super::rewrite::{Placement, Undo, place, restore, write_size};
 use super::super::{BLOCK, BodyHead, BodyKind, Padding};
@@ -134,7 +134,7 @@ fn header_fields() -> Vec<u8> {
     };
     let (size, sum) = (SIZE_FIELD.start, CHECKSUM_FIELD.start);
     let with_name = with_field(header(b'0', 5), 0, b"\xff\xfe");
-    let (_, signed) = super::super::header::checksums(with_name.first_chunk().unwrap());
+    let signed = signed_checksum(with_name.first_chunk().unwrap());
     let signed = format!("{signed:06o}\0 ");
     let signed = with_field(*with_name.first_chunk().unwrap(), sum, signed.as_bytes());
     [
@@ -463,7 +463,7 @@ fn every_vector_is_split_as_it_says() {
             match line.split_once(": ").unwrap() {
                 ("comment", _) => {}
                 ("bytes", tokens) => stream.extend(bytes_of(tokens)),
-                _ => expected += &format!("{line}\n"),
+                _ => writeln!(expected, "{line}").unwrap(),
             }
         }
         assert_eq!(told(&check(&stream)), expected, "{}", path.display());
