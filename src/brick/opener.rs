@@ -319,7 +319,11 @@ impl OpenFrame {
                 }
             }
         }
-        decode_chunk_table(&header, &self.plain, &mut self.ends)
+        // The table has no offset in the file; the content has.
+        decode_chunk_table(&header, &self.plain, &mut self.ends).map_err(|error| DecodeError {
+            offset: 16,
+            ..error
+        })
     }
 }
 
