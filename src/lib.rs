@@ -13,5 +13,6 @@
 pub mod error;
 pub mod format;
 pub mod id;
+pub mod index;
 
 pub use error::{Error, Result};

@@ -1,0 +1,1 @@
+"""An independent reader of dtar's formats, written from the pages alone."""

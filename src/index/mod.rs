@@ -1,0 +1,16 @@
+//! Index files: written as a stream, read by offset (`formats/index.md`).
+//!
+//! The writer knows neither where new chunks will lie nor how long any part of
+//! the trailer will be until the stream has ended; what it learns on the way
+//! goes to spools, which move to disk once they are large.
+
+mod hints;
+mod reader;
+mod region;
+mod spool;
+mod writer;
+
+pub use hints::{BrickSource, FrameRef, StoredFrame, Used};
+pub use reader::{BrickTable, HintReader, IndexFile, MapReader, Trailer};
+pub use region::Region;
+pub use writer::IndexWriter;
