@@ -10,9 +10,13 @@
 //! The byte layouts are normative in the folder `formats/`. The library prints
 //! nothing; everything for a terminal lives in the binary's `cli` module.
 
+pub mod brick;
+pub mod chunk;
+pub mod crypto;
 pub mod error;
 pub mod format;
 pub mod id;
 pub mod index;
+pub mod tar;
 
 pub use error::{Error, Result};

@@ -1,5 +1,12 @@
 //! Bytes to structs and back, without any I/O: one file for each page of `formats/`.
 
+pub mod brick;
+pub mod frame;
+pub mod keyfile;
+pub mod lock;
+pub mod recipient;
 pub mod record;
+pub mod root;
+pub mod toc;
 pub mod trailer;
 pub mod wire;

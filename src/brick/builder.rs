@@ -1,0 +1,265 @@
+//! Gathers chunks into a frame and compresses them (`formats/frame.md#content`).
+
+use std::io::Cursor;
+
+use super::pad::Pad;
+use crate::error::{Error, Result};
+use crate::format::frame::{
+    CONTENT_HEADER_LENGTH, Codec, ContentHeader, MAX_CHUNK_LENGTH, MAX_CHUNKS, MAX_PLAIN_LENGTH,
+    TAG_LENGTH, put_chunk_length,
+};
+
+/// The chunks of one frame, gathered in one buffer. To be reused.
+#[derive(Default)]
+pub struct FrameBuilder {
+    bytes: Vec<u8>,
+    lengths: Vec<u32>,
+    table: Vec<u8>,
+}
+
+impl FrameBuilder {
+    /// A builder without chunks.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a chunk, 1 byte to 1 MiB, and returns its place in the frame.
+    pub fn push(&mut self, chunk: &[u8]) -> u32 {
+        let place = self.chunk_count();
+        // What does not fit 32 bits is refused by `compress`, as is all beyond a limit.
+        let length = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+        self.bytes.extend_from_slice(chunk);
+        self.lengths.push(length);
+        put_chunk_length(&mut self.table, length);
+        place
+    }
+
+    /// Length of what will be compressed: the chunks and their table. It becomes the
+    /// frame's plain length, at most 64 MiB.
+    #[must_use]
+    pub fn plain_length(&self) -> usize {
+        self.bytes.len() + self.table.len()
+    }
+
+    /// How many chunks there are; at most 65,536 fit a frame.
+    #[must_use]
+    pub fn chunk_count(&self) -> u32 {
+        u32::try_from(self.lengths.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether there is no chunk yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lengths.is_empty()
+    }
+
+    /// The length of each chunk.
+    #[must_use]
+    pub fn lengths(&self) -> &[u32] {
+        &self.lengths
+    }
+
+    /// Forgets the chunks and keeps the buffers.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.lengths.clear();
+        self.table.clear();
+    }
+
+    /// Compresses the chunks into `out`, which it replaces: room for a header of
+    /// `header_length` bytes, the content's header, the content, the padding. Content
+    /// that zstd does not shrink is stored. The chunks stay until [`FrameBuilder::clear`].
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if there is no chunk, if the frame breaks a limit of the
+    /// format, or if zstd fails.
+    pub fn compress(
+        &mut self,
+        compressor: &mut Compressor,
+        level: i32,
+        header_length: usize,
+        pad: Pad,
+        out: &mut CompressedFrame,
+    ) -> Result<()> {
+        let plain_length = self.check_limits()?;
+        let chunk_bytes = self.bytes.len();
+        let content_start = header_length + CONTENT_HEADER_LENGTH;
+        out.bytes.clear();
+        out.bytes.resize(content_start, 0);
+
+        self.bytes.extend_from_slice(&self.table);
+        let compressed = compressor.append(level, &self.bytes, &mut out.bytes);
+        out.codec = Codec::Zstd;
+        if compressed.is_ok() && out.bytes.len() - content_start >= self.bytes.len() {
+            out.bytes.truncate(content_start);
+            out.bytes.extend_from_slice(&self.bytes);
+            out.codec = Codec::Stored;
+        }
+        self.bytes.truncate(chunk_bytes);
+        compressed?;
+
+        let length = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+        let header = ContentHeader {
+            content_length: length(out.bytes.len() - content_start),
+            plain_length,
+            chunk_count: self.chunk_count(),
+            table_length: length(self.table.len()),
+        };
+        if let Some(place) = out.bytes.get_mut(header_length..content_start) {
+            place.copy_from_slice(&header.encode());
+        }
+        let sealed = out.bytes.len() - header_length + TAG_LENGTH;
+        out.bytes
+            .resize(header_length + pad.apply(sealed) - TAG_LENGTH, 0);
+        out.header_length = header_length;
+        out.plain_length = plain_length;
+        out.chunk_count = self.chunk_count();
+        Ok(())
+    }
+
+    fn check_limits(&self) -> Result<u32> {
+        let refuse = |what: &str| Err(Error::Internal(format!("a frame with {what}")));
+        if !(1..=MAX_CHUNKS).contains(&self.chunk_count()) {
+            return refuse("no chunks or too many");
+        }
+        if self
+            .lengths
+            .iter()
+            .any(|length| !(1..=MAX_CHUNK_LENGTH).contains(length))
+        {
+            return refuse("an empty chunk or one longer than 1 MiB");
+        }
+        match u32::try_from(self.plain_length()) {
+            Ok(length) if length <= MAX_PLAIN_LENGTH => Ok(length),
+            _ => refuse("more than 64 MiB"),
+        }
+    }
+}
+
+/// A zstd compressor, one for each worker: its memory is reused.
+#[derive(Default)]
+pub struct Compressor {
+    zstd: zstd::bulk::Compressor<'static>,
+    level: Option<i32>,
+}
+
+impl Compressor {
+    /// A compressor.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends `plain`, compressed as one zstd frame, to `out`.
+    fn append(&mut self, level: i32, plain: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        let internal =
+            |error: std::io::Error| Error::Internal(format!("zstd does not compress: {error}"));
+        if self.level != Some(level) {
+            self.zstd.set_compression_level(level).map_err(internal)?;
+            self.level = Some(level);
+        }
+        out.reserve(zstd::zstd_safe::compress_bound(plain.len()));
+        let mut end = Cursor::new(&mut *out);
+        end.set_position(end.get_ref().len() as u64);
+        self.zstd
+            .compress_to_buffer(plain, &mut end)
+            .map_err(internal)?;
+        Ok(())
+    }
+}
+
+/// A compressed frame: first with room for its header, and once sealed with all its
+/// bytes as they stand in the brick. To be reused.
+pub struct CompressedFrame {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// How the content is compressed.
+    pub codec: Codec,
+    /// Length of the plain content: chunks and table.
+    pub plain_length: u32,
+    /// How many chunks it holds.
+    pub chunk_count: u32,
+    /// Length of the room for the header.
+    pub header_length: usize,
+}
+
+impl CompressedFrame {
+    /// An empty one.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            bytes: Vec::new(),
+            codec: Codec::Stored,
+            plain_length: 0,
+            chunk_count: 0,
+            header_length: 0,
+        }
+    }
+}
+
+impl Default for CompressedFrame {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compressed(chunks: &[&[u8]], pad: Pad) -> CompressedFrame {
+        let mut builder = FrameBuilder::new();
+        for chunk in chunks {
+            builder.push(chunk);
+        }
+        let mut out = CompressedFrame::new();
+        builder
+            .compress(&mut Compressor::new(), 3, 100, pad, &mut out)
+            .unwrap();
+        assert_eq!(builder.lengths().len(), chunks.len());
+        out
+    }
+
+    #[test]
+    fn what_does_not_shrink_is_stored() {
+        let noise = blake3::hash(b"noise");
+        assert_eq!(
+            compressed(&[noise.as_bytes()], Pad::None).codec,
+            Codec::Stored
+        );
+        assert_eq!(compressed(&[&[7; 1000]], Pad::None).codec, Codec::Zstd);
+    }
+
+    #[test]
+    fn padding_counts_the_tag() {
+        let frame = compressed(&[&[7; 1000]], Pad::Blocks);
+        assert_eq!(frame.bytes.len() - 100 + TAG_LENGTH, 4096);
+    }
+
+    #[test]
+    fn limits_are_kept() {
+        let compress = |builder: &mut FrameBuilder| {
+            let mut out = CompressedFrame::new();
+            builder.compress(&mut Compressor::new(), 1, 100, Pad::None, &mut out)
+        };
+        let mut builder = FrameBuilder::new();
+        assert!(compress(&mut builder).is_err());
+        builder.push(&[]);
+        assert!(compress(&mut builder).is_err());
+        builder.clear();
+        builder.push(&vec![0; MAX_CHUNK_LENGTH as usize + 1]);
+        assert!(compress(&mut builder).is_err());
+        builder.clear();
+        for _ in 0..=MAX_CHUNKS {
+            builder.push(&[1]);
+        }
+        assert!(compress(&mut builder).is_err());
+        builder.clear();
+        let longest = vec![0; MAX_CHUNK_LENGTH as usize];
+        for _ in 0..64 {
+            builder.push(&longest);
+        }
+        assert!(compress(&mut builder).is_err(), "the table counts too");
+    }
+}

@@ -1,0 +1,102 @@
+//! Opens TOCs, in bricks and as sidecars (`formats/brick.md`).
+
+use crate::crypto::PutKeys;
+use crate::format::brick::Footer;
+use crate::format::toc::{TOC_HEADER_LENGTH, Toc, TocHeader};
+use crate::format::wire::{DecodeError, DecodeResult, Decoder, Fault};
+use crate::id::BrickName;
+
+/// Length of the bytes that bind a sidecar to its brick.
+pub const SIDECAR_SEAL_LENGTH: usize = 32;
+
+/// Opens a TOC: header and sealed bytes, no more. [`TocHeader::decode`] says, without
+/// keys, of which epoch and store it is.
+///
+/// # Errors
+/// All that can be wrong with it; a field `epoch` if the keys are of another one.
+pub fn open_toc(keys: &PutKeys, bytes: &[u8]) -> DecodeResult<Toc> {
+    let header = TocHeader::decode(bytes)?;
+    let mut decoder = Decoder::new("TOC", bytes);
+    let associated = decoder.bytes("header", TOC_HEADER_LENGTH)?;
+    let sealed = decoder.bytes("sealed bytes", header.sealed_length as usize)?;
+    if !decoder.is_empty() {
+        let found = format_args!("{} bytes more", decoder.rest().len());
+        return Err(decoder.error("length", "the end of the TOC", found));
+    }
+    if header.epoch != keys.epoch {
+        return Err(DecodeError::value(
+            "TOC",
+            "epoch",
+            20,
+            keys.epoch,
+            header.epoch,
+        ));
+    }
+    let mut sealed = sealed.to_vec();
+    let opened = keys
+        .toc
+        .open(header.salt, associated, &mut sealed)
+        .map_err(|_| unverified("TOC", "seal", TOC_HEADER_LENGTH))?;
+    Toc::decode(opened).map_err(|error| error.moved_by(TOC_HEADER_LENGTH as u64))
+}
+
+/// Opens the TOC of a brick with this footer, whose frames must end where it begins.
+///
+/// # Errors
+/// As [`open_toc`]; offsets are those in the TOC.
+pub fn open_brick_toc(keys: &PutKeys, bytes: &[u8], footer: &Footer) -> DecodeResult<Toc> {
+    let toc = open_toc(keys, bytes)?;
+    if toc.end() == footer.toc_offset {
+        return Ok(toc);
+    }
+    Err(DecodeError::value(
+        "TOC",
+        "lengths of the frames",
+        TOC_HEADER_LENGTH as u64,
+        format_args!(
+            "frames that end at {}, where the TOC begins",
+            footer.toc_offset
+        ),
+        format_args!("frames that end at {}", toc.end()),
+    ))
+}
+
+/// The sidecar of the brick `name`, whose TOC, sealed, is `toc`.
+#[must_use]
+pub fn make_sidecar(keys: &PutKeys, name: &BrickName, toc: &[u8]) -> Vec<u8> {
+    [toc, &keys.sidecar.bind(name, toc)].concat()
+}
+
+/// Opens the sidecar that was found under `name`.
+///
+/// # Errors
+/// As [`open_toc`]; a field `sidecar seal` if it is not the sidecar of that brick.
+pub fn open_sidecar(keys: &PutKeys, name: &BrickName, bytes: &[u8]) -> DecodeResult<Toc> {
+    let Some((toc, seal)) = bytes.split_last_chunk::<SIDECAR_SEAL_LENGTH>() else {
+        return Err(DecodeError {
+            structure: "sidecar",
+            field: "sidecar seal",
+            offset: 0,
+            fault: Fault::Truncated {
+                needed: SIDECAR_SEAL_LENGTH as u64,
+                found: bytes.len() as u64,
+            },
+        });
+    };
+    // The header in the clear first: it tells a newer version and another epoch, whose
+    // keys are others, from damage.
+    let header = TocHeader::decode(toc)?;
+    if header.epoch == keys.epoch && !keys.sidecar.verify(name, toc, seal) {
+        return Err(unverified("sidecar", "sidecar seal", toc.len()));
+    }
+    open_toc(keys, toc)
+}
+
+fn unverified(structure: &'static str, field: &'static str, offset: usize) -> DecodeError {
+    DecodeError {
+        structure,
+        field,
+        offset: offset as u64,
+        fault: Fault::Check,
+    }
+}

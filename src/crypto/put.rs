@@ -1,0 +1,196 @@
+//! What follows from a put secret: all keys that archiving needs.
+
+use zeroize::{Zeroize, Zeroizing};
+
+use super::derive::{
+    BRICK_TOC_KEY, CHUNK_ID_KEY, GEAR_KEY, INDEX_KEY, ONE_ROOT_KEY, ROOT_KEY, SIDECAR_KEY,
+    STORE_KEY, TOC_KEY, derive,
+};
+use super::seal::{OnceKey, Unverified};
+use super::secret::Secret;
+use crate::error::Result;
+use crate::id::{BrickName, ChunkHash, ChunkId, Epoch, Salt};
+
+/// The keys that follow from the put secret of one epoch (`formats/keys.md#secrets`).
+#[derive(Clone)]
+pub struct PutKeys {
+    /// Makes chunk ids.
+    pub chunk_id: ChunkIdKey,
+    /// Seals TOCs.
+    pub toc: TocKey,
+    /// Binds sidecars to their bricks.
+    pub sidecar: SidecarKey,
+    /// Seals roots.
+    pub root: RootKey,
+    /// Makes the gear table.
+    pub gear: GearKey,
+    /// Authenticates indexes.
+    pub index: IndexKey,
+    /// Authenticates `store.toml`.
+    pub store: StoreKey,
+    /// The epoch of the put secret.
+    pub epoch: Epoch,
+}
+
+impl PutKeys {
+    /// The keys that follow from `put_secret`.
+    pub(super) fn new(put_secret: &Secret, epoch: Epoch) -> Self {
+        let key = |context| derive(context, &[put_secret.expose()]);
+        Self {
+            chunk_id: ChunkIdKey(key(CHUNK_ID_KEY)),
+            toc: TocKey(key(TOC_KEY)),
+            sidecar: SidecarKey(key(SIDECAR_KEY)),
+            root: RootKey(key(ROOT_KEY)),
+            gear: GearKey(key(GEAR_KEY)),
+            index: IndexKey(key(INDEX_KEY)),
+            store: StoreKey(key(STORE_KEY)),
+            epoch,
+        }
+    }
+}
+
+/// Makes chunk ids of chunk hashes.
+#[derive(Clone)]
+pub struct ChunkIdKey(Secret);
+
+impl ChunkIdKey {
+    /// The id under which TOCs and catalog know the chunk with this hash
+    /// (`formats/chunk.md#hash-and-id`).
+    #[must_use]
+    pub fn id(&self, hash: &ChunkHash) -> ChunkId {
+        let keyed = blake3::keyed_hash(self.0.expose(), hash.as_bytes());
+        let mut id = [0; ChunkId::SIZE];
+        id.copy_from_slice(&keyed.as_bytes()[..ChunkId::SIZE]);
+        ChunkId(id)
+    }
+}
+
+/// Seals TOCs (`formats/brick.md#table-of-contents`).
+#[derive(Clone)]
+pub struct TocKey(Secret);
+
+impl TocKey {
+    fn of_brick(&self, salt: Salt) -> OnceKey {
+        OnceKey::new(derive(BRICK_TOC_KEY, &[self.0.expose(), salt.as_bytes()]))
+    }
+
+    /// Seals the TOC of the brick with this salt: the bytes of `out` from `start` on.
+    /// The caller sees to it that a brick gets one TOC.
+    pub(crate) fn seal(&self, salt: Salt, out: &mut Vec<u8>, start: usize) -> Result<()> {
+        self.of_brick(salt).seal(out, start)
+    }
+
+    /// Opens the sealed bytes of a TOC.
+    pub(crate) fn open<'a>(
+        &self,
+        salt: Salt,
+        header: &[u8],
+        sealed: &'a mut [u8],
+    ) -> Result<&'a mut [u8], Unverified> {
+        self.of_brick(salt).open(header, sealed)
+    }
+}
+
+/// Seals roots (`formats/store.md#roots`).
+#[derive(Clone)]
+pub struct RootKey(Secret);
+
+impl RootKey {
+    fn of_root(&self, salt: Salt) -> OnceKey {
+        OnceKey::new(derive(ONE_ROOT_KEY, &[self.0.expose(), salt.as_bytes()]))
+    }
+
+    /// Seals the root with this salt: the bytes of `out` from `start` on. The
+    /// caller draws the salt for this root.
+    pub(crate) fn seal(&self, salt: Salt, out: &mut Vec<u8>, start: usize) -> Result<()> {
+        self.of_root(salt).seal(out, start)
+    }
+
+    /// Opens the sealed bytes of a root.
+    pub(crate) fn open<'a>(
+        &self,
+        salt: Salt,
+        header: &[u8],
+        sealed: &'a mut [u8],
+    ) -> Result<&'a mut [u8], Unverified> {
+        self.of_root(salt).open(header, sealed)
+    }
+}
+
+/// Binds sidecars to their bricks (`formats/brick.md#sidecar`).
+#[derive(Clone)]
+pub struct SidecarKey(Secret);
+
+impl SidecarKey {
+    /// The last 32 bytes of the sidecar of the brick `name`, whose TOC is `toc`.
+    #[must_use]
+    pub fn bind(&self, name: &BrickName, toc: &[u8]) -> [u8; 32] {
+        self.keyed(name, toc).into()
+    }
+
+    /// Whether `found` are these bytes; in constant time.
+    #[must_use]
+    pub fn verify(&self, name: &BrickName, toc: &[u8], found: &[u8; 32]) -> bool {
+        self.keyed(name, toc) == *found
+    }
+
+    fn keyed(&self, name: &BrickName, toc: &[u8]) -> blake3::Hash {
+        let mut hasher = blake3::Hasher::new_keyed(self.0.expose());
+        hasher.update(name.as_bytes()).update(toc);
+        let hash = hasher.finalize();
+        hasher.zeroize();
+        hash
+    }
+}
+
+/// Makes the gear table of the chunker (`formats/chunk.md#gear-table`).
+#[derive(Clone)]
+pub struct GearKey(Secret);
+
+impl GearKey {
+    /// The gear table: a secret as good as the key.
+    #[must_use]
+    pub fn table(&self) -> [u64; 256] {
+        let mut bytes = Zeroizing::new([0; 2048]);
+        let mut hasher = blake3::Hasher::new_keyed(self.0.expose());
+        let mut output = hasher.update(b"gear v1").finalize_xof();
+        output.fill(bytes.as_mut_slice());
+        output.zeroize();
+        hasher.zeroize();
+        let mut table = [0; 256];
+        for (entry, bytes) in table.iter_mut().zip(bytes.as_chunks().0) {
+            *entry = u64::from_le_bytes(*bytes);
+        }
+        table
+    }
+}
+
+/// Authenticates indexes (`formats/index.md#trailer`).
+#[derive(Clone)]
+pub struct IndexKey(Secret);
+
+impl IndexKey {
+    /// A hasher for the seal of an index. It holds the key: wipe it after use.
+    #[must_use]
+    pub fn hasher(&self) -> blake3::Hasher {
+        blake3::Hasher::new_keyed(self.0.expose())
+    }
+}
+
+/// Authenticates `store.toml` (`formats/store.md#storetoml`).
+#[derive(Clone)]
+pub struct StoreKey(Secret);
+
+impl StoreKey {
+    /// Keyed BLAKE3 of `bytes`. To check one, use [`StoreKey::verify`].
+    #[must_use]
+    pub fn authenticate(&self, bytes: &[u8]) -> [u8; 32] {
+        blake3::keyed_hash(self.0.expose(), bytes).into()
+    }
+
+    /// Whether `found` authenticates `bytes`; in constant time.
+    #[must_use]
+    pub fn verify(&self, bytes: &[u8], found: &[u8; 32]) -> bool {
+        blake3::keyed_hash(self.0.expose(), bytes) == *found
+    }
+}
