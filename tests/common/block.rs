@@ -156,19 +156,3 @@ pub fn base256(value: u64) -> [u8; 12] {
     field[4..].copy_from_slice(&value.to_be_bytes());
     field
 }
-
-#[test]
-fn pax_records_count_themselves() {
-    assert_eq!(pax_record("size", b"1"), b"9 size=1\n");
-    assert_eq!(pax_record("a", b"1"), b"6 a=1\n");
-    for length in 80..120 {
-        let record = pax_record("path", &vec![b'p'; length]);
-        let claimed: usize = String::from_utf8_lossy(&record)
-            .split(' ')
-            .next()
-            .unwrap()
-            .parse()
-            .unwrap();
-        assert_eq!(claimed, record.len());
-    }
-}

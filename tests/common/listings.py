@@ -83,7 +83,7 @@ def python(path):
     for member in found:
         info = member.get_info()
         pax = {key: value for key, value in member.pax_headers.items() if key != "size"}
-        del info["size"]
+        del info["size"], info["chksum"]
         name = os.fsencode(member.name)
         if member.issym():
             name += b" -> " + os.fsencode(member.linkname)
