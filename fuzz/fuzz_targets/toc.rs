@@ -1,0 +1,38 @@
+//! TOCs: any opened bytes are read or refused, what is read is written alike, and no
+//! byte of a sealed TOC or sidecar can change.
+#![no_main]
+
+use dtar::brick::{BrickSealer, make_sidecar, open_sidecar, open_toc};
+use dtar::crypto::Key;
+use dtar::format::toc::{Toc, TocHeader};
+use dtar::id::{BrickName, Epoch, StoreId};
+use libfuzzer_sys::fuzz_target;
+use std::sync::LazyLock;
+
+const NAME: BrickName = BrickName([7; 32]);
+static KEY: LazyLock<Key> = LazyLock::new(|| Key::generate().unwrap());
+
+fuzz_target!(|data: &[u8]| {
+    let _ = TocHeader::decode(data);
+    let Some((&[low, high], data)) = data.split_first_chunk() else {
+        return;
+    };
+    let Ok(toc) = Toc::decode(data) else {
+        return;
+    };
+    let mut written = Vec::new();
+    toc.encode(&mut written).unwrap();
+    assert_eq!(Toc::decode(&written), Ok(toc.clone()));
+
+    let keys = KEY.put_keys(Epoch::FIRST).unwrap();
+    let recipient = KEY.public_key().unwrap();
+    let sealer =
+        BrickSealer::new(StoreId([1; 16]), Epoch::FIRST, toc.class(), &[recipient]).unwrap();
+    let sealed = sealer.seal_toc(&keys, &toc).unwrap();
+    assert_eq!(open_toc(&keys, &sealed), Ok(toc.clone()));
+    let mut sidecar = make_sidecar(&keys, &NAME, &sealed);
+    assert_eq!(open_sidecar(&keys, &NAME, &sidecar), Ok(toc));
+    let position = usize::from(u16::from_le_bytes([low, high])) % sidecar.len();
+    sidecar[position] ^= 1;
+    assert!(open_sidecar(&keys, &NAME, &sidecar).is_err());
+});
