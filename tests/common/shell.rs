@@ -71,3 +71,11 @@ pub fn python(program: &str) -> Command {
     command.arg(path);
     command
 }
+
+/// The interpreter of the reference reader's environment, which
+/// `tests/install-tools` makes; `None`, said aloud, where it is missing.
+#[track_caller]
+pub fn reference_python() -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/python/bin/python");
+    have(path.to_str().unwrap()).then_some(path)
+}

@@ -120,11 +120,4 @@ fn seed(sandbox: &Sandbox, case: &Case, index: &Path) {
     keep("roundtrip", &stream);
     keep("index", index);
     keep("keyfile", &sandbox.key());
-    for path in sandbox.stored_files() {
-        match path.extension().and_then(|ending| ending.to_str()) {
-            Some("brick") => keep("brick", &path),
-            Some("toc") => keep("toc", &path),
-            _ => {}
-        }
-    }
 }
