@@ -79,7 +79,8 @@ impl Drop for Tables {
 }
 
 impl Chunker {
-    /// A chunker with the gear table of [chunk.md](../../formats/chunk.md#gear-table).
+    /// A chunker with a gear table, which follows from the gear key as
+    /// `formats/chunk.md#gear-table` says.
     #[must_use]
     pub fn new(gear: &[u64; 256]) -> Self {
         Self(Arc::new(Tables {
@@ -127,3 +128,6 @@ pub fn is_zero(bytes: &[u8]) -> bool {
     let zero = |bytes: &[u8]| bytes.iter().fold(0, |all, byte| all | byte) == 0;
     pieces.iter().all(|piece| zero(piece)) && zero(rest)
 }
+
+#[cfg(test)]
+mod tests;

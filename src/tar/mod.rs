@@ -5,12 +5,19 @@
 //! given, byte for byte, however the stream was cut into windows.
 
 mod event;
+mod extensions;
 mod header;
+mod member;
+mod parts;
 mod pax;
+pub mod rewrite;
 mod sparse;
 mod split;
 
 pub use event::{BodyHead, BodyKind, Event, MAX_ZERO_BLOCKS, Padding, Step};
+pub use extensions::{Extension, Globals, extensions};
+pub use member::Member;
+pub use parts::{Part, parts};
 pub use split::Splitter;
 
 /// The length of a block in bytes.

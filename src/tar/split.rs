@@ -8,6 +8,7 @@ use super::header::{
 use super::pax::Summary;
 use super::sparse::{MapReader, Progress};
 use super::{BLOCK, MAX_GROUP, padding_after};
+use crate::chunk::is_zero;
 
 /// Where the splitter stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +120,9 @@ impl Splitter {
     /// The header group just reported; valid until [`Splitter::next`] is called.
     #[must_use]
     pub fn group(&self) -> &[u8] {
-        &self.buffer[..self.head.group_length]
+        self.buffer
+            .get(..self.head.group_length)
+            .unwrap_or_default()
     }
 
     /// The first bytes of the body just begun, behind its zeros, as far as
@@ -127,7 +130,9 @@ impl Splitter {
     /// [`Splitter::next`] is called.
     #[must_use]
     pub fn carried(&self) -> &[u8] {
-        &self.buffer[self.head.group_length..]
+        self.buffer
+            .get(self.head.group_length..)
+            .unwrap_or_default()
     }
 
     /// The member whose body was last begun; valid until [`Event::BodyEnd`].
@@ -140,6 +145,16 @@ impl Splitter {
     #[must_use]
     pub const fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// The length of a group that is read but not reported.
+    pub(super) const fn pending_group(&self) -> usize {
+        if self.pending { self.buffer.len() } else { 0 }
+    }
+
+    /// How many zero blocks are read but not reported.
+    pub(super) const fn pending_zeros(&self) -> u64 {
+        self.zeros
     }
 
     fn advance(&mut self, rest: &[u8], eof: bool) -> Advance {
@@ -249,10 +264,10 @@ impl Splitter {
         Go(BLOCK)
     }
 
-    /// Whether the group may grow by an extension body of `size` bytes.
+    /// Whether the group stays short enough with an extension body of `size` bytes.
     fn fits(&self, size: u64) -> bool {
-        let room = MAX_GROUP.saturating_sub(self.buffer.len()) as u64;
-        size + padding_after(size) as u64 <= room
+        let body = size + padding_after(size) as u64;
+        self.buffer.len() as u64 + body <= MAX_GROUP as u64
     }
 
     fn in_extension(
@@ -404,7 +419,7 @@ impl Splitter {
     fn at_padding(&mut self, rest: &[u8], eof: bool) -> Advance {
         let length = padding_after(self.head.declared);
         let padding = match rest.get(..length) {
-            Some(bytes) if bytes.iter().all(|&byte| byte == 0) => Padding::Usual,
+            Some(bytes) if is_zero(bytes) => Padding::Usual,
             None if !eof => return Report(0, Event::NeedMore),
             _ => Padding::Explicit,
         };

@@ -6,7 +6,7 @@ use super::super::BodyKind;
 use super::{Segment, check};
 
 /// The folder with awkward archives; it lies beside the source folder.
-fn corpus() -> Option<Vec<(String, Vec<u8>)>> {
+pub(super) fn corpus() -> Option<Vec<(String, Vec<u8>)>> {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/tar-corpus");
     if !folder.is_dir() {
         assert!(

@@ -1,8 +1,11 @@
 //! Behaviour of the splitter as a whole.
 
 mod corpus;
+mod made;
 mod properties;
+mod rewriting;
 mod rules;
+mod vectors;
 
 use super::{BLOCK, BodyHead, BodyKind, Event, MAX_ZERO_BLOCKS, Padding, Splitter};
 
@@ -25,10 +28,10 @@ impl Segment {
     pub(super) fn append_to(&self, out: &mut Vec<u8>) {
         match self {
             Self::Group(group) => out.extend_from_slice(group),
-            Self::Zeros(count) => out.extend(std::iter::repeat_n(
-                0,
-                BLOCK * usize::try_from(*count).unwrap(),
-            )),
+            Self::Zeros(count) => {
+                let length = BLOCK * usize::try_from(*count).unwrap();
+                out.resize(out.len() + length, 0);
+            }
             Self::Body {
                 member,
                 body,
@@ -68,7 +71,7 @@ pub(super) fn split_in(stream: &[u8], mut growth: impl FnMut() -> usize) -> Vec<
             }
             Event::Group => {
                 let group = splitter.group();
-                assert!(!group.is_empty() && group.len() % BLOCK == 0);
+                assert!(!group.is_empty() && group.len().is_multiple_of(BLOCK));
                 segments.push(Segment::Group(group.to_vec()));
             }
             Event::BodyStart { kind, zeros } => {

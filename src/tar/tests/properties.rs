@@ -5,8 +5,8 @@ use proptest::prelude::*;
 
 use super::super::header::tests::{header, seal};
 use super::super::pax::tests::record;
-use super::super::{BLOCK, padding_after};
-use super::check;
+use super::super::{BLOCK, Globals, Member, Part, extensions, padding_after, parts};
+use super::{Segment, check};
 
 fn padded(mut bytes: Vec<u8>) -> Vec<u8> {
     let padding = padding_after(bytes.len() as u64);
@@ -20,7 +20,7 @@ fn member() -> impl Strategy<Value = Vec<u8>> {
     let body = vec(any::<u8>(), 0..1_200);
     (flag, body, -600_i64..600, 0..4_u8).prop_map(|(flag, body, error, odd)| {
         let error = if odd == 0 { error } else { 0 };
-        let size = (body.len() as i64 + error).max(0).unsigned_abs();
+        let size = (body.len() as u64).saturating_add_signed(error);
         let mut block = header(flag, size);
         if flag == b'S' {
             block[482] = odd;
@@ -57,7 +57,7 @@ fn map() -> impl Strategy<Value = Vec<u8>> {
     "[0-2]\n([0-9]{1,3}\n){0,5}".prop_map(|map| padded(map.into_bytes()))
 }
 
-fn stream() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn stream() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         4 => member(),
         3 => pax(),
@@ -100,5 +100,64 @@ proptest! {
     #[test]
     fn nearly_tar_comes_back(stream in stream()) {
         check(&stream);
+    }
+}
+
+/// The stream's runs as a restoring reader has them: what stands before each
+/// body, and whether that is a member's.
+fn runs(segments: &[Segment]) -> Vec<(Vec<u8>, bool)> {
+    let mut runs = vec![(Vec::new(), false)];
+    for segment in segments {
+        let (run, has_body) = runs.last_mut().unwrap();
+        match segment {
+            Segment::Body { member, .. } => {
+                if let Some((group, _)) = member {
+                    run.extend_from_slice(group);
+                    *has_body = true;
+                }
+                runs.push((Vec::new(), false));
+            }
+            other => other.append_to(run),
+        }
+    }
+    runs
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn runs_have_the_parts_that_were_split(stream in stream()) {
+        let segments = check(&stream);
+        let mut expected = segments.iter().filter_map(|segment| match segment {
+            Segment::Group(group) => Some((group.clone(), false)),
+            Segment::Zeros(count) => Some((vec![0; usize::try_from(*count).unwrap() * BLOCK], false)),
+            Segment::Body { member, .. } => member.clone().map(|(group, _)| (group, true)),
+        });
+        for (run, has_body) in runs(&segments) {
+            for part in parts(&run, has_body) {
+                let found = match part {
+                    Part::Group { bytes, has_body } => (bytes.to_vec(), has_body),
+                    Part::ZeroBlocks(count) => (vec![0; usize::try_from(count).unwrap() * BLOCK], false),
+                };
+                prop_assert_eq!(Some(found), expected.next());
+            }
+        }
+        prop_assert_eq!(expected.next(), None);
+    }
+
+    #[test]
+    fn members_of_any_bytes_can_be_looked_at(stream in stream()) {
+        let mut globals = Globals::default();
+        for (run, has_body) in runs(&check(&stream)) {
+            for part in parts(&run, has_body) {
+                if let Part::Group { bytes, .. } = part {
+                    globals.read(bytes);
+                    let member = Member::parse(bytes, &globals);
+                    let extensions: usize = extensions(bytes).map(|found| found.range.len()).sum();
+                    prop_assert_eq!(member.is_some(), extensions < bytes.len());
+                }
+            }
+        }
     }
 }

@@ -98,7 +98,7 @@ fn a_member_is_group_body_and_padding() {
 
 #[test]
 fn no_length_no_body() {
-    for type_flag in *b"0\0567Sz" {
+    for type_flag in *b"\x000567Sz" {
         expect(&[&header(type_flag, 0)], &["group 1", "tail 0"]);
     }
 }
@@ -190,9 +190,19 @@ fn an_extension_header_that_is_too_long_is_a_member() {
     );
     let small = extension(b'L', b"text");
     expect(
-        &[&small, &extension(b'g', &body[..MAX_GROUP - 3 * BLOCK + 1])],
+        &[&small, &extension(b'g', &body[..=MAX_GROUP - 3 * BLOCK])],
         &["member 3 + 16775681", "tail 0"],
     );
+}
+
+#[test]
+fn endless_extension_headers_end_with_the_group() {
+    let blocks = MAX_GROUP / BLOCK;
+    let endless = header(b'x', 0).repeat(blocks + 2);
+    expect(&[&endless], &["group 32769", "group 1", "tail 0"]);
+    let endless = header(b'L', 5);
+    let endless = [&endless[..], &padded(b"text")].concat().repeat(blocks);
+    expect(&[&endless], &["member 32769 + 5", "group 32766", "tail 0"]);
 }
 
 #[test]
