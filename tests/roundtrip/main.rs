@@ -16,6 +16,7 @@ mod gnu;
 mod large;
 mod mutated;
 mod python;
+mod selected;
 mod sparse;
 mod stable;
 mod tree;
