@@ -6,7 +6,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -153,7 +155,14 @@ impl Sandbox {
 
     /// Runs a command to its end.
     pub fn run<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Run {
-        let output = self.command(arguments).output().unwrap();
+        let child = self
+            .command(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let _watchdog = Watchdog::new(&child);
+        let output = child.wait_with_output().unwrap();
         no_panic(Run {
             code: output.status.code(),
             stdout: output.stdout,
@@ -176,6 +185,7 @@ impl Sandbox {
             .spawn()
             .unwrap();
         let stdin = child.stdin.take().unwrap();
+        let _watchdog = Watchdog::new(&child);
         let stderr = thread::scope(|scope| {
             scope.spawn(move || feed(input, stdin));
             read_stderr(&mut child)
@@ -210,6 +220,7 @@ impl Sandbox {
             .spawn()
             .unwrap();
         let stdout = child.stdout.take().unwrap();
+        let _watchdog = Watchdog::new(&child);
         let (stderr, value) = thread::scope(|scope| {
             let stderr = scope.spawn(|| read_stderr(&mut child));
             let value = consume(stdout);
@@ -243,6 +254,32 @@ impl Sandbox {
         }
         files.sort();
         files
+    }
+}
+
+/// Ends a process that has not ended after a long time, so that one that hangs
+/// fails its test and not the whole run.
+pub struct Watchdog(#[expect(dead_code, reason = "dropped to call the watchdog off")] Sender<()>);
+
+impl Watchdog {
+    const LIMIT: Duration = Duration::from_secs(300);
+
+    /// Watches `child` as long as this lives.
+    pub fn new(child: &Child) -> Self {
+        Self::with_limit(child, Self::LIMIT)
+    }
+
+    /// As [`Watchdog::new`], with a limit of its own.
+    pub fn with_limit(child: &Child, limit: Duration) -> Self {
+        let (call_off, called_off) = channel();
+        let pid = child.id().to_string();
+        thread::spawn(move || {
+            if called_off.recv_timeout(limit) == Err(RecvTimeoutError::Timeout) {
+                eprintln!("dtar has not ended after {limit:?} and is killed");
+                let _ = Command::new("kill").args(["-9", &pid]).status();
+            }
+        });
+        Self(call_off)
     }
 }
 
