@@ -17,8 +17,7 @@ use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
 
 /// The key of the tests: 32 times 7.
-const KEY: &[u8] =
-    b"DTAR-SECRET-KEY-1QURSWPC8QURSWPC8QURSWPC8QURSWPC8QURSWPC8QURSWPC8QURS6WX2GE\n";
+const KEY: &[u8] = b"DTAR-SECRET-KEY-1QURSWPC8QURSWPC8QURSWPC8QURSWPC8QURSWPC8QURSWPC8QURS6WX2GE\n";
 
 /// A store that serves a number of runs, then makes room.
 struct Place {
