@@ -24,11 +24,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::block::{BLOCK, Header, base256};
-use common::sandbox::Sandbox;
+use common::sandbox::{Sandbox, Watchdog};
 use common::source::{Pieces, Random, first_difference};
 
 const MIB: u64 = 1 << 20;
 const BOUND: u64 = 256 * MIB;
+const LIMIT: Duration = Duration::from_secs(1200);
 const PIECE: usize = 1 << 20;
 
 /// Peaks of one process, in bytes.
@@ -156,6 +157,7 @@ fn a_long_stream_needs_no_more_memory_than_a_short_one() {
         .stdout(File::create(&index).unwrap())
         .spawn()
         .unwrap();
+    let _watchdog = Watchdog::with_limit(&child, LIMIT);
     let mut stdin = child.stdin.take().unwrap();
     let (status, peak) = watched(child.id(), || {
         std::io::copy(&mut stream(length), &mut stdin).unwrap();
@@ -172,6 +174,7 @@ fn a_long_stream_needs_no_more_memory_than_a_short_one() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    let _watchdog = Watchdog::with_limit(&child, LIMIT);
     let stdout = child.stdout.take().unwrap();
     let ((difference, status), peak) = watched(child.id(), || {
         let difference = first_difference(stdout, stream(length)).unwrap();
