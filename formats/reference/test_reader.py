@@ -92,7 +92,7 @@ class Restores(unittest.TestCase):
         extra = (b"LATE", 0xFFFFFFFE, b"skipped")
         self.check(simple(), sections=lambda s: [extra, *s])
         self.check(simple(), summ=lambda s: s + t.field(3, b"later"))
-        self.check(simple(), summ=lambda s: put(20, b"\xff" * 4)(s))
+        self.check(simple(), summ=lambda s: put(36, b"\xff" * 4)(s))
 
     def test_no_chunk_at_all(self):
         self.check(t.Archive().tail())
@@ -148,7 +148,8 @@ class Refusals(unittest.TestCase):
             ("padding is not zero", {"pad": lambda p: b"\1" + p[1:]}),
             ("index altered", {"seal": lambda s: bytes(32)}),
             ("index altered", {"index": put(3, b"?")}),
-            ("index altered", {"summ": number(16, 4)}),
+            ("wrong key", {"summ": put(16, b"?")}),
+            ("index altered", {"summ": number(32, 4)}),
             ("not where it says", {"trailer": number(16, 512)}),
             ("no dtarTRLR", {"trailer": put(0, b"dtarTRLS")}),
             ("newer dtar", {"trailer": put(8, b"\2")}),
@@ -160,7 +161,7 @@ class Refusals(unittest.TestCase):
                 self.refused(simple(), message, **over)
         other = simple()
         bricks = other.bricks()
-        with self.assertRaisesRegex(FormatError, "another key"):
+        with self.assertRaisesRegex(FormatError, "wrong key"):
             restore(other.index(), bricks, MasterKey(b"o" * 32))
 
     def test_sections(self):
