@@ -10,6 +10,7 @@
 //! The byte layouts are normative in the folder `formats/`. The library prints
 //! nothing; everything for a terminal lives in the binary's `cli` module.
 
+pub mod archive;
 pub mod brick;
 pub mod chunk;
 pub mod crypto;
@@ -17,6 +18,8 @@ pub mod error;
 pub mod format;
 pub mod id;
 pub mod index;
+pub mod key_file;
+pub mod restore;
 pub mod store;
 pub mod tar;
 

@@ -13,7 +13,7 @@ use dtar::error::{Error, Exit, Result};
 use dtar::index::IndexFile;
 use dtar::restore::{Listing, Selection, open_index};
 use dtar::store::Store;
-use dtar::tar::member::Member;
+use dtar::tar::Member;
 
 pub fn run(args: &LsArgs, global: &GlobalArgs, say: &Say) -> Result<Exit> {
     let index = IndexFile::open(&args.index)?;
@@ -80,19 +80,20 @@ fn check_seal(index: &IndexFile, global: &GlobalArgs, say: Say) -> Result<()> {
 fn line(member: &Member, zone: &TimeZone) -> Vec<u8> {
     let owner = format!(
         "{}/{}",
-        name_or_number(&member.uname, member.uid),
-        name_or_number(&member.gname, member.gid),
+        name_or_number(&member.user, member.uid),
+        name_or_number(&member.group, member.gid),
     );
-    let size = match member.device {
-        Some((major, minor)) => format!("{major},{minor}"),
-        None => member.size.to_string(),
+    let size = if member.is_device() {
+        format!("{},{}", member.device.0, member.device.1)
+    } else {
+        member.size.to_string()
     };
     let width = 19_usize
         .saturating_sub(owner.chars().count())
         .max(size.len() + 1);
     let mut line = format!(
         "{}{} {owner}{size:>width$} {} ",
-        kind(member),
+        member.letter(),
         mode(member.mode),
         time(member.mtime, zone),
     )
@@ -101,11 +102,11 @@ fn line(member: &Member, zone: &TimeZone) -> Vec<u8> {
     match member.type_flag {
         b'1' => {
             line.extend_from_slice(b" link to ");
-            escape(&member.link_name, &mut line);
+            escape(&member.link, &mut line);
         }
         b'2' => {
             line.extend_from_slice(b" -> ");
-            escape(&member.link_name, &mut line);
+            escape(&member.link, &mut line);
         }
         _ => {}
     }
@@ -130,22 +131,6 @@ fn name_or_number(name: &[u8], number: u64) -> String {
     let mut escaped = Vec::new();
     escape(name, &mut escaped);
     String::from_utf8_lossy(&escaped).into_owned()
-}
-
-fn kind(member: &Member) -> char {
-    match member.type_flag {
-        b'1' => 'h',
-        b'2' => 'l',
-        b'3' => 'c',
-        b'4' => 'b',
-        b'5' | b'D' => 'd',
-        b'6' => 'p',
-        b'7' => 'C',
-        b'M' => 'M',
-        b'V' => 'V',
-        _ if member.name.ends_with(b"/") => 'd',
-        _ => '-',
-    }
 }
 
 fn mode(mode: u32) -> String {
@@ -187,12 +172,12 @@ fn json_line(member: &Member) -> Value {
     };
     let mut value = json!({
         "name": text(&member.name),
-        "type": kind(member).to_string(),
+        "type": member.letter().to_string(),
         "mode": format!("{:04o}", member.mode),
         "uid": member.uid,
         "gid": member.gid,
-        "user": text(&member.uname),
-        "group": text(&member.gname),
+        "user": text(&member.user),
+        "group": text(&member.group),
         "size": member.size,
         "mtime": member.mtime,
         "mtime_ns": member.mtime_nanos,
@@ -200,11 +185,11 @@ fn json_line(member: &Member) -> Value {
     if let Some(name) = raw(&member.name) {
         value["name_hex"] = json!(name);
     }
-    if !member.link_name.is_empty() {
-        value["link"] = json!(text(&member.link_name));
+    if !member.link.is_empty() {
+        value["link"] = json!(text(&member.link));
     }
-    if let Some((major, minor)) = member.device {
-        value["device"] = json!([major, minor]);
+    if member.is_device() {
+        value["device"] = json!([member.device.0, member.device.1]);
     }
     value
 }

@@ -2,15 +2,16 @@
 
 use super::steps::Steps;
 use crate::error::{Error, Result};
+use crate::format::record::Kind;
 use crate::index::{IndexFile, Region, Trailer};
-use crate::tar::member::{Member, RunItem, scan_run};
-use crate::tar::rewrite;
+use crate::tar::{Globals, Member, Part, parts, rewrite};
 
 /// Goes through the members of an index, with their original headers.
 pub struct Listing {
     steps: Steps,
     members: Region,
     run: Vec<u8>,
+    globals: Globals,
 }
 
 impl Listing {
@@ -21,6 +22,7 @@ impl Listing {
             steps: Steps::new(index, trailer),
             members: trailer.members(index),
             run: Vec::new(),
+            globals: Globals::default(),
         }
     }
 
@@ -38,11 +40,14 @@ impl Listing {
             .extend_from_slice(self.members.take(segment.length)?);
         rewrite::restore(&mut self.run, &segment.record)
             .map_err(|source| Error::decode(self.members.path(), segment.start)(source))?;
-        scan_run(&self.run, |item| {
-            if let RunItem::Member { member, .. } = item {
-                each(&member);
+        for part in parts(&self.run, segment.record.kind == Kind::Member) {
+            if let Part::Group { bytes, .. } = part {
+                self.globals.read(bytes);
+                if let Some(member) = Member::parse(bytes, &self.globals) {
+                    each(&member);
+                }
             }
-        });
+        }
         Ok(true)
     }
 }

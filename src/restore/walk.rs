@@ -13,7 +13,7 @@ use crate::error::{Exit, Result};
 use crate::format::record::{Counts, Item, Kind, List, Record, add_counts, decode_list};
 use crate::id::ChunkHash;
 use crate::index::Region;
-use crate::tar::member::{RunItem, scan_run};
+use crate::tar::{Globals, Member, Part, extensions, parts};
 
 /// A batch is sent once it holds so many bytes of headers …
 const BATCH_BYTES: usize = 256 << 10;
@@ -74,6 +74,7 @@ pub(super) struct Walker {
     out: Sender<Batch>,
     batch: Batch,
     run: Vec<u8>,
+    globals: Globals,
 }
 
 /// The other end of the queue is gone: it has failed, or needs no more.
@@ -101,6 +102,7 @@ impl Walker {
             out,
             batch: Batch::default(),
             run: Vec::new(),
+            globals: Globals::default(),
         }
     }
 
@@ -127,51 +129,60 @@ impl Walker {
     }
 
     fn whole(&mut self, run: &[u8], record: &Record) -> Result<()> {
-        let mut name = None;
+        let body_follows = record.kind == Kind::Member;
+        let mut name = Vec::new();
+        let mut position = 0;
         let mut archive_end = None;
-        scan_run(run, |item| match item {
-            RunItem::Member { member, .. } => name = Some(member.name),
-            RunItem::ZeroBlocks(range) => {
-                archive_end = archive_end.or((range.len() >= 1024).then_some(range.start));
+        for part in parts(run, body_follows) {
+            match part {
+                Part::ZeroBlocks(count) => {
+                    if count > 1 {
+                        archive_end.get_or_insert(position);
+                    }
+                    position += count * 512;
+                }
+                Part::Group { bytes, has_body } => {
+                    self.globals.read(bytes);
+                    position += bytes.len() as u64;
+                    if has_body && let Some(member) = Member::parse(bytes, &self.globals) {
+                        name = member.name;
+                    }
+                }
             }
-            _ => {}
-        });
+        }
         if let Some(ahead) = archive_end {
-            let ahead = ahead as u64;
             self.batch.ops.push(Op::ArchiveEnd { ahead });
         }
         self.bytes(run);
-        if record.kind == Kind::Member {
-            self.walked.members += 1;
-        }
-        let name = name.filter(|_| record.kind == Kind::Member);
-        self.body(record, &name.unwrap_or_default())
+        self.walked.members += u64::from(body_follows);
+        self.body(record, &name)
     }
 
     fn selected(&mut self, run: &[u8], record: &Record) -> Result<()> {
         let mut wanted_body = None;
-        let mut emit = Vec::new();
-        let has_body = record.kind == Kind::Member && !record.items.is_empty();
-        let last = run.len();
-        let selection = self.selection.as_mut();
-        if let Some(selection) = selection {
-            scan_run(run, |item| match item {
-                RunItem::Global(range) => emit.push(range),
-                RunItem::Member { range, member } => {
-                    if selection.wants(&member.name) {
-                        if range.end == last && record.kind == Kind::Member {
-                            wanted_body = Some((range, member.name));
-                        } else {
-                            emit.push(range);
-                        }
+        for part in parts(run, record.kind == Kind::Member) {
+            let Part::Group { bytes, has_body } = part else {
+                continue;
+            };
+            self.globals.read(bytes);
+            let member = Member::parse(bytes, &self.globals);
+            let wanted = match (&member, &mut self.selection) {
+                (Some(member), Some(selection)) => selection.wants(&member.name),
+                _ => false,
+            };
+            match member {
+                Some(member) if wanted && has_body => wanted_body = Some((bytes, member.name)),
+                Some(_) if wanted => {
+                    self.walked.members += 1;
+                    self.bytes(bytes);
+                }
+                // Global headers go on to hold for what follows.
+                _ => {
+                    for extension in extensions(bytes).filter(|found| found.is_global()) {
+                        self.bytes(&bytes[extension.range]);
                     }
                 }
-                _ => {}
-            });
-        }
-        self.walked.members += emit.len() as u64;
-        for range in emit {
-            self.bytes(&run[range]);
+            }
         }
         match wanted_body {
             Some((_, name)) if record.declared.is_some() => {
@@ -180,13 +191,12 @@ impl Walker {
                 }
                 self.skip(record)
             }
-            Some((range, name)) => {
+            Some((group, name)) => {
                 self.walked.members += 1;
-                self.bytes(&run[range]);
+                self.bytes(group);
                 self.body(record, &name)
             }
-            None if has_body || record.kind != Kind::Member => self.skip(record),
-            None => Ok(()),
+            None => self.skip(record),
         }
     }
 
