@@ -73,7 +73,7 @@ fn read(path: &Path) -> Result<(KeyFile, u32)> {
         .metadata()
         .map_err(Error::io("look at the key", path))?
         .mode();
-    let mut text = Zeroizing::new(Vec::with_capacity(MOST as usize + 1));
+    let mut text = Zeroizing::new(Vec::with_capacity(16 << 10));
     file.take(MOST + 1)
         .read_to_end(&mut text)
         .map_err(Error::io("read the key", path))?;

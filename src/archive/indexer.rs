@@ -288,16 +288,13 @@ impl<W: Write> Indexer<W> {
             return Ok(());
         }
         self.summary.chunks += 1;
-        let (frame, place) = match self.dedup.find(number, &chunk.id) {
-            Some(found) => {
-                self.summary.deduplicated += length;
-                found
-            }
-            None => {
-                self.summary.new += length;
-                Monitor::add(&self.monitor.new, length);
-                self.dedup.store(chunk.id, bytes, &self.monitor)?
-            }
+        let (frame, place) = if let Some(found) = self.dedup.find(number, &chunk.id) {
+            self.summary.deduplicated += length;
+            found
+        } else {
+            self.summary.new += length;
+            Monitor::add(&self.monitor.new, length);
+            self.dedup.store(chunk.id, bytes, &self.monitor)?
         };
         self.index.hint(0, frame, place)?;
         if chunk.whole {

@@ -8,6 +8,10 @@
 //! of the stream; the pool's jobs may finish in any order, but are waited for
 //! in that of the stream. So the outcome does not depend on timing. All queues
 //! are bounded, by their length or by the number of buffers that circulate.
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "lengths are below limits that were checked, and addresses have 64 bits"
+)]
 
 mod body;
 mod bricks;
@@ -18,7 +22,7 @@ mod slab;
 mod split;
 
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -108,7 +112,7 @@ pub struct ArchiveSummary {
 pub fn archive<W: Write>(
     input: impl Read + Send + 'static,
     output: W,
-    output_name: PathBuf,
+    output_name: &Path,
     context: Arc<Context>,
     catalog: Catalog,
     options: &ArchiveOptions,
@@ -125,7 +129,7 @@ pub fn archive<W: Write>(
     let batches = split::start(input, &context, &pool, monitor);
     let indexer = indexer::Indexer::new(
         output,
-        &output_name,
+        output_name,
         context,
         catalog,
         &pool,

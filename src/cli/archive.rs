@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,7 +17,7 @@ use dtar::brick::Pad;
 use dtar::error::{Error, Exit, Result};
 use dtar::store::catalog::Catalog;
 
-pub fn run(args: &ArchiveArgs, global: &GlobalArgs, say: &Say) -> Result<Exit> {
+pub fn run(args: &ArchiveArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     refuse_terminals(args)?;
     let (store, key) = setup::open_or_make(global, say)?;
     store.remove_stale()?;
@@ -37,10 +37,10 @@ pub fn run(args: &ArchiveArgs, global: &GlobalArgs, say: &Say) -> Result<Exit> {
     let context = Arc::new(Context { store, keys });
     let start = Instant::now();
     let summary = match &args.index {
-        None => to_stdout(context, catalog, &options, *say)?,
-        Some(path) => to_file(path, context, catalog, &options, *say)?,
+        None => to_stdout(context, catalog, &options, say)?,
+        Some(path) => to_file(path, context, catalog, &options, say)?,
     };
-    tell(&summary, start.elapsed(), *say);
+    tell(&summary, start.elapsed(), say);
     Ok(Exit::Done)
 }
 
@@ -67,7 +67,7 @@ fn to_stdout(
 ) -> Result<ArchiveSummary> {
     let out = io::stdout();
     let summary = with_monitor(say, |monitor| {
-        let name = PathBuf::from("standard output");
+        let name = Path::new("standard output");
         archive(
             setup::input(),
             setup::output()?,
@@ -102,7 +102,7 @@ fn to_file(
         .tempfile_in(dir)
         .map_err(Error::io("make a file in", dir))?;
     let file = temp.reopen().map_err(Error::io("write", path))?;
-    let name = path.to_owned();
+    let name = path;
     let (file, summary) = with_monitor(say, |monitor| {
         archive(
             setup::input(),

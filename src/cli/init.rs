@@ -9,7 +9,7 @@ use dtar::crypto::PublicKey;
 use dtar::error::{Error, Exit, Result};
 use dtar::key_file;
 
-pub fn run(args: &InitArgs, global: &GlobalArgs, say: &Say) -> Result<Exit> {
+pub fn run(args: &InitArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let path = setup::store_path(global)?;
     if path.join("store.toml").exists() {
         return Err(Error::Refused {

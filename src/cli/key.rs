@@ -13,7 +13,7 @@ use dtar::error::{Error, Exit, Result};
 use dtar::key_file;
 use dtar::store::Store;
 
-pub fn run(command: &KeyCommand, global: &GlobalArgs, say: &Say) -> Result<Exit> {
+pub fn run(command: &KeyCommand, global: &GlobalArgs, say: Say) -> Result<Exit> {
     match command {
         KeyCommand::New { file, passphrase } => {
             let path = file.clone().map_or_else(|| setup::key_path(global), Ok)?;
@@ -46,7 +46,7 @@ pub fn run(command: &KeyCommand, global: &GlobalArgs, say: &Say) -> Result<Exit>
     Ok(Exit::Done)
 }
 
-fn put(file: &Path, global: &GlobalArgs, say: &Say) -> Result<()> {
+fn put(file: &Path, global: &GlobalArgs, say: Say) -> Result<()> {
     let key = setup::key(global)?;
     let store = Store::open(&setup::store_path(global)?, &key)?;
     let put = key.to_put_key(store.epoch())?;
@@ -59,7 +59,7 @@ fn put(file: &Path, global: &GlobalArgs, say: &Say) -> Result<()> {
     Ok(())
 }
 
-fn show(secret: bool, global: &GlobalArgs, say: &Say) -> Result<Exit> {
+fn show(secret: bool, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let path = setup::key_path(global)?;
     let key = setup::key(global)?;
     let kind = if key.is_put_key() {
@@ -84,7 +84,9 @@ fn show(secret: bool, global: &GlobalArgs, say: &Say) -> Result<Exit> {
     } else {
         let mut text = format!("# {}: {kind}, key id {}\n", path.display(), key.key_id());
         if let Some(public) = public {
-            text += &format!("# Its public key, for `dtar init --recipient`:\n{public}\n");
+            text += "# Its public key, for `dtar init --recipient`:\n";
+            text += &public;
+            text.push('\n');
         }
         text
     };

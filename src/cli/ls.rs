@@ -15,10 +15,10 @@ use dtar::restore::{Listing, Selection, open_index};
 use dtar::store::Store;
 use dtar::tar::Member;
 
-pub fn run(args: &LsArgs, global: &GlobalArgs, say: &Say) -> Result<Exit> {
+pub fn run(args: &LsArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let index = IndexFile::open(&args.index)?;
     let trailer = index.trailer()?;
-    check_seal(&index, global, *say)?;
+    check_seal(&index, global, say)?;
     let mut selection = Selection::new(&args.patterns)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let zone = TimeZone::system();
@@ -164,10 +164,14 @@ fn json_line(member: &Member) -> Value {
     // Only where the text is not the name: JSON cannot hold all names.
     let raw = |bytes: &[u8]| {
         std::str::from_utf8(bytes).is_err().then(|| {
-            bytes
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>()
+            let mut hex = String::new();
+            for byte in bytes {
+                hex.extend(
+                    [byte >> 4, byte & 15]
+                        .map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])),
+                );
+            }
+            hex
         })
     };
     let mut value = json!({

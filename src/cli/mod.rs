@@ -33,7 +33,7 @@ pub fn run() -> ExitCode {
         }
     };
     let say = Say::new(&cli.global);
-    let exit = match dispatch(&cli, &say) {
+    let exit = match dispatch(&cli, say) {
         Ok(exit) => exit,
         Err(error) => {
             say.error(&error);
@@ -43,7 +43,7 @@ pub fn run() -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
-fn dispatch(cli: &Cli, say: &Say) -> Result<Exit> {
+fn dispatch(cli: &Cli, say: Say) -> Result<Exit> {
     let global = &cli.global;
     match &cli.command {
         None => archive::run(&cli.archive, global, say),

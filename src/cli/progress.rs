@@ -1,4 +1,10 @@
 //! How far a run has come: a bar on a terminal, or JSON lines.
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "for people: a few digits are shown"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

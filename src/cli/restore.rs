@@ -15,7 +15,7 @@ use dtar::error::{Error, Exit, Result};
 use dtar::index::IndexFile;
 use dtar::restore::{self, Hit, RestoreOptions, RestoreSummary};
 
-pub fn run(args: &RestoreArgs, global: &GlobalArgs, say: &Say) -> Result<Exit> {
+pub fn run(args: &RestoreArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     if io::stdout().is_terminal() {
         return Err(Error::Usage(
             "a tar stream is not for a terminal: try `dtar restore INDEX | tar x`".into(),
@@ -31,8 +31,8 @@ pub fn run(args: &RestoreArgs, global: &GlobalArgs, say: &Say) -> Result<Exit> {
     let monitor = Arc::new(Monitor::default());
     setup::stop_on_signals(&monitor)?;
     let start = Instant::now();
-    let progress = Progress::start(*say, &monitor, "restored");
-    let mut report = |hit: Hit| report_hit(&hit, *say);
+    let progress = Progress::start(say, &monitor, "restored");
+    let mut report = |hit: Hit| report_hit(&hit, say);
     let on_hit: Option<&mut dyn FnMut(Hit)> = if args.keep_going {
         Some(&mut report)
     } else {
@@ -53,7 +53,7 @@ pub fn run(args: &RestoreArgs, global: &GlobalArgs, say: &Say) -> Result<Exit> {
     };
     drop(progress);
     let summary = summary?;
-    tell(&summary, start.elapsed(), *say);
+    tell(&summary, start.elapsed(), say);
     Ok(restore::exit(&summary))
 }
 

@@ -49,7 +49,7 @@ pub fn open(global: &GlobalArgs) -> Result<(Store, Key)> {
 }
 
 /// The store and key in use; makes them if this is their first use.
-pub fn open_or_make(global: &GlobalArgs, say: &Say) -> Result<(Store, Key)> {
+pub fn open_or_make(global: &GlobalArgs, say: Say) -> Result<(Store, Key)> {
     let path = store_path(global)?;
     if is_vacant(&path)? {
         return make(global, say, &[]);
@@ -60,7 +60,7 @@ pub fn open_or_make(global: &GlobalArgs, say: &Say) -> Result<(Store, Key)> {
 /// Makes a store, and a key if there is none yet.
 pub fn make(
     global: &GlobalArgs,
-    say: &Say,
+    say: Say,
     recipients: &[dtar::crypto::PublicKey],
 ) -> Result<(Store, Key)> {
     let path = store_path(global)?;
@@ -96,7 +96,7 @@ fn exists(path: &Path) -> Result<bool> {
 }
 
 /// The catalog, brought up to date. Damaged sidecars are warned about.
-pub fn catalog(global: &GlobalArgs, say: &Say, store: &Store, keys: &PutKeys) -> Result<Catalog> {
+pub fn catalog(global: &GlobalArgs, say: Say, store: &Store, keys: &PutKeys) -> Result<Catalog> {
     let dir = global
         .catalog
         .clone()

@@ -1,4 +1,10 @@
 //! Sizes, for people.
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "for people: a few digits are shown, and sizes are far below 2^53"
+)]
 
 /// The smallest brick that is worth its overhead.
 const LEAST_BRICK: u64 = 64 << 10;

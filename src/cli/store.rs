@@ -7,7 +7,7 @@ use super::say::Say;
 use super::{setup, size};
 use dtar::error::{Exit, Result};
 
-pub fn run(global: &GlobalArgs, say: &Say) -> Result<Exit> {
+pub fn run(global: &GlobalArgs, say: Say) -> Result<Exit> {
     let (store, key) = setup::open(global)?;
     let keys = key.put_keys(store.epoch())?;
     let mut catalog = setup::catalog(global, say, &store, &keys)?;

@@ -588,12 +588,14 @@ pub(crate) mod tests {
             Item::Zeros { length: 5 },
         ];
         let mut bytes = Vec::new();
-        items.iter().for_each(|item| item.encode(&mut bytes));
+        for item in &items {
+            item.encode(&mut bytes);
+        }
         let mut counts = Counts::default();
         counts[0] = 1;
         let list = List {
             level: 1,
-            length: bytes.len() as u32,
+            length: u32::try_from(bytes.len()).unwrap(),
             hash: ChunkHash([2; 32]),
             covers: 15,
             counts,

@@ -538,8 +538,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn steps_round_trip(blocks in 0_u64..1 << 62, kind in 0..3, repeat in 1_u64..) {
-            let place = [Place::InPlace, Place::Detached, Place::Opaque][kind as usize];
+        fn steps_round_trip(blocks in 0_u64..1 << 62, kind in 0_usize..3, repeat in 1_u64..) {
+            let place = [Place::InPlace, Place::Detached, Place::Opaque][kind];
             let step = Step { blocks, place };
             let mut bytes = Vec::new();
             step.encode(repeat, &mut bytes);

@@ -3,6 +3,10 @@
 //! The writer knows neither where new chunks will lie nor how long any part of
 //! the trailer will be until the stream has ended; what it learns on the way
 //! goes to spools, which move to disk once they are large.
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "lengths are below limits that were checked, and addresses have 64 bits"
+)]
 
 mod hints;
 mod reader;

@@ -52,8 +52,11 @@ impl IndexFile {
         let found = file
             .read_at(&mut magic, 0)
             .map_err(Error::io("read", path))?;
-        if found == 4 && magic == ZSTD_MAGIC {
-            let unpack = zstd::Decoder::new(&file).map_err(Error::io("unpack", path))?;
+        if found == 4 && magic == ZSTD_MAGIC && !has_end(&mut file, path)? {
+            let mut unpack = zstd::Decoder::new(&file).map_err(Error::io("unpack", path))?;
+            unpack
+                .window_log_max(27)
+                .map_err(Error::io("unpack", path))?;
             file = spool(unpack, path)?;
         }
         let length = file
@@ -141,6 +144,21 @@ impl IndexFile {
             region.skip(length)?;
         }
     }
+}
+
+/// Whether the file ends like an index: a member's name may look like zstd.
+fn has_end(file: &mut File, path: &Path) -> Result<bool> {
+    let length = file
+        .seek(SeekFrom::End(0))
+        .map_err(Error::io("read", path))?;
+    let mut last = [0; END_LENGTH];
+    let Some(start) = length.checked_sub(END_LENGTH as u64) else {
+        return Ok(false);
+    };
+    file.read_exact_at(&mut last, start)
+        .map_err(Error::io("read", path))?;
+    file.rewind().map_err(Error::io("read", path))?;
+    Ok(End::is_present(&last))
 }
 
 const TRAILER_MAGIC: &[u8; 8] = crate::format::trailer::MAGIC;
@@ -351,7 +369,7 @@ impl MapReader {
     ///
     /// # Errors
     /// A broken entry.
-    pub fn next(&mut self) -> Result<Option<Step>> {
+    pub fn next_step(&mut self) -> Result<Option<Step>> {
         if self.step.is_none() {
             if self.region.rest() == 0 {
                 return Ok(None);
@@ -382,7 +400,7 @@ impl MapReader {
 
     /// An error about the map as a whole.
     #[must_use]
-    pub fn error(&self, expected: impl ToString, found: impl ToString) -> Error {
+    pub fn error(&self, expected: impl std::fmt::Display, found: impl std::fmt::Display) -> Error {
         self.region.error("map", expected, found)
     }
 }
@@ -542,7 +560,7 @@ impl HintReader {
     ///
     /// # Errors
     /// No chunk left; a broken page.
-    pub fn next(&mut self) -> Result<(u64, u32)> {
+    pub fn next_chunk(&mut self) -> Result<(u64, u32)> {
         if self.rest == 0 {
             return Err(self
                 .region

@@ -121,16 +121,10 @@ impl Region {
     pub fn error(
         &self,
         field: &'static str,
-        expected: impl ToString,
-        found: impl ToString,
+        expected: impl std::fmt::Display,
+        found: impl std::fmt::Display,
     ) -> Error {
-        let source = DecodeError::value(
-            self.what,
-            field,
-            self.position,
-            expected.to_string(),
-            found.to_string(),
-        );
+        let source = DecodeError::value(self.what, field, self.position, expected, found);
         Error::decode(self.path(), 0)(source)
     }
 

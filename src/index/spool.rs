@@ -172,10 +172,10 @@ mod tests {
         for number in 0..100_000 {
             pairs.push((number, number * 7)).unwrap();
         }
-        for number in [0, 99_999, 4095, 4096, 50_000, 1, 98_304] {
+        for number in [0_u32, 99_999, 4095, 4096, 50_000, 1, 98_304] {
             assert_eq!(
-                pairs.get(number).unwrap(),
-                Some((number as u32, number as u32 * 7))
+                pairs.get(number.into()).unwrap(),
+                Some((number, number * 7))
             );
         }
         assert_eq!(pairs.get(100_000).unwrap(), None);

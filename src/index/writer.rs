@@ -55,6 +55,9 @@ impl<W: Write> IndexWriter<W> {
     }
 
     /// Passes whole blocks of the stream into the index as they are.
+    ///
+    /// # Errors
+    /// I/O errors of the output or of a spool.
     pub fn verbatim(&mut self, blocks: &[u8]) -> Result<()> {
         debug_assert!((blocks.len() as u64).is_multiple_of(BLOCK));
         self.run_blocks += blocks.len() as u64 / BLOCK;
@@ -62,6 +65,9 @@ impl<W: Write> IndexWriter<W> {
     }
 
     /// Puts an encoded record where the body would be.
+    ///
+    /// # Errors
+    /// I/O errors of the output or of a spool.
     pub fn record_in_place(&mut self, record: &[u8]) -> Result<()> {
         self.out.write(record)?;
         self.out.pad()?;
@@ -69,12 +75,18 @@ impl<W: Write> IndexWriter<W> {
     }
 
     /// Keeps an encoded record for the trailer.
+    ///
+    /// # Errors
+    /// I/O errors of the output or of a spool.
     pub fn record_detached(&mut self, record: &[u8]) -> Result<()> {
         self.records.write(record)?;
         self.step(Place::Detached)
     }
 
     /// Puts an opaque marker in place and keeps its record for the trailer.
+    ///
+    /// # Errors
+    /// I/O errors of the output or of a spool.
     pub fn opaque(&mut self, record: &[u8]) -> Result<()> {
         self.out.write(&opaque_marker())?;
         self.records.write(record)?;
@@ -87,22 +99,34 @@ impl<W: Write> IndexWriter<W> {
     }
 
     /// Notes where the next chunk of `level` lies.
+    ///
+    /// # Errors
+    /// I/O errors of the output or of a spool.
     pub fn hint(&mut self, level: usize, frame: FrameRef, place: u32) -> Result<()> {
         self.hints.push(&self.spool_dir, level, frame, place)
     }
 
     /// Says where the next frame of this run came to lie.
+    ///
+    /// # Errors
+    /// I/O errors of the output or of a spool.
     pub fn own_frame(&mut self, stored: StoredFrame) -> Result<()> {
         self.hints.own_frame(stored)
     }
 
     /// The bricks that the stream uses. All frames of this run must be known by now.
+    ///
+    /// # Errors
+    /// I/O errors of the output or of a spool.
     pub fn used(&mut self) -> Result<Used> {
         self.hints.used()
     }
 
     /// Writes trailer and end; the last step must have been the tail's record.
     /// `summary.members_length` is filled in. Returns `W` and the index's length.
+    ///
+    /// # Errors
+    /// I/O errors of the output or of a spool.
     pub fn finish(
         mut self,
         used: &Used,

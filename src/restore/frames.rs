@@ -222,9 +222,9 @@ impl FrameCache {
             .pop();
         self.pool.spawn_fifo(move || {
             let guard = SetOnDrop(&slot);
-            let mut opened = spare.unwrap_or_default();
-            let result = open_frame(&file, &path, frame, &opener, &mut opened);
-            let _ = guard.0.opened.set(result.map(|()| opened));
+            let mut content = spare.unwrap_or_default();
+            let result = open_frame(&file, &path, frame, &opener, &mut content);
+            let _ = guard.0.opened.set(result.map(|()| content));
         });
     }
 }
@@ -249,17 +249,17 @@ fn open_frame(
     path: &Path,
     frame: UsedFrame,
     opener: &FrameOpener,
-    opened: &mut Opened,
+    content: &mut Opened,
 ) -> Result<(), Failure> {
     SCRATCH.with_borrow_mut(|(sealed, scratch)| {
         read_frame(file, path, frame, sealed)?;
         opener
-            .open(sealed, scratch, &mut opened.frame)
-            .map_err(|error| frame_failure(path, frame, error))?;
-        opened.hashes.clear();
-        for place in 0..opened.frame.chunk_count() {
-            let chunk = opened.frame.chunk(place).unwrap_or_default();
-            opened
+            .open(sealed, scratch, &mut content.frame)
+            .map_err(|error| frame_failure(path, frame, &error))?;
+        content.hashes.clear();
+        for place in 0..content.frame.chunk_count() {
+            let chunk = content.frame.chunk(place).unwrap_or_default();
+            content
                 .hashes
                 .push(ChunkHash(*blake3::hash(chunk).as_bytes()));
         }
@@ -305,8 +305,8 @@ fn read_frame(
     })
 }
 
-fn frame_failure(path: &Path, frame: UsedFrame, error: FrameError) -> Failure {
-    let exit = match &error {
+fn frame_failure(path: &Path, frame: UsedFrame, error: &FrameError) -> Failure {
+    let exit = match error {
         FrameError::OtherKey { .. } | FrameError::OtherStore { .. } => Exit::Failed,
         _ => Exit::Damaged,
     };

@@ -31,7 +31,7 @@ impl Listing {
     /// # Errors
     /// A broken index.
     pub fn next(&mut self, each: &mut dyn FnMut(&Member)) -> Result<bool> {
-        let Some(segment) = self.steps.next()? else {
+        let Some(segment) = self.steps.next_segment()? else {
             return Ok(false);
         };
         self.members.seek(segment.start);

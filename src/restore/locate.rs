@@ -46,7 +46,7 @@ impl Locator {
                 let Some(hints) = levels.get_mut(level) else {
                     return Err(no_hints(level));
                 };
-                let (ordinal, place) = hints.next()?;
+                let (ordinal, place) = hints.next_chunk()?;
                 let (_, brick, number) = bricks.frame(ordinal)?;
                 let spec = FrameSpec {
                     brick: brick.name,

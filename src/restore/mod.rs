@@ -7,6 +7,10 @@
 //! The walk runs ahead of the output by a few batches, each of a bounded
 //! number of bytes; frames stay open while batches that need them wait, and
 //! beyond that up to a budget, the ones used last.
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "lengths are below limits that were checked, and addresses have 64 bits"
+)]
 
 mod emit;
 mod frames;
@@ -137,7 +141,7 @@ pub fn restore<W: Write>(
     let mut steps = Steps::new(index, &trailer);
     let expected = whole.then_some((trailer.summary.stream_length, trailer.summary.stream_xxh3));
     let walk = move || -> Result<Walked> {
-        while let Some(segment) = steps.next()? {
+        while let Some(segment) = steps.next_segment()? {
             if walker.segment(&segment)?.is_err() {
                 return Ok(walker.finish());
             }

@@ -44,8 +44,8 @@ impl Steps {
     ///
     /// # Errors
     /// A map that does not fit the members part or the records; broken records.
-    pub fn next(&mut self) -> Result<Option<Segment>> {
-        let Some(step) = self.map.next()? else {
+    pub fn next_segment(&mut self) -> Result<Option<Segment>> {
+        let Some(step) = self.map.next_step()? else {
             return self.end().map(|()| None);
         };
         if self.has_tail {

@@ -13,7 +13,7 @@ use crate::error::{Exit, Result};
 use crate::format::record::{Counts, Item, Kind, List, Record, add_counts, decode_list};
 use crate::id::ChunkHash;
 use crate::index::Region;
-use crate::tar::{Globals, Member, Part, extensions, parts};
+use crate::tar::{Extension, Globals, Member, Part, extensions, parts};
 
 /// A batch is sent once it holds so many bytes of headers …
 const BATCH_BYTES: usize = 256 << 10;
@@ -178,7 +178,7 @@ impl Walker {
                 }
                 // Global headers go on to hold for what follows.
                 _ => {
-                    for extension in extensions(bytes).filter(|found| found.is_global()) {
+                    for extension in extensions(bytes).filter(Extension::is_global) {
                         self.bytes(&bytes[extension.range]);
                     }
                 }
@@ -284,12 +284,11 @@ impl Walker {
                 exit: Exit::Damaged,
             }));
         };
-        let slot = match self.frames.kept(key) {
-            Some(slot) => slot,
-            None => {
-                self.batch.frame_bytes += u64::from(spec.frame.plain_length);
-                self.frames.fetch(key, spec)
-            }
+        let slot = if let Some(slot) = self.frames.kept(key) {
+            slot
+        } else {
+            self.batch.frame_bytes += u64::from(spec.frame.plain_length);
+            self.frames.fetch(key, spec)
         };
         Ok(Ok((slot, place)))
     }

@@ -84,6 +84,9 @@ pub struct BodyHead {
     pub map_length: usize,
     /// Length of the body in bytes as the header declares it, without the map.
     pub declared: u64,
+    /// Whether the header declares a length though no body follows: its record goes
+    /// aside, and its size becomes 0.
+    pub bodyless: bool,
     /// Whether the member is sparse in any way.
     pub sparse: bool,
     /// The main header's type.

@@ -120,7 +120,7 @@ pub fn place(head: &BodyHead, record_length: usize) -> Placement {
         .pax_sizes
         .iter()
         .all(|range| fits_digits(length, range));
-    if fits && !(head.sparse && record_length as u64 > head.declared) {
+    if fits && !head.bodyless && !(head.sparse && record_length as u64 > head.declared) {
         Placement::InPlace
     } else {
         Placement::Aside

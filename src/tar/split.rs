@@ -339,8 +339,10 @@ impl Splitter {
         if is_usually_bodyless(self.head.type_flag) {
             match rest.first_chunk() {
                 None if !eof => return Report(0, Event::NeedMore),
-                Some(block) if !is_zero_block(block) && Header::parse(block).is_none() => {}
-                _ => return self.flush_group(),
+                Some(block) if is_zero_block(block) => return self.start_bodyless(),
+                None => return self.start_bodyless(),
+                Some(block) if Header::parse(block).is_some() => return self.flush_group(),
+                Some(_) => {}
             }
         }
         self.head.group_length = self.buffer.len();
@@ -353,15 +355,29 @@ impl Splitter {
         self.start_member(0)
     }
 
+    /// Reports a member that declares a length but has no body, as one of no
+    /// bytes: in the index the trailer follows, which no reader must skip into.
+    fn start_bodyless(&mut self) -> Advance {
+        self.head.group_length = self.buffer.len();
+        self.head.declared = 0;
+        self.begin_member(0, true)
+    }
+
     /// Begins a member's body, behind `map_length` bytes of a map.
     fn start_member(&mut self, map_length: usize) -> Advance {
         let head = &mut self.head;
         head.group_length += map_length;
-        head.map_length = map_length;
         head.declared -= map_length as u64;
         if head.declared == 0 {
             return self.flush_group();
         }
+        self.begin_member(map_length, false)
+    }
+
+    fn begin_member(&mut self, map_length: usize, bodyless: bool) -> Advance {
+        let head = &mut self.head;
+        head.map_length = map_length;
+        head.bodyless = bodyless;
         head.sparse = self.pax.sparse || is_old_sparse(head.type_flag);
         head.pax_sizes.clear();
         head.pax_sizes.extend_from_slice(self.pax.rewritten_sizes());
