@@ -192,7 +192,7 @@ fn check_member(group: &[u8], head: &BodyHead, body: &[u8], padding: Padding) {
         _ => 0,
     };
     assert_eq!(body.len() as u64 + missing, head.declared);
-    assert!(head.declared > 0);
+    assert_eq!(head.declared == 0, head.bodyless);
     for range in &head.pax_sizes {
         let digits = &group[range.start as usize..range.end as usize];
         assert!(!digits.is_empty() && digits.iter().all(u8::is_ascii_digit));

@@ -109,13 +109,13 @@ fn links_and_directories_have_a_body_only_if_one_is_seen() {
         let head = header(type_flag, 5);
         let body = padded(b"12345");
         expect(&[&head, &body], &["member 1 + 5", "tail 0"]);
-        expect(&[&head, &zeros(1)], &["group 1", "tail 512"]);
+        expect(&[&head, &zeros(1)], &["member 1 + 0", "tail 512"]);
         expect(
             &[&head, &header(b'0', 0)],
             &["group 1", "group 1", "tail 0"],
         );
-        expect(&[&head], &["group 1", "tail 0"]);
-        expect(&[&head, &body[..511]], &["group 1", "tail 511"]);
+        expect(&[&head], &["member 1 + 0", "tail 0"]);
+        expect(&[&head, &body[..511]], &["member 1 + 0", "tail 511"]);
     }
     for type_flag in *b"07DMVSz\0" {
         expect(
