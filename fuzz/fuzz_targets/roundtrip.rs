@@ -58,7 +58,7 @@ impl Place {
         let (index, summary) = archive(
             Cursor::new(data.to_vec()),
             Vec::new(),
-            PathBuf::from("index"),
+            Path::new("index"),
             Arc::new(Context { store, keys }),
             catalog,
             &options,
