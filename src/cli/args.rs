@@ -15,7 +15,6 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 #[command(
     name = "dtar",
     version,
-    args_conflicts_with_subcommands = true,
     disable_help_subcommand = true,
     verbatim_doc_comment,
     after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 data damaged or missing, 130 interrupted."

@@ -45,6 +45,10 @@ pub fn run() -> ExitCode {
 
 fn dispatch(cli: &Cli, say: Say) -> Result<Exit> {
     let global = &cli.global;
+    if cli.command.is_some() && cli.archive.index.is_some() {
+        let message = "--index goes with archiving, not with a command";
+        return Err(Error::Usage(message.into()));
+    }
     match &cli.command {
         None => archive::run(&cli.archive, global, say),
         Some(Command::Restore(args)) => restore::run(args, global, say),

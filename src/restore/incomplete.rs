@@ -47,7 +47,8 @@ impl Steps {
         loop {
             self.index.seek(self.position);
             let window = self.index.peek(WINDOW)?;
-            let eof = self.position + window.len() as u64 == self.length;
+            // A record's padding may be cut off: then this is beyond the end.
+            let eof = self.position + window.len() as u64 >= self.length;
             let step = self.splitter.next(window, eof);
             self.position += step.consumed as u64;
             match step.event {
