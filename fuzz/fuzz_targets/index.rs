@@ -70,7 +70,7 @@ fn walk(index: &IndexFile, trailer: &Trailer) -> Result<()> {
             if hints.is_empty() {
                 break;
             }
-            hints.next()?;
+            hints.next_chunk()?;
         }
     }
     for mut hints in trailer.hints(index)? {
@@ -81,7 +81,7 @@ fn walk(index: &IndexFile, trailer: &Trailer) -> Result<()> {
     let (mut members, mut records) = (trailer.members(index), trailer.records(index));
     let mut map = trailer.map(index);
     for _ in 0..MOST {
-        let Some(step) = map.next()? else {
+        let Some(step) = map.next_step()? else {
             assert!(map.is_empty());
             break;
         };
