@@ -457,7 +457,7 @@ fn note_published<W: Write>(
 fn check_sidecars(context: &Context, catalog: &mut Catalog, used: &Used) -> Result<()> {
     for &brick in used.bricks() {
         let name = catalog.brick(BrickRef(brick))?.name;
-        if !context.store.sidecar_stands(&name)? {
+        if !context.store.brick_counts(&name)? {
             return Err(Error::Refused {
                 path: context.store.toc_path(&name),
                 message: "this sidecar vanished while the run relied on its brick, or the brick \

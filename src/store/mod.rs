@@ -281,14 +281,6 @@ impl Store {
         self.layout.brick_counts(name)
     }
 
-    /// Whether a brick's sidecar stands at this moment.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if that cannot be told.
-    pub fn sidecar_stands(&self, name: &BrickName) -> Result<bool> {
-        self.layout.sidecar_stands(name)
-    }
-
     /// Marks a brick, durably: its chunks are no longer deduplicated against.
     ///
     /// # Errors
