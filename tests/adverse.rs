@@ -184,6 +184,18 @@ fn a_first_run_that_was_interrupted_does_not_stand_in_the_way() {
 }
 
 #[test]
+fn a_store_without_tmp_takes_a_run_that_stores_nothing_new() {
+    let sandbox = Sandbox::new();
+    // Opaque runs, whose records gather in the trailer: more than stay in memory.
+    let one = Stream::new().file("file", b"body").raw(&[0xff; 512]).0;
+    let stream = one.repeat(10_000);
+    let first = sandbox.archive("first.tar", &stream[..]);
+    fs::remove_dir_all(sandbox.store().join("tmp")).unwrap();
+    let second = sandbox.archive("second.tar", &stream[..]);
+    assert!(fs::read(first).unwrap() == fs::read(second).unwrap());
+}
+
+#[test]
 fn a_run_that_waits_for_its_reader_can_be_ended() {
     let sandbox = Sandbox::new();
     let stream = random_stream(6, 4 << 20);

@@ -177,7 +177,8 @@ pub fn stop_on_signals(monitor: &Arc<Monitor>) -> Result<()> {
             exit();
         }
         monitor.stop();
-        thread::spawn(move || {
+        // Without this thread it takes the second signal.
+        let _ = thread::Builder::new().spawn(move || {
             thread::sleep(GRACE);
             exit();
         });
