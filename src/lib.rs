@@ -22,5 +22,6 @@ pub mod key_file;
 pub mod restore;
 pub mod store;
 pub mod tar;
+mod threads;
 
 pub use error::{Error, Result};

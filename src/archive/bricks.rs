@@ -12,7 +12,7 @@
 use std::cell::RefCell;
 use std::io::Write as _;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rayon::ThreadPool;
@@ -26,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::format::toc::{Toc, TocChunk};
 use crate::id::{BrickName, ChunkId, Class, WriterId};
 use crate::store::atomic::TempFile;
+use crate::threads;
 
 /// A brick holds at most so many frames and chunks (`formats/brick.md`).
 const MOST_FRAMES: u32 = 65_536;
@@ -101,7 +102,7 @@ impl BrickStages {
         monitor: &Arc<Monitor>,
         writer: WriterId,
         options: FrameOptions,
-    ) -> Self {
+    ) -> Result<Self> {
         // One slot being filled, one on each thread of the pool, two waiting.
         let slots = pool.current_num_threads() + 3;
         let (give_back, free) = bounded(slots);
@@ -133,11 +134,13 @@ impl BrickStages {
         };
         let store = Arc::clone(context);
         let threads = vec![
-            thread::spawn(move || assign.run(&to_assign)),
-            thread::spawn(move || write.run(&to_write)),
-            thread::spawn(move || publish_bricks(&store, &to_publish, &publish)),
+            threads::start("assign", move || assign.run(&to_assign))?,
+            threads::start("write", move || write.run(&to_write))?,
+            threads::start("publish", move || {
+                publish_bricks(&store, &to_publish, &publish)
+            })?,
         ];
-        Self {
+        Ok(Self {
             frames,
             free,
             published,
@@ -145,7 +148,7 @@ impl BrickStages {
             pool: Arc::clone(pool),
             options,
             header_length: frame_header_length(context.store.recipients().len()),
-        }
+        })
     }
 
     /// Sends a full frame on its way. False if the stages have ended early.

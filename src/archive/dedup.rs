@@ -66,15 +66,15 @@ impl Dedup {
         monitor: &Arc<Monitor>,
         writer: WriterId,
         options: FrameOptions,
-    ) -> Self {
-        Self {
+    ) -> Result<Self> {
+        Ok(Self {
             catalog,
-            stages: BrickStages::start(context, pool, monitor, writer, options),
+            stages: BrickStages::start(context, pool, monitor, writer, options)?,
             pending: Pending::default(),
             slot: None,
             frame: 0,
             found: Vec::new(),
-        }
+        })
     }
 
     /// Looks `ids` up in the store; the answers are read with [`Dedup::find`].

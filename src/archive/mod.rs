@@ -35,6 +35,7 @@ use crate::crypto::PutKeys;
 use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::store::catalog::Catalog;
+use crate::threads;
 
 /// What every stage needs of the store.
 pub struct Context {
@@ -118,15 +119,8 @@ pub fn archive<W: Write>(
     options: &ArchiveOptions,
     monitor: &Arc<Monitor>,
 ) -> Result<(W, ArchiveSummary)> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(options.threads)
-        .thread_name(|number| format!("dtar pool {number}"))
-        // A job that panics drops its sender; whoever waits for it then fails.
-        .panic_handler(|_| {})
-        .build()
-        .map_err(|error| Error::Internal(format!("no threads: {error}")))?;
-    let pool = Arc::new(pool);
-    let batches = split::start(input, &context, &pool, monitor);
+    let pool = threads::pool(options.threads)?;
+    let batches = split::start(input, &context, &pool, monitor)?;
     let indexer = indexer::Indexer::new(
         output,
         output_name,

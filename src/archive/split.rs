@@ -3,7 +3,6 @@
 use std::io::Read;
 use std::ops::Range;
 use std::sync::Arc;
-use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use rayon::ThreadPool;
@@ -18,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::format::record::Kind;
 use crate::id::{ChunkHash, ChunkId};
 use crate::tar::{self, BodyHead, BodyKind, Padding, Splitter};
+use crate::threads;
 
 /// A slab and what the splitter found in it.
 pub(super) struct Batch {
@@ -124,7 +124,7 @@ pub(super) fn start(
     context: &Arc<Context>,
     pool: &Arc<ThreadPool>,
     monitor: &Arc<Monitor>,
-) -> Batches {
+) -> Result<Batches> {
     // One slab being read, one split, one hashed by each thread, one indexed.
     let slabs = pool.current_num_threads() + 3;
     let (give_back, free) = bounded(slabs);
@@ -134,7 +134,7 @@ pub(super) fn start(
     // The slabs bound both queues.
     let (filled, to_split) = bounded(slabs);
     let (split, ready) = bounded(slabs);
-    thread::spawn(move || slab::read(input, &free, &filled));
+    threads::start("read", move || slab::read(input, &free, &filled))?;
     let stage = Split {
         splitter: Splitter::new(),
         chunker: Chunker::new(&context.keys.gear.table()),
@@ -149,8 +149,8 @@ pub(super) fn start(
         key: Arc::new(context.keys.chunk_id.clone()),
         monitor: Arc::clone(monitor),
     };
-    thread::spawn(move || stage.run(&to_split));
-    Batches { ready, give_back }
+    threads::start("split", move || stage.run(&to_split))?;
+    Ok(Batches { ready, give_back })
 }
 
 /// The body that the splitter is in.

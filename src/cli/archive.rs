@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use rustix::io::Errno;
 use serde_json::json;
 
 use super::args::{ArchiveArgs, GlobalArgs, PadArg};
@@ -65,26 +66,33 @@ fn to_stdout(
     options: &ArchiveOptions,
     say: Say,
 ) -> Result<ArchiveSummary> {
-    let out = io::stdout();
-    let summary = with_monitor(say, |monitor| {
-        let name = Path::new("standard output");
-        archive(
-            setup::input(),
-            setup::output()?,
-            name,
-            context,
-            catalog,
-            options,
-            monitor,
-        )
-    })?
-    .1;
-    // A file keeps what it was told only if the disk has it; a pipe cannot be synced.
-    let _ = rustix::fs::fsync(&out);
-    Ok(summary)
+    let name = Path::new("standard output");
+    to_open(setup::output()?, name, context, catalog, options, say)
 }
 
-/// Writes beside `path` and renames once the index is whole.
+/// Writes to what is open already.
+fn to_open(
+    output: File,
+    name: &Path,
+    context: Arc<Context>,
+    catalog: Catalog,
+    options: &ArchiveOptions,
+    say: Say,
+) -> Result<ArchiveSummary> {
+    let input = setup::input();
+    let (output, summary) = with_monitor(say, |monitor| {
+        archive(input, output, name, context, catalog, options, monitor)
+    })?;
+    match rustix::fs::fsync(&output) {
+        // A pipe or a device cannot be synced; there is nothing to wait for.
+        Ok(()) | Err(Errno::INVAL | Errno::NOTSUP | Errno::NOSYS | Errno::ROFS) => Ok(summary),
+        // A file keeps what it was told only if the disk has it.
+        Err(error) => Err(Error::io("write the index to", name)(error.into())),
+    }
+}
+
+/// Writes beside `path` and renames once the index is whole; a pipe or a
+/// device is written to, not replaced.
 fn to_file(
     path: &Path,
     context: Arc<Context>,
@@ -92,6 +100,14 @@ fn to_file(
     options: &ArchiveOptions,
     say: Say,
 ) -> Result<ArchiveSummary> {
+    if path.metadata().is_ok_and(|found| !found.is_file()) {
+        let output = File::options().write(true).open(path);
+        let output = output.map_err(Error::io("open", path))?;
+        return to_open(output, path, context, catalog, options, say);
+    }
+    // Of a link, the file that it leads to is replaced.
+    let target = path.canonicalize();
+    let path = target.as_deref().unwrap_or(path);
     let dir = match path.parent() {
         Some(dir) if dir != Path::new("") => dir,
         _ => Path::new("."),

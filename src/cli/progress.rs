@@ -48,7 +48,7 @@ impl Progress {
         } else {
             BAR_INTERVAL
         };
-        let thread = thread::spawn(move || {
+        let thread = thread::Builder::new().spawn(move || {
             let mut show = show;
             while ended.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
                 show(&monitor);
@@ -56,7 +56,8 @@ impl Progress {
         });
         Self {
             end: Some(end),
-            thread: Some(thread),
+            // Without a thread to show it there is no progress to be seen; the run goes on.
+            thread: thread.ok(),
         }
     }
 }

@@ -5,6 +5,8 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use super::args::GlobalArgs;
 use super::say::Say;
@@ -82,10 +84,19 @@ pub fn make(
     Ok((store, key))
 }
 
-/// Whether nothing stands at `path`, or an empty folder.
+/// Whether nothing stands at `path`, or an empty folder, or what is left of a
+/// first run that was interrupted before it had made the store.
 fn is_vacant(path: &Path) -> Result<bool> {
     match path.read_dir() {
-        Ok(mut entries) => Ok(entries.next().is_none()),
+        Ok(entries) => {
+            for entry in entries {
+                let entry = entry.map_err(Error::io("list", path))?;
+                if entry.file_name() != "tmp" {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(error) => Err(Error::io("open the store", path)(error)),
     }
@@ -152,9 +163,25 @@ pub fn output() -> Result<File> {
         .map_err(Error::io("write to", "standard output"))
 }
 
-/// Asks the run to stop at Ctrl-C, and when the system asks to end.
+/// How long a run may take to stop by itself.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Asks the run to stop at Ctrl-C, and when the system asks to end. A run that
+/// cannot look, since it waits for whoever reads its output, ends at the second
+/// signal, or a little later without one: what is half written has no name yet.
 pub fn stop_on_signals(monitor: &Arc<Monitor>) -> Result<()> {
     let monitor = Arc::clone(monitor);
-    ctrlc::set_handler(move || monitor.stop())
-        .map_err(|error| Error::Internal(format!("cannot handle signals: {error}")))
+    let exit = || std::process::exit(Exit::Interrupted as i32);
+    ctrlc::set_handler(move || {
+        if monitor.check().is_err() {
+            exit();
+        }
+        monitor.stop();
+        // Without this thread it takes the second signal.
+        let _ = thread::Builder::new().spawn(move || {
+            thread::sleep(GRACE);
+            exit();
+        });
+    })
+    .map_err(|error| Error::Internal(format!("cannot handle signals: {error}")))
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rayon::ThreadPool;
 
@@ -41,7 +41,40 @@ pub(super) struct Opened {
 }
 
 /// Opened frames whose memory waits to be used again.
-type Spares = Arc<Mutex<Vec<Opened>>>;
+#[derive(Clone, Default)]
+struct Spares(Arc<Mutex<Vec<Opened>>>);
+
+impl Spares {
+    /// So many are kept at most: as many as batches that are under way give back at once.
+    const MOST: usize = 16;
+    /// Memory up to this length, in bytes, suits any frame.
+    const SMALL: usize = 256 << 10;
+
+    /// One for a frame of so many plain bytes. It has no more than four times
+    /// the memory that the frame needs, or a cache of many small frames would
+    /// come to hold the memory of as many large ones.
+    fn take(&self, plain_length: usize) -> Opened {
+        let most = plain_length.saturating_mul(4).max(Self::SMALL);
+        let mut spares = self.lock();
+        let suits = |spare: &Opened| spare.frame.plain.capacity() <= most;
+        match spares.iter().rposition(suits) {
+            Some(place) => spares.swap_remove(place),
+            None => Opened::default(),
+        }
+    }
+
+    fn give_back(&self, opened: Opened) {
+        let mut spares = self.lock();
+        if spares.len() < Self::MOST {
+            spares.push(opened);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Opened>> {
+        // Poisoned only if a thread panicked while pushing; the list is whole all the same.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A frame that is or will be open.
 pub(super) struct Slot {
@@ -79,11 +112,7 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         if let Some(Ok(opened)) = self.opened.take() {
-            // Poisoned only if a thread panicked while pushing; the list is whole all the same.
-            self.spares
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(opened);
+            self.spares.give_back(opened);
         }
     }
 }
@@ -98,7 +127,7 @@ pub(super) struct FrameSpec {
 /// Fetches frames; keeps the ones used last up to a number of bytes.
 pub(super) struct FrameCache {
     store: Arc<Store>,
-    bricks_in: Vec<PathBuf>,
+    bricks_in: Arc<[PathBuf]>,
     opener: Arc<FrameOpener>,
     pool: Arc<ThreadPool>,
     spares: Spares,
@@ -133,10 +162,10 @@ impl FrameCache {
     ) -> Self {
         Self {
             store,
-            bricks_in,
+            bricks_in: bricks_in.into(),
             opener: Arc::new(opener),
             pool,
-            spares: Arc::default(),
+            spares: Spares::default(),
             slots: HashMap::new(),
             by_use: BTreeMap::new(),
             uses: 0,
@@ -160,7 +189,7 @@ impl FrameCache {
     pub(super) fn fetch(&mut self, key: u64, spec: FrameSpec) -> Arc<Slot> {
         let slot = Arc::new(Slot {
             opened: OnceLock::new(),
-            spares: Arc::clone(&self.spares),
+            spares: self.spares.clone(),
             name: spec.brick,
         });
         match self.file(&spec.brick) {
@@ -215,15 +244,22 @@ impl FrameCache {
     fn open(&self, slot: &Arc<Slot>, frame: UsedFrame, path: PathBuf, file: Arc<File>) {
         let slot = Arc::clone(slot);
         let opener = Arc::clone(&self.opener);
-        let spare = self
-            .spares
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop();
+        let (store, bricks_in) = (Arc::clone(&self.store), Arc::clone(&self.bricks_in));
+        let mut content = self.spares.take(frame.plain_length as usize);
         self.pool.spawn_fifo(move || {
             let guard = SetOnDrop(&slot);
-            let mut content = spare.unwrap_or_default();
-            let result = open_frame(&file, &path, frame, &opener, &mut content);
+            let result =
+                open_frame(&file, &path, frame, &opener, &mut content).or_else(|failure| {
+                    // Another copy may be sound.
+                    store
+                        .copies_of_brick(&slot.name, &bricks_in)
+                        .flatten()
+                        .filter(|(other, _)| *other != path)
+                        .find_map(|(path, file)| {
+                            open_frame(&file, &path, frame, &opener, &mut content).ok()
+                        })
+                        .ok_or(failure)
+                });
             let _ = guard.0.opened.set(result.map(|()| content));
         });
     }
@@ -314,5 +350,33 @@ fn frame_failure(path: &Path, frame: UsedFrame, error: &FrameError) -> Failure {
         path: path.to_owned(),
         message: format!("frame {} at byte {}: {error}", frame.number, frame.offset),
         exit,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn opened(capacity: usize) -> Opened {
+        let mut opened = Opened::default();
+        opened.frame.plain = Vec::with_capacity(capacity);
+        opened
+    }
+
+    #[test]
+    fn small_frames_do_not_hold_the_memory_of_large_ones() {
+        let spares = Spares::default();
+        spares.give_back(opened(4 << 20));
+        assert_eq!(spares.take(10_000).frame.plain.capacity(), 0);
+        assert!(spares.take(2 << 20).frame.plain.capacity() >= 4 << 20);
+    }
+
+    #[test]
+    fn only_so_many_spares_are_kept() {
+        let spares = Spares::default();
+        for _ in 0..1000 {
+            spares.give_back(opened(1));
+        }
+        assert_eq!(spares.lock().len(), Spares::MOST);
     }
 }

@@ -3,12 +3,14 @@
 
 use super::steps::{Segment, read_record};
 use crate::error::Result;
-use crate::format::record;
+use crate::format::record::{self, Kind, Record};
 use crate::index::{IndexFile, Region};
 use crate::tar::{BodyKind, Event, Splitter};
 
 /// Looked at a time.
 const WINDOW: usize = 256 << 10;
+/// A run of headers without bodies is handed on once it is longer.
+const LONG_RUN: u64 = 1 << 20;
 
 /// What the next step is.
 pub(super) enum Found {
@@ -27,6 +29,10 @@ pub(super) struct Steps {
     position: u64,
     /// Where the run before the next record began.
     run_start: u64,
+    /// Where its last whole group ends.
+    run_end: u64,
+    /// Why nothing follows the run, once that is known.
+    end: Option<String>,
 }
 
 impl Steps {
@@ -39,11 +45,33 @@ impl Steps {
             length,
             position: 0,
             run_start: 0,
+            run_end: 0,
+            end: None,
         }
     }
 
     /// The next segment, or why there is none.
     pub(super) fn next(&mut self) -> Result<Found> {
+        if self.end.is_none() {
+            match self.find()? {
+                Found::Segment(segment) => return Ok(Found::Segment(segment)),
+                Found::End(why) => self.end = Some(why),
+            }
+        }
+        // Whole groups before the end may stand without a record behind them.
+        if self.run_end > self.run_start {
+            return Ok(self.bare_run());
+        }
+        Ok(Found::End(self.end.clone().unwrap_or_default()))
+    }
+
+    /// The run up to its last whole group, without a record.
+    fn bare_run(&mut self) -> Found {
+        let start = std::mem::replace(&mut self.run_start, self.run_end);
+        segment(start, self.run_end, Record::empty(Kind::Opaque))
+    }
+
+    fn find(&mut self) -> Result<Found> {
         loop {
             self.index.seek(self.position);
             let window = self.index.peek(WINDOW)?;
@@ -80,6 +108,12 @@ impl Steps {
                         self.length
                     )));
                 }
+                Event::Group => {
+                    self.run_end = self.position - self.splitter.carried().len() as u64;
+                    if self.run_end - self.run_start > LONG_RUN {
+                        return Ok(self.bare_run());
+                    }
+                }
                 _ => {}
             }
         }
@@ -101,16 +135,21 @@ impl Steps {
             Ok(record) => record,
             Err(error) => return Ok(Found::End(error.to_string())),
         };
-        let length = start - self.run_start;
-        let segment = Segment {
-            start: self.run_start,
-            length: usize::try_from(length).unwrap_or(usize::MAX),
-            record: found,
-        };
+        let run_start = self.run_start;
         self.position = self.records.position().next_multiple_of(512);
         self.run_start = self.position;
+        self.run_end = self.position;
         // The splitter was in the record; what follows begins afresh.
         self.splitter = Splitter::new();
-        Ok(Found::Segment(Box::new(segment)))
+        Ok(segment(run_start, start, found))
     }
+}
+
+/// A run from `start` to `end`, and the record behind it.
+fn segment(start: u64, end: u64, record: Record) -> Found {
+    Found::Segment(Box::new(Segment {
+        start,
+        length: usize::try_from(end - start).unwrap_or(usize::MAX),
+        record,
+    }))
 }

@@ -41,6 +41,7 @@ use crate::error::{Error, Exit, Result};
 use crate::index::{IndexFile, Trailer};
 use crate::store::Store;
 use crate::store::catalog::Catalog;
+use crate::threads;
 use emit::Emitter;
 use frames::FrameCache;
 use incomplete::Found;
@@ -212,14 +213,7 @@ fn frame_cache(
     opener: FrameOpener,
     options: &RestoreOptions,
 ) -> Result<(FrameCache, Arc<ThreadPool>)> {
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(options.threads)
-        .thread_name(|number| format!("dtar pool {number}"))
-        // A job that panics marks its frame as lost.
-        .panic_handler(|_| {})
-        .build()
-        .map_err(|error| Error::Internal(format!("no threads: {error}")))?;
-    let pool = Arc::new(pool);
+    let pool = threads::pool(options.threads)?;
     let frames = FrameCache::new(
         Arc::new(store),
         options.bricks_in.clone(),
@@ -240,7 +234,7 @@ fn run<W: Write>(
     monitor: &Arc<Monitor>,
 ) -> Result<RestoreSummary> {
     thread::scope(|scope| {
-        let walk = scope.spawn(walk);
+        let walk = threads::start_in(scope, "walk", walk)?;
         let emitted = emit(&batches, output, on_hit, monitor);
         // Lets the walk end if it waits to send.
         drop(batches);

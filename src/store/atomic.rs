@@ -126,7 +126,9 @@ impl TempFile {
         create_dir(dir)?;
         rename(&self.path, target).map_err(Error::io("write", target))?;
         self.temporary = false;
-        sync_dir(dir)
+        sync_dir(dir)?;
+        // Another writer may have made the folder a moment ago and not yet synced its name.
+        sync_dir(parent(dir))
     }
 }
 

@@ -217,18 +217,17 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::BrickMissing`] with all folders in which it was sought;
-    /// [`Error::Io`] if one is there and cannot be opened.
+    /// [`Error::Io`] if it is there and cannot be opened.
     pub fn find_brick(&self, name: &BrickName, extra: &[PathBuf]) -> Result<(PathBuf, File)> {
-        let here = [Class::Data, Class::Metadata].map(|class| self.brick_path(name, class));
-        let elsewhere = extra
-            .iter()
-            .flat_map(|dir| layout::places_of_brick(dir, name));
-        for path in here.into_iter().chain(elsewhere) {
-            match File::open(&path) {
-                Ok(file) => return Ok((path, file)),
-                Err(error) if is_missing(&error) => {}
-                Err(error) => return Err(Error::io("open", &path)(error)),
+        let mut unreadable = None;
+        for copy in self.copies_of_brick(name, extra) {
+            match copy {
+                Ok(found) => return Ok(found),
+                Err(error) => unreadable = unreadable.or(Some(error)),
             }
+        }
+        if let Some(error) = unreadable {
+            return Err(error);
         }
         let mut looked_in = vec![
             self.layout.bricks_dir(Class::Data),
@@ -238,6 +237,32 @@ impl Store {
         Err(Error::BrickMissing {
             name: *name,
             looked_in,
+        })
+    }
+
+    /// All copies of a brick, in the order in which [`Store::find_brick`] looks
+    /// for one: if a copy is damaged, the next may not be. What is no file is no copy.
+    pub fn copies_of_brick(
+        &self,
+        name: &BrickName,
+        extra: &[PathBuf],
+    ) -> impl Iterator<Item = Result<(PathBuf, File)>> {
+        let here = [Class::Data, Class::Metadata].map(|class| self.brick_path(name, class));
+        let elsewhere = extra
+            .iter()
+            .flat_map(|dir| layout::places_of_brick(dir, name));
+        here.into_iter().chain(elsewhere).filter_map(|path| {
+            // Looked at before it is opened: to open a pipe is to wait for its writer.
+            let opened = match fs::metadata(&path) {
+                Ok(found) if !found.is_file() => return None,
+                Ok(_) => File::open(&path),
+                Err(error) => Err(error),
+            };
+            match opened {
+                Err(error) if is_missing(&error) => None,
+                Err(error) => Some(Err(Error::io("open", path)(error))),
+                Ok(file) => Some(Ok((path, file))),
+            }
         })
     }
 
@@ -279,14 +304,6 @@ impl Store {
     /// [`Error::Io`] if that cannot be told.
     pub fn brick_counts(&self, name: &BrickName) -> Result<bool> {
         self.layout.brick_counts(name)
-    }
-
-    /// Whether a brick's sidecar stands at this moment.
-    ///
-    /// # Errors
-    /// [`Error::Io`] if that cannot be told.
-    pub fn sidecar_stands(&self, name: &BrickName) -> Result<bool> {
-        self.layout.sidecar_stands(name)
     }
 
     /// Marks a brick, durably: its chunks are no longer deduplicated against.

@@ -102,9 +102,9 @@ fn a_sidecar_is_read_back_and_no_other_bricks() {
     let dir = tempfile::tempdir().unwrap();
     let (store, keys) = store(dir.path());
     let toc = toc(&[&[1, 2], &[3]]);
-    assert!(!store.sidecar_stands(&name(1)).unwrap());
+    assert!(!store.brick_counts(&name(1)).unwrap());
     write_sidecar(&store, &keys, &name(1), &toc);
-    assert!(store.sidecar_stands(&name(1)).unwrap());
+    assert!(store.brick_counts(&name(1)).unwrap());
     let mut bytes = Vec::new();
     let found = store.read_sidecar(&keys, &name(1), &mut bytes).unwrap();
     assert_eq!(found, toc);
