@@ -20,6 +20,7 @@ use crate::format::root::Root;
 use crate::format::trailer::Summary;
 use crate::id::{ChunkHash, ChunkId, WriterId};
 use crate::index::{IndexWriter, StoredFrame, Used};
+use crate::store::atomic;
 use crate::store::catalog::{BrickRef, Catalog};
 use crate::tar::BodyHead;
 use crate::tar::rewrite::{self, Placement};
@@ -81,6 +82,8 @@ impl<W: Write> Indexer<W> {
         };
         let hasher = context.keys.index.hasher();
         let spool_dir = context.store.layout().temp_dir();
+        // Copies of a store may lack it: it is never uploaded.
+        atomic::create_dir(&spool_dir)?;
         let index = IndexWriter::new(output, output_name, hasher, &spool_dir);
         Ok(Self {
             dedup: Dedup::new(&context, catalog, pool, monitor, writer_id, frames),
@@ -129,6 +132,8 @@ impl<W: Write> Indexer<W> {
             return Err(Error::Internal("the stream has no end".into()));
         };
         monitor.check()?;
+        // A reader that has gone is noticed before the root is written.
+        index.flush()?;
         let used = index.used()?;
         check_sidecars(&context, &mut catalog, &used)?;
         write_root(
@@ -457,7 +462,7 @@ fn note_published<W: Write>(
 fn check_sidecars(context: &Context, catalog: &mut Catalog, used: &Used) -> Result<()> {
     for &brick in used.bricks() {
         let name = catalog.brick(BrickRef(brick))?.name;
-        if !context.store.sidecar_stands(&name)? {
+        if !context.store.brick_counts(&name)? {
             return Err(Error::Refused {
                 path: context.store.toc_path(&name),
                 message: "this sidecar vanished while the run relied on its brick, or the brick \

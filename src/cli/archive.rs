@@ -79,9 +79,20 @@ fn to_stdout(
         )
     })?
     .1;
-    // A file keeps what it was told only if the disk has it; a pipe cannot be synced.
-    let _ = rustix::fs::fsync(&out);
+    sync(&out)?;
     Ok(summary)
+}
+
+/// A file keeps what it was told only if the disk has it. A pipe cannot be
+/// synced, and a file system that cannot says so.
+fn sync(out: &io::Stdout) -> Result<()> {
+    use rustix::io::Errno;
+    match rustix::fs::fsync(out) {
+        Ok(()) | Err(Errno::INVAL | Errno::ROFS | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(()),
+        Err(error) => Err(Error::io("write the index to", "standard output")(
+            error.into(),
+        )),
+    }
 }
 
 /// Writes beside `path` and renames once the index is whole.
@@ -132,7 +143,7 @@ fn default_permissions() -> std::fs::Permissions {
 /// Runs with progress, and stops on a signal.
 fn with_monitor<T>(say: Say, run: impl FnOnce(&Arc<Monitor>) -> Result<T>) -> Result<T> {
     let monitor = Arc::new(Monitor::default());
-    setup::stop_on_signals(&monitor)?;
+    setup::stop_on_signals(&monitor, say)?;
     let _progress = Progress::start(say, &monitor, "read");
     run(&monitor)
 }

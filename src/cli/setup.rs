@@ -5,6 +5,8 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use super::args::GlobalArgs;
 use super::say::Say;
@@ -48,6 +50,20 @@ pub fn open(global: &GlobalArgs) -> Result<(Store, Key)> {
     Ok((store, key))
 }
 
+/// Refuses a put key where content is to be read.
+pub fn require_secret(global: &GlobalArgs, key: &Key) -> Result<()> {
+    if !key.is_put_key() {
+        return Ok(());
+    }
+    Err(Error::Refused {
+        path: key_path(global)?,
+        message: "this is a put key: it can archive, but not read; name the secret key that it \
+                  was made from with --key FILE or DTAR_KEY"
+            .into(),
+        exit: Exit::Failed,
+    })
+}
+
 /// The store and key in use; makes them if this is their first use.
 pub fn open_or_make(global: &GlobalArgs, say: Say) -> Result<(Store, Key)> {
     let path = store_path(global)?;
@@ -87,6 +103,13 @@ fn is_vacant(path: &Path) -> Result<bool> {
     match path.read_dir() {
         Ok(mut entries) => Ok(entries.next().is_none()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(Error::Refused {
+            path: path.to_owned(),
+            message: "not a dtar store: expected a folder, found something else; name the \
+                      store with --store DIR or DTAR_STORE"
+                .into(),
+            exit: Exit::Failed,
+        }),
         Err(error) => Err(Error::io("open the store", path)(error)),
     }
 }
@@ -102,9 +125,31 @@ pub fn catalog(global: &GlobalArgs, say: Say, store: &Store, keys: &PutKeys) -> 
         .clone()
         .map_or_else(places::default_catalog, Ok)?;
     let (catalog, report) = Catalog::open(&dir, store, keys)?;
+    if let Some(why) = &report.rebuilt {
+        say.note(&format!(
+            "the catalog in {} was of no use ({why}) and is made anew from the store",
+            dir.display()
+        ));
+    }
+    if report.vanished > 0 {
+        say.warn(&format!(
+            "{}: {} brick{} here once {} no sidecar any more; what {} is stored again: bring \
+             the sidecars back to prevent that",
+            store.layout().tocs_dir().display(),
+            report.vanished,
+            if report.vanished == 1 { "" } else { "s" },
+            if report.vanished == 1 { "has" } else { "have" },
+            if report.vanished == 1 {
+                "it holds"
+            } else {
+                "they hold"
+            },
+        ));
+    }
     for (path, reason) in &report.damaged {
         say.warn(&format!(
-            "{}: {reason}; its brick is left out of deduplication",
+            "{}: {reason}; its brick is left out of deduplication: bring back a copy of this \
+             sidecar",
             path.display()
         ));
     }
@@ -152,9 +197,27 @@ pub fn output() -> Result<File> {
         .map_err(Error::io("write to", "standard output"))
 }
 
-/// Asks the run to stop at Ctrl-C, and when the system asks to end.
-pub fn stop_on_signals(monitor: &Arc<Monitor>) -> Result<()> {
+/// How long a run may take to stop. A write to a pipe that nobody reads never
+/// returns; what is left in `tmp/` then, the next run removes.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Asks the run to stop at Ctrl-C, and when the system asks to end. A second
+/// signal, or [`GRACE`], ends it wherever it is.
+pub fn stop_on_signals(monitor: &Arc<Monitor>, say: Say) -> Result<()> {
     let monitor = Arc::clone(monitor);
-    ctrlc::set_handler(move || monitor.stop())
-        .map_err(|error| Error::Internal(format!("cannot handle signals: {error}")))
+    let end = move || {
+        say.error(&Error::Interrupted);
+        std::process::exit(i32::from(Exit::Interrupted as u8));
+    };
+    ctrlc::set_handler(move || {
+        if monitor.check().is_err() {
+            end();
+        }
+        monitor.stop();
+        thread::spawn(move || {
+            thread::sleep(GRACE);
+            end();
+        });
+    })
+    .map_err(|error| Error::Internal(format!("cannot handle signals: {error}")))
 }

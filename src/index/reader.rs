@@ -57,7 +57,7 @@ impl IndexFile {
             unpack
                 .window_log_max(27)
                 .map_err(Error::io("unpack", path))?;
-            file = spool(unpack, path)?;
+            file = spool(unpack, path).map_err(|error| not_unpacked(error, path))?;
         }
         let length = file
             .seek(SeekFrom::End(0))
@@ -168,6 +168,22 @@ fn not_an_index(path: &Path, why: &str) -> Error {
         path: path.to_owned(),
         message: format!("not a dtar index: {why}"),
         exit: Exit::Failed,
+    }
+}
+
+/// Says so if the bytes, not the system, are why an index cannot be unpacked.
+fn not_unpacked(error: Error, path: &Path) -> Error {
+    match error {
+        Error::Io { source, .. } if source.raw_os_error().is_none() => Error::Refused {
+            path: path.to_owned(),
+            message: format!(
+                "compressed index cut short or damaged ({source}): take another copy of it; \
+                 if there is none, unpack what is there (`zstd -dc`) and use \
+                 `restore --incomplete` on that"
+            ),
+            exit: Exit::Damaged,
+        },
+        other => other,
     }
 }
 
@@ -445,6 +461,12 @@ impl BrickTable {
             frame_count,
             recent: Vec::new(),
         })
+    }
+
+    /// The file, for errors.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.region.path()
     }
 
     /// Number of bricks.

@@ -68,7 +68,7 @@ impl Slot {
                 path: PathBuf::from(format!("{}.brick", self.name)),
                 message: format!(
                     "its frame is sound, but place {place} does not hold the chunk {hash} of \
-                     {length} bytes that the index names"
+                     {length} bytes that the index names; {REPLACE}"
                 ),
                 exit: Exit::Damaged,
             }),
@@ -116,6 +116,8 @@ struct Entry {
     bytes: u64,
 }
 
+/// What to do about a damaged brick. One in the store is found before any other.
+const REPLACE: &str = "put another copy of the brick in its place";
 /// Brick files kept open.
 const OPEN_FILES: usize = 16;
 thread_local! {
@@ -255,7 +257,7 @@ fn open_frame(
         read_frame(file, path, frame, sealed)?;
         opener
             .open(sealed, scratch, &mut content.frame)
-            .map_err(|error| frame_failure(path, frame, &error))?;
+            .map_err(|error| frame_failure(path, frame, error))?;
         content.hashes.clear();
         for place in 0..content.frame.chunk_count() {
             let chunk = content.frame.chunk(place).unwrap_or_default();
@@ -287,7 +289,7 @@ fn read_frame(
         return Err(failure(
             format!(
                 "brick cut short: frame {} ends at byte {end}, but the file has {length} bytes; \
-                 take another copy of it",
+                 {REPLACE}",
                 frame.number
             ),
             Exit::Damaged,
@@ -305,14 +307,26 @@ fn read_frame(
     })
 }
 
-fn frame_failure(path: &Path, frame: UsedFrame, error: &FrameError) -> Failure {
-    let exit = match error {
-        FrameError::OtherKey { .. } | FrameError::OtherStore { .. } => Exit::Failed,
-        _ => Exit::Damaged,
+/// Offsets in the message are those in the brick's file.
+fn frame_failure(path: &Path, frame: UsedFrame, error: FrameError) -> Failure {
+    let message = match &error {
+        FrameError::Header(source) | FrameError::Content(source) => {
+            source.clone().moved_by(frame.offset).to_string()
+        }
+        other => other.to_string(),
+    };
+    let exit = error.into_error(path, frame.offset).exit();
+    let remedy = if exit == Exit::Damaged {
+        format!("; {REPLACE}")
+    } else {
+        String::new()
     };
     Failure {
         path: path.to_owned(),
-        message: format!("frame {} at byte {}: {error}", frame.number, frame.offset),
+        message: format!(
+            "frame {} at byte {}: {message}{remedy}",
+            frame.number, frame.offset
+        ),
         exit,
     }
 }
