@@ -110,7 +110,8 @@ impl IndexFile {
     /// What a file without an end is.
     fn without_end(&self, last: &[u8]) -> Result<Error> {
         if end_is_sound(last) {
-            return Ok(not_an_index(self.path(), "its end is of another kind"));
+            let why = "it ends like a brick; give the file that `dtar` wrote";
+            return Ok(not_an_index(self.path(), why));
         }
         if !self.has_traces()? {
             let why = "nothing in it is an index; give the file that `dtar` wrote";
@@ -152,12 +153,12 @@ fn has_end(file: &mut File, path: &Path) -> Result<bool> {
         .seek(SeekFrom::End(0))
         .map_err(Error::io("read", path))?;
     let mut last = [0; END_LENGTH];
+    file.rewind().map_err(Error::io("read", path))?;
     let Some(start) = length.checked_sub(END_LENGTH as u64) else {
         return Ok(false);
     };
     file.read_exact_at(&mut last, start)
         .map_err(Error::io("read", path))?;
-    file.rewind().map_err(Error::io("read", path))?;
     Ok(End::is_present(&last))
 }
 

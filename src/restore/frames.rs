@@ -12,7 +12,7 @@ use rayon::ThreadPool;
 use crate::brick::{FrameError, FrameOpener, OpenFrame, OpenScratch};
 use crate::error::{Error, Exit};
 use crate::format::trailer::UsedFrame;
-use crate::id::{BrickName, ChunkHash};
+use crate::id::{BrickName, ChunkHash, Class};
 use crate::store::Store;
 
 /// Why a frame could not be opened.
@@ -47,7 +47,8 @@ type Spares = Arc<Mutex<Vec<Opened>>>;
 pub(super) struct Slot {
     opened: OnceLock<Result<Opened, Failure>>,
     spares: Spares,
-    name: BrickName,
+    /// Of the brick: where it was found, or should be.
+    path: PathBuf,
 }
 
 impl Slot {
@@ -65,7 +66,7 @@ impl Slot {
                 Ok(chunk)
             }
             _ => Err(Failure {
-                path: PathBuf::from(format!("{}.brick", self.name)),
+                path: self.path.clone(),
                 message: format!(
                     "its frame is sound, but place {place} does not hold the chunk {hash} of \
                      {length} bytes that the index names; {REPLACE}"
@@ -160,13 +161,17 @@ impl FrameCache {
 
     /// Starts to fetch and open a frame, and keeps it under `key`.
     pub(super) fn fetch(&mut self, key: u64, spec: FrameSpec) -> Arc<Slot> {
+        let found = self.file(&spec.brick);
         let slot = Arc::new(Slot {
             opened: OnceLock::new(),
             spares: Arc::clone(&self.spares),
-            name: spec.brick,
+            path: match &found {
+                Ok((path, _)) => path.clone(),
+                Err(failure) => failure.path.clone(),
+            },
         });
-        match self.file(&spec.brick) {
-            Ok((path, file)) => self.open(&slot, spec.frame, path, file),
+        match found {
+            Ok((_, file)) => self.open(&slot, spec.frame, file),
             Err(failure) => {
                 let _ = slot.opened.set(Err(failure));
             }
@@ -201,11 +206,7 @@ impl FrameCache {
             return Ok((path.clone(), Arc::clone(file)));
         }
         let found = self.store.find_brick(name, &self.bricks_in);
-        let (path, file) = found.map_err(|error| Failure {
-            path: PathBuf::from(format!("{name}.brick")),
-            message: error.to_string(),
-            exit: error.exit(),
-        })?;
+        let (path, file) = found.map_err(|error| self.not_found(name, &error))?;
         let file = Arc::new(file);
         if self.files.len() == OPEN_FILES {
             self.files.remove(0);
@@ -214,7 +215,27 @@ impl FrameCache {
         Ok((path, file))
     }
 
-    fn open(&self, slot: &Arc<Slot>, frame: UsedFrame, path: PathBuf, file: Arc<File>) {
+    /// The path stands before the message, which need not repeat it.
+    fn not_found(&self, name: &BrickName, error: &Error) -> Failure {
+        let (path, message) = match error {
+            Error::Io {
+                action,
+                path,
+                source,
+            } => (path.clone(), format!("cannot {action} it: {source}")),
+            other => (
+                self.store.brick_path(name, Class::Data),
+                other.to_string().replacen(&format!(" {name}"), "", 1),
+            ),
+        };
+        Failure {
+            path,
+            message,
+            exit: error.exit(),
+        }
+    }
+
+    fn open(&self, slot: &Arc<Slot>, frame: UsedFrame, file: Arc<File>) {
         let slot = Arc::clone(slot);
         let opener = Arc::clone(&self.opener);
         let spare = self
@@ -225,7 +246,7 @@ impl FrameCache {
         self.pool.spawn_fifo(move || {
             let guard = SetOnDrop(&slot);
             let mut content = spare.unwrap_or_default();
-            let result = open_frame(&file, &path, frame, &opener, &mut content);
+            let result = open_frame(&file, &slot.path, frame, &opener, &mut content);
             let _ = guard.0.opened.set(result.map(|()| content));
         });
     }
@@ -238,7 +259,7 @@ impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.opened.get_or_init(|| {
             Err(Failure {
-                path: PathBuf::from(format!("{}.brick", self.0.name)),
+                path: self.0.path.clone(),
                 message: "internal error while opening a frame; please report this".into(),
                 exit: Exit::Failed,
             })

@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::common::block::Stream;
 use crate::common::source::Random;
-use crate::made::{Made, brick_parts, cut, flip, is_beginning, length, refused, text};
+use crate::made::{Made, brick_parts, cut, flip, is_beginning, length, text};
 
 /// A brick's name: its file's, without the ending.
 fn name(path: &std::path::Path) -> &str {
@@ -190,10 +190,10 @@ fn swapped_bricks_are_noticed() {
     fs::write(&bricks[0], &contents[1]).unwrap();
     fs::write(&bricks[1], &contents[0]).unwrap();
     let run = made.restore(&[]).exits(3);
-    let run = run.says(&["does not hold the chunk", "20000 bytes", "another copy"]);
+    let run = run.says(&["does not hold the chunk", "2000 bytes", "another copy"]);
     is_beginning(&run.stdout, &made.stream);
     let run = made.restore(&["--keep-going"]).exits(3);
-    let hits = run.stderr.matches("bytes 0 to 20000 are zeros now").count();
+    let hits = run.stderr.matches("bytes 0 to 2000 are zeros now").count();
     assert_eq!(hits, 2, "{}", run.stderr);
 }
 

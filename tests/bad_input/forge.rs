@@ -84,7 +84,9 @@ impl Index {
             .iter_mut()
             .find(|section| &section.0 == b"SUMM")
         {
-            section.2[MEMBERS_LENGTH..][..8].copy_from_slice(&length);
+            if let Some(place) = section.2.get_mut(MEMBERS_LENGTH..MEMBERS_LENGTH + 8) {
+                place.copy_from_slice(&length);
+            }
         }
         let mut bytes = self.members;
         bytes.resize(bytes.len() + 1024, 0);

@@ -17,7 +17,7 @@ use crate::made::{Made, is_beginning, refused, text};
 
 /// Changes the index of a small archive and seals it again.
 fn forged(edit: impl FnOnce(&mut Index)) -> (Made, std::path::PathBuf) {
-    let made = Made::small();
+    let made = Made::three_chunks();
     let mut index = Index::read(&made.index);
     edit(&mut index);
     let path = index.write(&made);
@@ -60,8 +60,8 @@ fn a_record_longer_than_the_members_part_is_refused() {
 #[test]
 fn a_body_longer_than_its_chunk_is_refused() {
     damaged(
-        |index| index.edit_record(1, |record| record.body_length = 20_001),
-        &["does not hold the chunk", "20001 bytes", "second, byte 0"],
+        |index| index.edit_record(1, |record| record.body_length = 2001),
+        &["does not hold the chunk", "2001 bytes", "second, byte 0"],
     );
     damaged(
         |index| index.edit_record(1, |record| record.body_length = 2 << 20),
@@ -75,15 +75,12 @@ fn items_that_do_not_add_up_are_refused() {
         |index| {
             index.edit_record(1, |record| {
                 let hash = record.body_hash;
-                record.items = vec![Item::Chunk {
-                    length: 20_000,
-                    hash,
-                }];
+                record.items = vec![Item::Chunk { length: 2000, hash }];
                 record.body_length = 1 << 60;
                 record.size_form = 0;
             });
         },
-        &["forged.tar", "body record", "20000", "1152921504606846976"],
+        &["forged.tar", "body record", "2000", "1152921504606846976"],
     );
 }
 
@@ -94,7 +91,7 @@ fn as_list(index: &mut Index, covers: u64, chunks: u64) {
         counts[0] = chunks;
         record.items = vec![Item::List(List {
             level: 1,
-            length: 20_000,
+            length: 2000,
             hash: record.body_hash,
             covers,
             counts,
@@ -233,14 +230,12 @@ fn frames_without_number_need_no_memory_of_their_own() {
         |index| {
             edit_brick(index, |brick| {
                 brick.length = 1 << 40;
-                let first = brick.frames[0];
                 brick.frames = (0..1000)
                     .map(|number| UsedFrame {
                         number,
                         offset: 80 + u64::from(number) * (65 << 20),
                         length: 65 << 20,
                         plain_length: 64 << 20,
-                        ..first
                     })
                     .collect();
             });
@@ -289,7 +284,7 @@ fn hints_to_nowhere_are_refused() {
             &["does not hold the chunk", "first, byte 0"],
         ),
         (2, run(0, 0, 2), &["index hints", "chunks", "fewer"]),
-        (3, run(0, 0, 2), &["index hints", "third"]),
+        (3, run(0, 0, 2), &["forged.tar", "hints", "cut short"]),
         (4, run(0, 0, 4), &["more chunks than its records hold"]),
         (2, run(0, 0, 3), &["index hints", "page"]),
         (
@@ -301,12 +296,7 @@ fn hints_to_nowhere_are_refused() {
     for (chunks, run, words) in cases {
         let (made, path) = forged(|index| set_hints(index, chunks, run));
         println!("{chunks} {run:?}");
-        let words: Vec<_> = words
-            .iter()
-            .filter(|word| **word != "third")
-            .copied()
-            .collect();
-        let run = made.restore_index(&path, &[]).exits(3).says(&words);
+        let run = made.restore_index(&path, &[]).exits(3).says(words);
         assert!(made.stream.starts_with(&run.stdout));
     }
 }
@@ -327,7 +317,7 @@ fn maps_that_do_not_fit_are_refused() {
         (&[(0, Place::Detached, u64::MAX)][..], &["forged.tar"][..]),
         (
             &[(1, Place::InPlace, u64::MAX)],
-            &["forged.tar", "body record", "cut short"],
+            &["forged.tar", "index members", "cut short"],
         ),
         (
             &[(65_537, Place::Detached, 1)],
@@ -418,7 +408,13 @@ fn another_length_or_checksum_of_the_stream_is_told_at_the_end() {
 /// An archive whose one member claims 2^50 zero bytes.
 pub fn vast_zeros(made: &Made) -> std::path::PathBuf {
     let mut index = Index::read(&made.index);
-    index.edit_record(0, |record| {
+    let run = HintRun {
+        frame: 0,
+        place: 0,
+        count: 2,
+    };
+    set_hints(&mut index, 2, run);
+    index.edit_record(2, |record| {
         record.body_length = 1 << 50;
         record.size_form = 0;
         record.items = vec![Item::Zeros { length: 1 << 50 }];
@@ -558,8 +554,8 @@ fn a_frame_that_claims_more_than_it_has_is_refused() {
 
 #[test]
 fn a_sound_frame_of_other_chunks_is_refused() {
-    let made = Made::small();
-    let chunks = [&b"some text\n"[..], &Random(2).bytes(20_000)];
+    let made = Made::three_chunks();
+    let chunks = [&b"some text\n"[..], &Random(2).bytes(2000)];
     replace_frame(&made, &Content::stored(&chunks));
     let run = made.restore(&[]).exits(3);
     let run = run.says(&[
@@ -578,13 +574,13 @@ fn hand_made_bombs_are_what_they_claim() {
     assert!(plain == vec![0; 16 * (128 << 10)]);
     let stream = Stream::new()
         .file("first", b"some text\n")
-        .file("second", &Random(1).bytes(20_000))
+        .file("second", &Random(1).bytes(2000))
         .file("third", &Random(2).bytes(1600))
         .end();
     let made = Made::of(stream);
     let chunks = [
         &b"some text\n"[..],
-        &Random(1).bytes(20_000),
+        &Random(1).bytes(2000),
         &Random(2).bytes(1600),
     ];
     replace_frame(&made, &Content::stored(&chunks));

@@ -200,7 +200,7 @@ fn a_second_signal_ends_at_once() {
 #[test]
 fn a_signal_stops_a_restore_that_is_being_read() {
     // Zeros without end: only the signal can be what ends it.
-    let made = Made::small();
+    let made = Made::three_chunks();
     let index = crate::forged::vast_zeros(&made);
     let mut child = made
         .sandbox

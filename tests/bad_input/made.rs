@@ -29,12 +29,22 @@ impl Made {
         Self::of(stream)
     }
 
-    /// Three members of noise, each in a brick of its own.
+    /// As [`Made::small`], but each body is one chunk.
+    pub fn three_chunks() -> Self {
+        let stream = Stream::new()
+            .file("first", b"some text\n")
+            .file("second", &Random(1).bytes(2000))
+            .file("third", &b"again and again ".repeat(100))
+            .end();
+        Self::of(stream)
+    }
+
+    /// Three members of noise, one chunk each, each in a brick of its own.
     pub fn three_bricks() -> Self {
         let mut made = Self::of(Stream::new().end());
         let mut stream = Stream::new();
         for (seed, name) in [(1, "first"), (2, "second"), (3, "third")] {
-            stream = stream.file(name, &Random(seed).bytes(20_000));
+            stream = stream.file(name, &Random(seed).bytes(2000));
             made.index = made.sandbox.archive("index.tar", &stream.clone().end()[..]);
         }
         made.stream = stream.end();
