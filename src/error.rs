@@ -181,8 +181,7 @@ impl Error {
     pub const fn exit(&self) -> Exit {
         match self {
             Self::Decode { source, .. } if !source.fault.is_damage() => Exit::Failed,
-            Self::Decode { .. } => Exit::Damaged,
-            Self::BrickMissing { .. } | Self::Damaged(_) => Exit::Damaged,
+            Self::Decode { .. } | Self::BrickMissing { .. } | Self::Damaged(_) => Exit::Damaged,
             Self::Refused { exit, .. } => *exit,
             Self::Usage(_) => Exit::Usage,
             Self::Interrupted => Exit::Interrupted,

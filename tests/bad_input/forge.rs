@@ -51,8 +51,8 @@ impl Index {
     }
 
     /// The payload of the first section of this name.
-    pub fn section(&mut self, name: &[u8; 4]) -> &mut Vec<u8> {
-        let section = self.sections.iter_mut().find(|section| section.0 == *name);
+    pub fn section(&mut self, name: [u8; 4]) -> &mut Vec<u8> {
+        let section = self.sections.iter_mut().find(|section| section.0 == name);
         &mut section.unwrap().2
     }
 
@@ -79,14 +79,11 @@ impl Index {
     /// Seals what is there with the right key, as `forged.tar`.
     pub fn write(mut self, made: &Made) -> PathBuf {
         let length = (self.members.len() as u64).to_le_bytes();
-        if let Some(section) = self
-            .sections
-            .iter_mut()
-            .find(|section| &section.0 == b"SUMM")
+        if let Some(place) = self
+            .section(*b"SUMM")
+            .get_mut(MEMBERS_LENGTH..MEMBERS_LENGTH + 8)
         {
-            if let Some(place) = section.2.get_mut(MEMBERS_LENGTH..MEMBERS_LENGTH + 8) {
-                place.copy_from_slice(&length);
-            }
+            place.copy_from_slice(&length);
         }
         let mut bytes = self.members;
         bytes.resize(bytes.len() + 1024, 0);
@@ -169,22 +166,22 @@ pub fn replace_frame(made: &Made, content: &Content) {
     let key = key_file::load(&made.sandbox.key(), &mut |_| unreachable!()).unwrap();
     let store = Store::open(&made.sandbox.store(), &key).unwrap();
     let brick = made.brick();
-    let (header, sealed) = brick_parts(&brick).frames[0].clone();
+    let (head, behind) = brick_parts(&brick).frames[0].clone();
     let sealer =
         BrickSealer::new(*store.id(), store.epoch(), Class::Data, store.recipients()).unwrap();
     let mut frame = CompressedFrame::new();
     frame.header_length = sealer.frame_header_length();
-    assert_eq!(frame.header_length as u64, header.end - header.start);
+    assert_eq!(frame.header_length as u64, head.end - head.start);
     frame.codec = content.codec;
     frame.bytes.resize(frame.header_length, 0);
     frame.bytes.extend(content.header.encode());
     frame.bytes.extend_from_slice(&content.bytes);
-    let room = usize::try_from(sealed.end - header.start).unwrap() - 16;
+    let room = usize::try_from(behind.end - head.start).unwrap() - 16;
     assert!(frame.bytes.len() <= room, "{} bytes", frame.bytes.len());
     frame.bytes.resize(room, 0);
     sealer.seal_frame(0, &mut frame).unwrap();
     let file = fs::File::options().write(true).open(&brick).unwrap();
-    file.write_all_at(&frame.bytes, header.start).unwrap();
+    file.write_all_at(&frame.bytes, head.start).unwrap();
 }
 
 /// A zstd frame (RFC 8878) that yields `blocks` times 128 KiB of zeros; the

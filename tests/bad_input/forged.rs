@@ -148,7 +148,7 @@ fn patches_beyond_their_run_are_refused() {
 
 /// The brick table with its only brick changed.
 fn edit_brick(index: &mut Index, edit: impl FnOnce(&mut UsedBrick)) {
-    let section = index.section(b"BRIK");
+    let section = index.section(*b"BRIK");
     let mut decoder = Decoder::new("table", section);
     assert_eq!(decoder.uv("bricks").unwrap(), 1);
     let mut brick = UsedBrick::decode(&mut decoder).unwrap();
@@ -203,7 +203,7 @@ fn a_frame_that_is_shorter_than_the_index_says_is_refused() {
 fn a_table_of_more_bricks_than_it_holds_is_refused() {
     damaged(
         |index| {
-            let section = index.section(b"BRIK");
+            let section = index.section(*b"BRIK");
             let mut bytes = Vec::new();
             put_uv(&mut bytes, 1 << 60);
             bytes.extend_from_slice(&section[1..]);
@@ -213,7 +213,7 @@ fn a_table_of_more_bricks_than_it_holds_is_refused() {
     );
     damaged(
         |index| {
-            let brick = index.section(b"BRIK");
+            let brick = index.section(*b"BRIK");
             let mut name = brick[1..33].to_vec();
             name.extend([100]);
             put_uv(&mut name, 65_536);
@@ -257,7 +257,7 @@ fn set_hints(index: &mut Index, chunks: u64, run: HintRun) {
     put_uv(&mut payload, chunks);
     payload.extend(head.encode());
     payload.extend(runs);
-    *index.section(b"HINT") = payload;
+    *index.section(*b"HINT") = payload;
 }
 
 #[test]
@@ -307,7 +307,7 @@ fn set_map(index: &mut Index, steps: &[(u64, Place, u64)]) {
     for &(blocks, place, repeat) in steps {
         Step { blocks, place }.encode(repeat, &mut payload);
     }
-    *index.section(b"MAPS") = payload;
+    *index.section(*b"MAPS") = payload;
 }
 
 #[test]
@@ -357,7 +357,7 @@ fn sections_that_are_not_as_they_should_be_are_refused() {
         &["sections", "each section once"],
     );
     damaged(
-        |index| index.section(b"SUMM").truncate(50),
+        |index| index.section(*b"SUMM").truncate(50),
         &["index summary", "cut short"],
     );
     damaged(
@@ -395,7 +395,7 @@ fn a_section_of_a_newer_dtar_is_refused_if_critical() {
 #[test]
 fn another_length_or_checksum_of_the_stream_is_told_at_the_end() {
     for offset in [40, 50] {
-        let (made, path) = forged(|index| index.section(b"SUMM")[offset] ^= 1);
+        let (made, path) = forged(|index| index.section(*b"SUMM")[offset] ^= 1);
         let run = made.restore_index(&path, &[]).exits(3);
         let run = run.says(&[
             "not the stream that was archived",

@@ -210,7 +210,7 @@ fn a_signal_stops_a_restore_that_is_being_read() {
         .spawn()
         .unwrap();
     let mut stdout = child.stdout.take().unwrap();
-    stdout.read_exact(&mut [0; 100_000]).unwrap();
+    stdout.read_exact(&mut vec![0; 100_000]).unwrap();
     send(&child, Signal::INT);
     let reader = thread::spawn(move || std::io::copy(&mut stdout, &mut std::io::sink()));
     end_of(child).exits(130).says(&["interrupted"]);

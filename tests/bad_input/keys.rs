@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use crate::common::sandbox::{KEY, Run};
+use crate::common::shell::have;
 use crate::made::{Made, refused, text};
 
 /// Restores and archives; both must be refused with this code and these words.
@@ -123,6 +124,9 @@ fn a_passphrase_opens_and_a_wrong_one_is_refused() {
 
 #[test]
 fn a_passphrase_that_nobody_can_be_asked_for_names_the_variable() {
+    if !have("setsid") {
+        return;
+    }
     let made = Made::small();
     let lock = [("DTAR_NEW_PASSPHRASE", "open sesame")];
     run_with(&made, &lock, &["key", "passphrase"]).exits(0);

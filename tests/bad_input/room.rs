@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::common::block::Stream;
 use crate::common::sandbox::{Run, Sandbox};
-use crate::common::shell::{have, in_ci};
+use crate::common::shell::in_ci;
 use crate::common::source::Random;
 use crate::made::{Made, refused, text};
 
@@ -14,19 +14,20 @@ use crate::made::{Made, refused, text};
 /// `None`, said aloud, where that is not possible; in CI that is a failure.
 #[track_caller]
 fn with_mounts(sandbox: &Sandbox, script: &str) -> Option<Run> {
-    if !have("unshare") || !may_mount() {
-        return None;
-    }
+    let launcher = launcher()?;
     let none: [&str; 0] = [];
     let dtar = sandbox.command(none);
-    let output = Command::new("unshare")
-        .args(["-rm", "bash", "-euc", script, "bash"])
+    let mut command = Command::new(launcher[0]);
+    command.args(&launcher[1..]).args(["env", "-i"]);
+    for (name, value) in dtar.get_envs() {
+        let mut setting = name.to_owned();
+        setting.push("=");
+        setting.push(value.unwrap());
+        command.arg(setting);
+    }
+    let output = command
+        .args(["bash", "-euc", script, "bash"])
         .arg(dtar.get_program())
-        .env_clear()
-        .envs(
-            dtar.get_envs()
-                .filter_map(|(name, value)| Some((name, value?))),
-        )
         .current_dir(sandbox.path())
         .stdin(Stdio::null())
         .output()
@@ -40,20 +41,26 @@ fn with_mounts(sandbox: &Sandbox, script: &str) -> Option<Run> {
     })
 }
 
-/// Whether a tmpfs may be mounted.
+/// What runs a command where it may mount: a user namespace, or else root's own.
 #[track_caller]
-fn may_mount() -> bool {
-    let may = Command::new("unshare")
-        .args(["-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"])
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    if !may {
-        let message = "no mount namespace: run as root, or allow user namespaces";
+fn launcher() -> Option<&'static [&'static str]> {
+    const LAUNCHERS: [&[&str]; 2] = [&["unshare", "-rm"], &["sudo", "-n", "unshare", "-m"]];
+    let may_mount = |launcher: &&[&str]| {
+        Command::new(launcher[0])
+            .args(&launcher[1..])
+            .args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"])
+            .stdin(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    };
+    let launcher = LAUNCHERS.into_iter().find(may_mount);
+    if launcher.is_none() {
+        let message = "no mount namespace: run as root, or allow user namespaces or sudo";
         assert!(!in_ci(), "{message}");
         eprintln!("SKIPPED: {message}");
     }
-    may
+    launcher
 }
 
 #[test]

@@ -182,7 +182,7 @@ fn a_catalog_cut_at_odd_lengths_works() {
         4097,
         8192,
         12_345,
-        whole.len() / 2 | 1,
+        (whole.len() / 2) | 1,
         whole.len() - 1,
     ] {
         works_with(&made, &whole[..length.min(whole.len())], &[]);
