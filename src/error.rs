@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::format::wire::{DecodeError, Fault};
+use crate::format::wire::DecodeError;
 use crate::id::{BrickName, Epoch, KeyId, StoreId};
 
 /// The result of the library's fallible functions.
@@ -40,7 +40,7 @@ pub enum Error {
         source: io::Error,
     },
     /// A file is not what it should be.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}{}", path.display(), remedy(source))]
     Decode {
         /// The file.
         path: PathBuf,
@@ -76,7 +76,10 @@ pub enum Error {
         found: Epoch,
     },
     /// The passphrase does not open the key.
-    #[error("{}: wrong passphrase", path.display())]
+    #[error(
+        "{}: wrong passphrase (or a damaged key file); give the right one in DTAR_PASSPHRASE or at the prompt",
+        path.display()
+    )]
     WrongPassphrase {
         /// The key file.
         path: PathBuf,
@@ -132,6 +135,15 @@ pub enum Error {
     Internal(String),
 }
 
+/// What to do about a damaged file. Faults that are no damage say it themselves.
+const fn remedy(error: &DecodeError) -> &'static str {
+    if error.fault.is_damage() {
+        "; take another copy of this file"
+    } else {
+        ""
+    }
+}
+
 fn list(ids: &[KeyId]) -> String {
     let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
     ids.join(", ")
@@ -168,13 +180,8 @@ impl Error {
     #[must_use]
     pub const fn exit(&self) -> Exit {
         match self {
-            Self::Decode { source, .. } => match source.fault {
-                Fault::Version { .. } | Fault::FeatureBit { .. } | Fault::CriticalField { .. } => {
-                    Exit::Failed
-                }
-                _ => Exit::Damaged,
-            },
-            Self::BrickMissing { .. } | Self::Damaged(_) => Exit::Damaged,
+            Self::Decode { source, .. } if !source.fault.is_damage() => Exit::Failed,
+            Self::Decode { .. } | Self::BrickMissing { .. } | Self::Damaged(_) => Exit::Damaged,
             Self::Refused { exit, .. } => *exit,
             Self::Usage(_) => Exit::Usage,
             Self::Interrupted => Exit::Interrupted,

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::crypto::{Key, KeyFile, PublicKey};
 use crate::error::{Error, Exit, Result};
+use crate::format::keyfile::KeyFileError;
 use crate::format::lock::Cost;
 
 /// A key file is at most so long.
@@ -45,7 +46,8 @@ pub fn load(path: &Path, ask: AskPassphrase<'_>) -> Result<Key> {
         }
         KeyFile::Public(_) => Err(refused(
             path,
-            "this is a public key: it can only be a recipient (`dtar init --recipient`)",
+            "this is a public key: it can only be a recipient (`dtar init --recipient`); name \
+             a secret key or a put key with --key FILE or DTAR_KEY",
         )),
     }
 }
@@ -77,7 +79,7 @@ fn read(path: &Path) -> Result<(KeyFile, u32)> {
     file.take(MOST + 1)
         .read_to_end(&mut text)
         .map_err(Error::io("read the key", path))?;
-    let parsed = KeyFile::parse(&text).map_err(|error| refused(path, &error.to_string()))?;
+    let parsed = KeyFile::parse(&text).map_err(|error| unreadable(path, error))?;
     Ok((parsed, mode & 0o7777))
 }
 
@@ -169,6 +171,25 @@ fn sync_folder(dir: &Path) -> Result<()> {
     File::open(dir)
         .and_then(|dir| dir.sync_all())
         .map_err(Error::io("write", dir))
+}
+
+/// What is wrong with a key file, and what to do.
+fn unreadable(path: &Path, error: KeyFileError) -> Error {
+    match error.into_error(path) {
+        Error::Refused {
+            path,
+            message,
+            exit,
+        } => Error::Refused {
+            path,
+            message: format!(
+                "{message}; name the right key file with --key FILE or DTAR_KEY, or bring back \
+                 a copy of this one"
+            ),
+            exit,
+        },
+        other => other,
+    }
 }
 
 fn refused(path: &Path, message: &str) -> Error {

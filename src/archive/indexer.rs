@@ -132,6 +132,8 @@ impl<W: Write> Indexer<W> {
             return Err(Error::Internal("the stream has no end".into()));
         };
         monitor.check()?;
+        // A reader that has gone is noticed before the root is written.
+        index.flush()?;
         let used = index.used()?;
         check_sidecars(&context, &mut catalog, &used)?;
         write_root(

@@ -148,7 +148,7 @@ fn default_permissions() -> std::fs::Permissions {
 /// Runs with progress, and stops on a signal.
 fn with_monitor<T>(say: Say, run: impl FnOnce(&Arc<Monitor>) -> Result<T>) -> Result<T> {
     let monitor = Arc::new(Monitor::default());
-    setup::stop_on_signals(&monitor)?;
+    setup::stop_on_signals(&monitor, say)?;
     let _progress = Progress::start(say, &monitor, "read");
     run(&monitor)
 }

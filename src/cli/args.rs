@@ -166,6 +166,9 @@ pub enum KeyCommand {
         file: PathBuf,
     },
     /// Set, change or remove the passphrase of the key
+    ///
+    /// Without a terminal, `DTAR_PASSPHRASE` gives the passphrase, for every
+    /// command, and `DTAR_NEW_PASSPHRASE` the new one.
     Passphrase {
         /// Remove it
         #[arg(long)]

@@ -27,9 +27,14 @@ pub fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let code = u8::try_from(error.exit_code()).unwrap_or(Exit::Usage as u8);
-            // Nothing is left to be done if even this cannot be written.
-            let _ = error.print();
-            return ExitCode::from(code);
+            let printed = error.print();
+            let lost = printed.is_err_and(|error| error.kind() != io::ErrorKind::BrokenPipe);
+            // Help that nobody got is no success.
+            return ExitCode::from(if lost {
+                code.max(Exit::Failed as u8)
+            } else {
+                code
+            });
         }
     };
     let say = Say::new(&cli.global);

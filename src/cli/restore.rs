@@ -23,13 +23,14 @@ pub fn run(args: &RestoreArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     }
     let index = IndexFile::open(&args.index)?;
     let (store, key) = setup::open(global)?;
+    setup::require_secret(global, &key)?;
     let options = RestoreOptions {
         bricks_in: args.bricks.clone(),
         patterns: args.patterns.clone(),
         threads: 0,
     };
     let monitor = Arc::new(Monitor::default());
-    setup::stop_on_signals(&monitor)?;
+    setup::stop_on_signals(&monitor, say)?;
     let start = Instant::now();
     let progress = Progress::start(say, &monitor, "restored");
     let mut report = |hit: Hit| report_hit(&hit, say);

@@ -50,6 +50,20 @@ pub fn open(global: &GlobalArgs) -> Result<(Store, Key)> {
     Ok((store, key))
 }
 
+/// Refuses a put key where content is to be read.
+pub fn require_secret(global: &GlobalArgs, key: &Key) -> Result<()> {
+    if !key.is_put_key() {
+        return Ok(());
+    }
+    Err(Error::Refused {
+        path: key_path(global)?,
+        message: "this is a put key: it can archive, but not read; name the secret key that it \
+                  was made from with --key FILE or DTAR_KEY"
+            .into(),
+        exit: Exit::Failed,
+    })
+}
+
 /// The store and key in use; makes them if this is their first use.
 pub fn open_or_make(global: &GlobalArgs, say: Say) -> Result<(Store, Key)> {
     let path = store_path(global)?;
@@ -98,6 +112,13 @@ fn is_vacant(path: &Path) -> Result<bool> {
             Ok(true)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Err(Error::Refused {
+            path: path.to_owned(),
+            message: "not a dtar store: expected a folder, found something else; name the \
+                      store with --store DIR or DTAR_STORE"
+                .into(),
+            exit: Exit::Failed,
+        }),
         Err(error) => Err(Error::io("open the store", path)(error)),
     }
 }
@@ -113,9 +134,31 @@ pub fn catalog(global: &GlobalArgs, say: Say, store: &Store, keys: &PutKeys) -> 
         .clone()
         .map_or_else(places::default_catalog, Ok)?;
     let (catalog, report) = Catalog::open(&dir, store, keys)?;
+    if let Some(why) = &report.rebuilt {
+        say.note(&format!(
+            "the catalog in {} was of no use ({why}) and is made anew from the store",
+            dir.display()
+        ));
+    }
+    if report.vanished > 0 {
+        say.warn(&format!(
+            "{}: {} brick{} here once {} no sidecar any more; what {} is stored again: bring \
+             the sidecars back to prevent that",
+            store.layout().tocs_dir().display(),
+            report.vanished,
+            if report.vanished == 1 { "" } else { "s" },
+            if report.vanished == 1 { "has" } else { "have" },
+            if report.vanished == 1 {
+                "it holds"
+            } else {
+                "they hold"
+            },
+        ));
+    }
     for (path, reason) in &report.damaged {
         say.warn(&format!(
-            "{}: {reason}; its brick is left out of deduplication",
+            "{}: {reason}; its brick is left out of deduplication: bring back a copy of this \
+             sidecar",
             path.display()
         ));
     }
@@ -168,19 +211,23 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Asks the run to stop at Ctrl-C, and when the system asks to end. A run that
 /// cannot look, since it waits for whoever reads its output, ends at the second
-/// signal, or a little later without one: what is half written has no name yet.
-pub fn stop_on_signals(monitor: &Arc<Monitor>) -> Result<()> {
+/// signal, or after [`GRACE`] without one: what is half written has no name yet,
+/// and the next run removes it.
+pub fn stop_on_signals(monitor: &Arc<Monitor>, say: Say) -> Result<()> {
     let monitor = Arc::clone(monitor);
-    let exit = || std::process::exit(Exit::Interrupted as i32);
+    let end = move || {
+        say.error(&Error::Interrupted);
+        std::process::exit(Exit::Interrupted as i32);
+    };
     ctrlc::set_handler(move || {
         if monitor.check().is_err() {
-            exit();
+            end();
         }
         monitor.stop();
         // Without this thread it takes the second signal.
         let _ = thread::Builder::new().spawn(move || {
             thread::sleep(GRACE);
-            exit();
+            end();
         });
     })
     .map_err(|error| Error::Internal(format!("cannot handle signals: {error}")))

@@ -67,6 +67,17 @@ pub enum Fault {
     },
 }
 
+impl Fault {
+    /// Whether the bytes are damaged, rather than written by a newer dtar.
+    #[must_use]
+    pub const fn is_damage(&self) -> bool {
+        !matches!(
+            self,
+            Self::Version { .. } | Self::FeatureBit { .. } | Self::CriticalField { .. }
+        )
+    }
+}
+
 impl DecodeError {
     /// A value that cannot be.
     pub fn value(

@@ -57,7 +57,7 @@ impl IndexFile {
             unpack
                 .window_log_max(27)
                 .map_err(Error::io("unpack", path))?;
-            file = spool(unpack, path)?;
+            file = spool(unpack, path).map_err(|error| not_unpacked(error, path))?;
         }
         let length = file
             .seek(SeekFrom::End(0))
@@ -110,7 +110,8 @@ impl IndexFile {
     /// What a file without an end is.
     fn without_end(&self, last: &[u8]) -> Result<Error> {
         if end_is_sound(last) {
-            return Ok(not_an_index(self.path(), "its end is of another kind"));
+            let why = "it ends like a brick; give the file that `dtar` wrote";
+            return Ok(not_an_index(self.path(), why));
         }
         if !self.has_traces()? {
             let why = "nothing in it is an index; give the file that `dtar` wrote";
@@ -152,12 +153,12 @@ fn has_end(file: &mut File, path: &Path) -> Result<bool> {
         .seek(SeekFrom::End(0))
         .map_err(Error::io("read", path))?;
     let mut last = [0; END_LENGTH];
+    file.rewind().map_err(Error::io("read", path))?;
     let Some(start) = length.checked_sub(END_LENGTH as u64) else {
         return Ok(false);
     };
     file.read_exact_at(&mut last, start)
         .map_err(Error::io("read", path))?;
-    file.rewind().map_err(Error::io("read", path))?;
     Ok(End::is_present(&last))
 }
 
@@ -168,6 +169,22 @@ fn not_an_index(path: &Path, why: &str) -> Error {
         path: path.to_owned(),
         message: format!("not a dtar index: {why}"),
         exit: Exit::Failed,
+    }
+}
+
+/// Says so if the bytes, not the system, are why an index cannot be unpacked.
+fn not_unpacked(error: Error, path: &Path) -> Error {
+    match error {
+        Error::Io { source, .. } if source.raw_os_error().is_none() => Error::Refused {
+            path: path.to_owned(),
+            message: format!(
+                "compressed index cut short or damaged ({source}): take another copy of it; \
+                 if there is none, unpack what is there (`zstd -dc`) and use \
+                 `restore --incomplete` on that"
+            ),
+            exit: Exit::Damaged,
+        },
+        other => other,
     }
 }
 
@@ -445,6 +462,12 @@ impl BrickTable {
             frame_count,
             recent: Vec::new(),
         })
+    }
+
+    /// The file, for errors.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.region.path()
     }
 
     /// Number of bricks.

@@ -1,7 +1,7 @@
 //! Byte strings of unknown length: in memory while short, on disk when long.
 
 use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::SpooledTempFile;
 
@@ -13,6 +13,7 @@ const IN_MEMORY: usize = 256 << 10;
 /// Something that is written once and then read once from the front.
 pub struct Spool {
     file: BufWriter<SpooledTempFile>,
+    dir: PathBuf,
     length: u64,
 }
 
@@ -22,6 +23,7 @@ impl Spool {
         let file = tempfile::spooled_tempfile_in(IN_MEMORY, dir);
         Self {
             file: BufWriter::new(file),
+            dir: dir.to_owned(),
             length: 0,
         }
     }
@@ -34,16 +36,18 @@ impl Spool {
     /// Appends `bytes`.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.length += bytes.len() as u64;
-        self.file.write_all(bytes).map_err(spool_error)
+        self.file.write_all(bytes).map_err(spool_error(&self.dir))
     }
 
     /// All that was written.
     pub fn reader(&mut self) -> Result<SpoolReader<'_>> {
-        self.file.flush().map_err(spool_error)?;
+        self.file.flush().map_err(spool_error(&self.dir))?;
         let file = self.file.get_mut();
-        file.seek(SeekFrom::Start(0)).map_err(spool_error)?;
+        file.seek(SeekFrom::Start(0))
+            .map_err(spool_error(&self.dir))?;
         Ok(SpoolReader {
             file: BufReader::with_capacity(64 << 10, file),
+            dir: &self.dir,
             rest: self.length,
         })
     }
@@ -52,6 +56,7 @@ impl Spool {
 /// Reads a spool from the front.
 pub struct SpoolReader<'a> {
     file: BufReader<&'a mut SpooledTempFile>,
+    dir: &'a Path,
     rest: u64,
 }
 
@@ -62,20 +67,23 @@ impl SpoolReader<'_> {
             return Ok(None);
         }
         let mut array = [0; N];
-        self.file.read_exact(&mut array).map_err(spool_error)?;
+        self.file
+            .read_exact(&mut array)
+            .map_err(spool_error(self.dir))?;
         self.rest -= N as u64;
         Ok(Some(array))
     }
 
     /// Fills `buffer` with as much as is left and fits; returns how much.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        self.file.read(buffer).map_err(spool_error)
+        self.file.read(buffer).map_err(spool_error(self.dir))
     }
 }
 
 /// Pairs of numbers, appended in order and looked up by position.
 pub struct PairSpool {
     file: SpooledTempFile,
+    dir: PathBuf,
     /// Pairs not yet written to the file.
     recent: Vec<(u32, u32)>,
     written: u64,
@@ -92,6 +100,7 @@ impl PairSpool {
     pub fn new(dir: &Path) -> Self {
         Self {
             file: tempfile::spooled_tempfile_in(IN_MEMORY, dir),
+            dir: dir.to_owned(),
             recent: Vec::new(),
             written: 0,
             block: Vec::new(),
@@ -108,8 +117,12 @@ impl PairSpool {
                 self.block.extend_from_slice(&first.to_le_bytes());
                 self.block.extend_from_slice(&second.to_le_bytes());
             }
-            self.file.seek(SeekFrom::End(0)).map_err(spool_error)?;
-            self.file.write_all(&self.block).map_err(spool_error)?;
+            self.file
+                .seek(SeekFrom::End(0))
+                .map_err(spool_error(&self.dir))?;
+            self.file
+                .write_all(&self.block)
+                .map_err(spool_error(&self.dir))?;
             self.block_number = None;
             self.written += BLOCK_PAIRS;
         }
@@ -128,8 +141,10 @@ impl PairSpool {
             self.block.resize((BLOCK_PAIRS * PAIR) as usize, 0);
             self.file
                 .seek(SeekFrom::Start(start))
-                .map_err(spool_error)?;
-            self.file.read_exact(&mut self.block).map_err(spool_error)?;
+                .map_err(spool_error(&self.dir))?;
+            self.file
+                .read_exact(&mut self.block)
+                .map_err(spool_error(&self.dir))?;
             self.block_number = Some(number);
         }
         let pair = &self.block[((position % BLOCK_PAIRS) * PAIR) as usize..][..PAIR as usize];
@@ -139,12 +154,8 @@ impl PairSpool {
     }
 }
 
-pub(super) fn spool_error(source: io::Error) -> Error {
-    Error::Io {
-        action: "use a temporary file in",
-        path: "the folder for temporary files".into(),
-        source,
-    }
+fn spool_error(dir: &Path) -> impl FnOnce(io::Error) -> Error + '_ {
+    Error::io("use a temporary file in", dir)
 }
 
 #[cfg(test)]

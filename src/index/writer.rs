@@ -122,6 +122,14 @@ impl<W: Write> IndexWriter<W> {
         self.hints.used()
     }
 
+    /// Writes what has gathered, so that an output that is full or gone shows.
+    ///
+    /// # Errors
+    /// I/O errors of the output.
+    pub fn flush(&mut self) -> Result<()> {
+        self.out.flush_buffer()
+    }
+
     /// Writes trailer and end; the last step must have been the tail's record.
     /// `summary.members_length` is filled in. Returns `W` and the index's length.
     ///

@@ -12,7 +12,7 @@ use rayon::ThreadPool;
 use crate::brick::{FrameError, FrameOpener, OpenFrame, OpenScratch};
 use crate::error::{Error, Exit};
 use crate::format::trailer::UsedFrame;
-use crate::id::{BrickName, ChunkHash};
+use crate::id::{BrickName, ChunkHash, Class};
 use crate::store::Store;
 
 /// Why a frame could not be opened.
@@ -80,7 +80,8 @@ impl Spares {
 pub(super) struct Slot {
     opened: OnceLock<Result<Opened, Failure>>,
     spares: Spares,
-    name: BrickName,
+    /// Of the brick: where it was found, or should be.
+    path: PathBuf,
 }
 
 impl Slot {
@@ -98,10 +99,10 @@ impl Slot {
                 Ok(chunk)
             }
             _ => Err(Failure {
-                path: PathBuf::from(format!("{}.brick", self.name)),
+                path: self.path.clone(),
                 message: format!(
                     "its frame is sound, but place {place} does not hold the chunk {hash} of \
-                     {length} bytes that the index names"
+                     {length} bytes that the index names; {REPLACE}"
                 ),
                 exit: Exit::Damaged,
             }),
@@ -145,6 +146,8 @@ struct Entry {
     bytes: u64,
 }
 
+/// What to do about a damaged brick.
+const REPLACE: &str = "name a folder with another copy of the brick with --bricks";
 /// Brick files kept open.
 const OPEN_FILES: usize = 16;
 thread_local! {
@@ -187,13 +190,17 @@ impl FrameCache {
 
     /// Starts to fetch and open a frame, and keeps it under `key`.
     pub(super) fn fetch(&mut self, key: u64, spec: FrameSpec) -> Arc<Slot> {
+        let found = self.file(&spec.brick);
         let slot = Arc::new(Slot {
             opened: OnceLock::new(),
             spares: self.spares.clone(),
-            name: spec.brick,
+            path: match &found {
+                Ok((path, _)) => path.clone(),
+                Err(failure) => failure.path.clone(),
+            },
         });
-        match self.file(&spec.brick) {
-            Ok((path, file)) => self.open(&slot, spec.frame, path, file),
+        match found {
+            Ok((_, file)) => self.open(&slot, spec, file),
             Err(failure) => {
                 let _ = slot.opened.set(Err(failure));
             }
@@ -228,11 +235,7 @@ impl FrameCache {
             return Ok((path.clone(), Arc::clone(file)));
         }
         let found = self.store.find_brick(name, &self.bricks_in);
-        let (path, file) = found.map_err(|error| Failure {
-            path: PathBuf::from(format!("{name}.brick")),
-            message: error.to_string(),
-            exit: error.exit(),
-        })?;
+        let (path, file) = found.map_err(|error| self.not_found(name, &error))?;
         let file = Arc::new(file);
         if self.files.len() == OPEN_FILES {
             self.files.remove(0);
@@ -241,25 +244,46 @@ impl FrameCache {
         Ok((path, file))
     }
 
-    fn open(&self, slot: &Arc<Slot>, frame: UsedFrame, path: PathBuf, file: Arc<File>) {
+    /// The path stands before the message, which need not repeat it.
+    fn not_found(&self, name: &BrickName, error: &Error) -> Failure {
+        let (path, message) = match error {
+            Error::Io {
+                action,
+                path,
+                source,
+            } => (path.clone(), format!("cannot {action} it: {source}")),
+            other => (
+                self.store.brick_path(name, Class::Data),
+                other.to_string().replacen(&format!(" {name}"), "", 1),
+            ),
+        };
+        Failure {
+            path,
+            message,
+            exit: error.exit(),
+        }
+    }
+
+    fn open(&self, slot: &Arc<Slot>, spec: FrameSpec, file: Arc<File>) {
+        let FrameSpec { brick, frame } = spec;
         let slot = Arc::clone(slot);
         let opener = Arc::clone(&self.opener);
         let (store, bricks_in) = (Arc::clone(&self.store), Arc::clone(&self.bricks_in));
         let mut content = self.spares.take(frame.plain_length as usize);
         self.pool.spawn_fifo(move || {
             let guard = SetOnDrop(&slot);
-            let result =
-                open_frame(&file, &path, frame, &opener, &mut content).or_else(|failure| {
-                    // Another copy may be sound.
-                    store
-                        .copies_of_brick(&slot.name, &bricks_in)
-                        .flatten()
-                        .filter(|(other, _)| *other != path)
-                        .find_map(|(path, file)| {
-                            open_frame(&file, &path, frame, &opener, &mut content).ok()
-                        })
-                        .ok_or(failure)
-                });
+            let path = &slot.path;
+            let result = open_frame(&file, path, frame, &opener, &mut content).or_else(|failure| {
+                // Another copy may be sound.
+                store
+                    .copies_of_brick(&brick, &bricks_in)
+                    .flatten()
+                    .filter(|(other, _)| other != path)
+                    .find_map(|(path, file)| {
+                        open_frame(&file, &path, frame, &opener, &mut content).ok()
+                    })
+                    .ok_or(failure)
+            });
             let _ = guard.0.opened.set(result.map(|()| content));
         });
     }
@@ -272,7 +296,7 @@ impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.opened.get_or_init(|| {
             Err(Failure {
-                path: PathBuf::from(format!("{}.brick", self.0.name)),
+                path: self.0.path.clone(),
                 message: "internal error while opening a frame; please report this".into(),
                 exit: Exit::Failed,
             })
@@ -291,7 +315,7 @@ fn open_frame(
         read_frame(file, path, frame, sealed)?;
         opener
             .open(sealed, scratch, &mut content.frame)
-            .map_err(|error| frame_failure(path, frame, &error))?;
+            .map_err(|error| frame_failure(path, frame, error))?;
         content.hashes.clear();
         for place in 0..content.frame.chunk_count() {
             let chunk = content.frame.chunk(place).unwrap_or_default();
@@ -323,7 +347,7 @@ fn read_frame(
         return Err(failure(
             format!(
                 "brick cut short: frame {} ends at byte {end}, but the file has {length} bytes; \
-                 take another copy of it",
+                 {REPLACE}",
                 frame.number
             ),
             Exit::Damaged,
@@ -341,14 +365,26 @@ fn read_frame(
     })
 }
 
-fn frame_failure(path: &Path, frame: UsedFrame, error: &FrameError) -> Failure {
-    let exit = match error {
-        FrameError::OtherKey { .. } | FrameError::OtherStore { .. } => Exit::Failed,
-        _ => Exit::Damaged,
+/// Offsets in the message are those in the brick's file.
+fn frame_failure(path: &Path, frame: UsedFrame, error: FrameError) -> Failure {
+    let message = match &error {
+        FrameError::Header(source) | FrameError::Content(source) => {
+            source.clone().moved_by(frame.offset).to_string()
+        }
+        other => other.to_string(),
+    };
+    let exit = error.into_error(path, frame.offset).exit();
+    let remedy = if exit == Exit::Damaged {
+        format!("; {REPLACE}")
+    } else {
+        String::new()
     };
     Failure {
         path: path.to_owned(),
-        message: format!("frame {} at byte {}: {error}", frame.number, frame.offset),
+        message: format!(
+            "frame {} at byte {}: {message}{remedy}",
+            frame.number, frame.offset
+        ),
         exit,
     }
 }

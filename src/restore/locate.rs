@@ -1,5 +1,7 @@
 //! Where a chunk lies: from the index's hints, or without them from the catalog.
 
+use std::path::Path;
+
 use super::frames::FrameSpec;
 use crate::crypto::ChunkIdKey;
 use crate::error::{Error, Exit, Result};
@@ -44,7 +46,7 @@ impl Locator {
         match self {
             Self::Hints { levels, bricks } => {
                 let Some(hints) = levels.get_mut(level) else {
-                    return Err(no_hints(level));
+                    return Err(no_hints(bricks.path(), level));
                 };
                 let (ordinal, place) = hints.next_chunk()?;
                 let (_, brick, number) = bricks.frame(ordinal)?;
@@ -79,11 +81,11 @@ impl Locator {
 
     /// Passes chunks that are not wanted.
     pub(super) fn skip(&mut self, counts: &Counts) -> Result<()> {
-        if let Self::Hints { levels, .. } = self {
+        if let Self::Hints { levels, bricks } = self {
             for (level, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
                 levels
                     .get_mut(level)
-                    .ok_or_else(|| no_hints(level))?
+                    .ok_or_else(|| no_hints(bricks.path(), level))?
                     .skip(count)?;
             }
         }
@@ -93,18 +95,25 @@ impl Locator {
     /// Checks that the stream has used every chunk that the hints name.
     pub(super) fn end(&self) -> Result<()> {
         match self {
-            Self::Hints { levels, .. } if !levels.iter().all(HintReader::is_empty) => Err(
-                Error::Damaged("the index has hints for more chunks than its records hold".into()),
-            ),
+            Self::Hints { levels, bricks } if !levels.iter().all(HintReader::is_empty) => {
+                Err(broken(
+                    bricks.path(),
+                    "it has hints for more chunks than its records hold",
+                ))
+            }
             _ => Ok(()),
         }
     }
 }
 
-fn no_hints(level: usize) -> Error {
+fn no_hints(path: &Path, level: usize) -> Error {
+    broken(path, &format!("no hints for chunks of level {level}"))
+}
+
+fn broken(path: &Path, what: &str) -> Error {
     Error::Refused {
-        path: "index".into(),
-        message: format!("broken index: no hints for chunks of level {level}"),
+        path: path.to_owned(),
+        message: format!("broken index: {what}; take another copy of the index, or archive again"),
         exit: Exit::Damaged,
     }
 }

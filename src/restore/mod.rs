@@ -253,7 +253,8 @@ fn run<W: Write>(
         {
             return Err(Error::Damaged(format!(
                 "what was restored ({} bytes) is not the stream that was archived ({length} \
-                 bytes): their checksums differ, though every chunk was right; please report this",
+                 bytes): their checksums differ, though every chunk was right; do not use what \
+                 came out, and please report this",
                 summary.stream
             )));
         }

@@ -255,7 +255,7 @@ impl Walker {
                 .and_then(|bytes| {
                     decode_list(bytes, list).map_err(|error| Failure {
                         path: self.members.path().clone(),
-                        message: error.to_string(),
+                        message: format!("in the list of chunks {}: {error}", list.hash),
                         exit: Exit::Damaged,
                     })
                 }),
@@ -280,7 +280,10 @@ impl Walker {
         let Some((key, spec, place)) = self.locator.locate(level, hash, length)? else {
             return Ok(Err(Failure {
                 path: self.members.path().clone(),
-                message: format!("no brick in the store holds the chunk {hash}"),
+                message: format!(
+                    "no sidecar in the store names the chunk {hash}; bring back those that are \
+                     missing"
+                ),
                 exit: Exit::Damaged,
             }));
         };

@@ -126,7 +126,10 @@ impl Store {
             Err(error) if is_missing(&error) => {
                 return Err(Error::Refused {
                     path: dir.to_owned(),
-                    message: "not a dtar store: no store.toml; `dtar init` makes one".to_owned(),
+                    message: "not a dtar store: no store.toml in it; name the store with \
+                              --store DIR or DTAR_STORE, bring back a copy of store.toml, or \
+                              make a new store in an empty folder with `dtar init`"
+                        .to_owned(),
                     exit: Exit::Failed,
                 });
             }
@@ -453,7 +456,9 @@ fn read_limited(file: File, path: &Path, limit: u64, bytes: &mut Vec<u8>) -> Res
     }
     Err(Error::Refused {
         path: path.to_owned(),
-        message: format!("{length} bytes long; such a file has at most {limit}"),
+        message: format!(
+            "{length} bytes long; such a file has at most {limit}; bring back a copy of it"
+        ),
         exit: Exit::Damaged,
     })
 }
