@@ -50,7 +50,7 @@ def kdf(context: str, data: bytes) -> bytes:
 
 
 def put_secret(epoch=EPOCH) -> bytes:
-    return kdf("put secret", MASTER + struct.pack("<I", epoch))
+    return kdf("put secret", MASTER + STORE_ID + struct.pack("<I", epoch))
 
 
 def seal(key: bytes, nonce: bytes, plain: bytes, associated: bytes) -> bytes:

@@ -9,6 +9,7 @@ use dtar::id::{BrickName, Epoch, StoreId};
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 
+const STORE: StoreId = StoreId([1; 16]);
 const NAME: BrickName = BrickName([7; 32]);
 static KEY: LazyLock<Key> = LazyLock::new(|| Key::generate().unwrap());
 
@@ -24,10 +25,10 @@ fuzz_target!(|data: &[u8]| {
     toc.encode(&mut written).unwrap();
     assert_eq!(Toc::decode(&written), Ok(toc.clone()));
 
-    let keys = KEY.put_keys(Epoch::FIRST).unwrap();
+    let keys = KEY.put_keys(STORE, Epoch::FIRST).unwrap();
     let recipient = KEY.public_key().unwrap();
     let sealer =
-        BrickSealer::new(StoreId([1; 16]), Epoch::FIRST, toc.class(), &[recipient]).unwrap();
+        BrickSealer::new(STORE, Epoch::FIRST, toc.class(), &[recipient]).unwrap();
     let sealed = sealer.seal_toc(&keys, &toc).unwrap();
     assert_eq!(open_toc(&keys, &sealed), Ok(toc.clone()));
     let mut sidecar = make_sidecar(&keys, &NAME, &sealed);

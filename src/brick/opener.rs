@@ -399,7 +399,8 @@ mod tests {
 
     #[test]
     fn a_put_key_does_not_read() {
-        let put = KEY.to_put_key(Epoch::FIRST).unwrap();
+        let own = [KEY.public_key().unwrap()];
+        let put = KEY.to_put_key(STORE, Epoch::FIRST, &own).unwrap();
         assert!(matches!(put.opener(STORE), Err(Error::PutKey { .. })));
     }
 

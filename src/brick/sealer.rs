@@ -242,7 +242,7 @@ mod tests {
     fn a_brick_gets_one_toc_of_its_class_and_epoch() {
         let key = Key::generate().unwrap();
         let sealer = sealer(&key);
-        let keys = key.put_keys(Epoch::FIRST).unwrap();
+        let keys = key.put_keys(StoreId([1; 16]), Epoch::FIRST).unwrap();
         let toc = |class| {
             let mut toc = Toc::new(class, WriterId([1; 16]));
             let id = ChunkId([2; 16]);
@@ -250,7 +250,7 @@ mod tests {
                 .unwrap();
             toc
         };
-        let later = key.put_keys(Epoch(2)).unwrap();
+        let later = key.put_keys(StoreId([1; 16]), Epoch(2)).unwrap();
         assert!(sealer.seal_toc(&later, &toc(Class::Data)).is_err());
         assert!(sealer.seal_toc(&keys, &toc(Class::Metadata)).is_err());
         assert!(sealer.seal_toc(&keys, &toc(Class::Data)).is_ok());

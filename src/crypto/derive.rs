@@ -6,6 +6,7 @@ use zeroize::Zeroize;
 
 use super::secret::Secret;
 
+pub(super) const RECIPIENTS_KEY: &str = "dtar 2026-11 recipients key v1";
 pub(super) const PUT_SECRET: &str = "dtar 2026-11 put secret v1";
 pub(super) const X_WING_SEED: &str = "dtar 2026-11 x-wing seed v1";
 pub(super) const CHUNK_ID_KEY: &str = "dtar 2026-11 chunk id key v1";

@@ -11,6 +11,7 @@ mod passphrase;
 mod public;
 mod put;
 mod random;
+mod recipients;
 mod seal;
 mod secret;
 
@@ -19,6 +20,7 @@ pub use key_text::KeyFile;
 pub use passphrase::{LockedKey, UnlockError};
 pub use public::{InvalidPublicKey, PublicKey};
 pub use put::{ChunkIdKey, GearKey, IndexKey, PutKeys, RootKey, SidecarKey, StoreKey, TocKey};
+pub use recipients::RecipientsError;
 
 pub(crate) use encapsulation::{DecapsulationKey, unwrap_brick_key, wrap_brick_key};
 pub(crate) use random::Random;

@@ -9,9 +9,10 @@ use super::derive::{
 use super::seal::{OnceKey, Unverified};
 use super::secret::Secret;
 use crate::error::Result;
-use crate::id::{BrickName, ChunkHash, ChunkId, Epoch, Salt};
+use crate::id::{BrickName, ChunkHash, ChunkId, Epoch, Salt, StoreId};
 
-/// The keys that follow from the put secret of one epoch (`formats/keys.md#secrets`).
+/// The keys that follow from the put secret of one store and epoch
+/// (`formats/keys.md#secrets`).
 #[derive(Clone)]
 pub struct PutKeys {
     /// Makes chunk ids.
@@ -28,13 +29,15 @@ pub struct PutKeys {
     pub index: IndexKey,
     /// Authenticates `store.toml`.
     pub store: StoreKey,
+    /// The store that they serve.
+    pub store_id: StoreId,
     /// The epoch of the put secret.
     pub epoch: Epoch,
 }
 
 impl PutKeys {
     /// The keys that follow from `put_secret`.
-    pub(super) fn new(put_secret: &Secret, epoch: Epoch) -> Self {
+    pub(super) fn new(put_secret: &Secret, store_id: StoreId, epoch: Epoch) -> Self {
         let key = |context| derive(context, &[put_secret.expose()]);
         Self {
             chunk_id: ChunkIdKey(key(CHUNK_ID_KEY)),
@@ -44,6 +47,7 @@ impl PutKeys {
             gear: GearKey(key(GEAR_KEY)),
             index: IndexKey(key(INDEX_KEY)),
             store: StoreKey(key(STORE_KEY)),
+            store_id,
             epoch,
         }
     }

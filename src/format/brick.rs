@@ -1,6 +1,6 @@
 //! Bricks: header and footer (`formats/brick.md`).
 
-use super::frame::code;
+use super::frame::{self, code};
 use super::wire::{CHECK_LENGTH, DecodeResult, Decoder, put_check, put_prefix};
 use crate::id::{Class, Epoch, Salt, StoreId};
 
@@ -51,18 +51,18 @@ impl BrickHeader {
     /// Reads the header at the start of `bytes`.
     ///
     /// # Errors
-    /// A prefix that this dtar does not know, a check that does not match, an unknown
-    /// class, fewer than 80 bytes.
+    /// A prefix that this dtar does not know, a check that does not match, epoch 0, an
+    /// unknown class, fewer than 80 bytes.
     pub fn decode(bytes: &[u8]) -> DecodeResult<Self> {
         let mut decoder = Decoder::new(HEADER, bytes);
         decoder.prefix(HEADER_MAGIC)?;
         let store_id = StoreId(decoder.array("store id")?);
         let salt = Salt(decoder.array("salt")?);
-        let epoch = Epoch(decoder.u32("epoch")?);
-        let mut class = decoder.clone();
-        decoder.bytes("class and reserved", 12)?;
+        let mut checked = decoder.clone();
+        decoder.bytes("epoch, class and reserved", 16)?;
         decoder.check(0)?;
-        let class = code(&mut class, "class", "0 (data) or 1 (metadata)", |code| {
+        let epoch = frame::epoch(&mut checked)?;
+        let class = code(&mut checked, "class", "0 (data) or 1 (metadata)", |code| {
             Class::from_code(code)
         })?;
         Ok(Self {

@@ -149,7 +149,7 @@ impl<'a> FrameHeader<'a> {
         let store_id = StoreId(decoder.array("store id")?);
         let salt = Salt(decoder.array("salt")?);
         let number = decoder.u32("frame number")?;
-        let epoch = Epoch(decoder.u32("epoch")?);
+        let epoch = epoch(&mut decoder)?;
         let class = code(&mut decoder, "class", "0 (data) or 1 (metadata)", |code| {
             Class::from_code(code)
         })?;
@@ -187,6 +187,12 @@ impl<'a> FrameHeader<'a> {
     pub const fn frame_length(&self) -> u32 {
         self.length + self.sealed_length
     }
+}
+
+/// An epoch, which is never 0.
+pub(super) fn epoch(decoder: &mut Decoder<'_>) -> DecodeResult<Epoch> {
+    let range = u64::from(Epoch::FIRST.0)..=u64::from(u32::MAX);
+    decoder.u32_in("epoch", range).map(Epoch)
 }
 
 /// A `u8` that `known` must know.

@@ -1,7 +1,7 @@
 //! Roots: what one finished run needs (`formats/store.md#roots`).
 
 use super::brick::MAX_FRAMES;
-use super::frame::TAG_LENGTH;
+use super::frame::{self, TAG_LENGTH};
 use super::wire::{DecodeResult, Decoder, put_check, put_prefix, put_uv};
 use crate::error::{Error, Result};
 use crate::id::{BrickName, Epoch, Salt, StoreId, WriterId};
@@ -52,13 +52,14 @@ impl RootHeader {
     ///
     /// # Errors
     /// A prefix that this dtar does not know, a check that does not match, a sealed
-    /// length beyond the limit, fewer than 80 bytes.
+    /// length beyond the limit, epoch 0, fewer than 80 bytes.
     pub fn decode(bytes: &[u8]) -> DecodeResult<Self> {
         let mut decoder = Decoder::new(HEADER, bytes);
         decoder.prefix(MAGIC)?;
         let at_length = decoder.clone();
         let sealed_length = decoder.u64("sealed length")?;
-        let epoch = Epoch(decoder.u32("epoch")?);
+        let mut at_epoch = decoder.clone();
+        decoder.bytes("epoch", 4)?;
         let _reserved = decoder.u32("reserved")?;
         let store_id = StoreId(decoder.array("store id")?);
         let salt = Salt(decoder.array("salt")?);
@@ -69,7 +70,7 @@ impl RootHeader {
         }
         Ok(Self {
             sealed_length,
-            epoch,
+            epoch: frame::epoch(&mut at_epoch)?,
             store_id,
             salt,
         })

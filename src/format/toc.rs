@@ -50,20 +50,19 @@ impl TocHeader {
     ///
     /// # Errors
     /// A prefix that this dtar does not know, a check that does not match, a sealed
-    /// length beyond the limit, fewer than 72 bytes.
+    /// length beyond the limit, epoch 0, fewer than 72 bytes.
     pub fn decode(bytes: &[u8]) -> DecodeResult<Self> {
         let mut decoder = Decoder::new(HEADER, bytes);
         decoder.prefix(MAGIC)?;
-        let mut length = decoder.clone();
-        decoder.u32("sealed length")?;
-        let epoch = Epoch(decoder.u32("epoch")?);
+        let mut checked = decoder.clone();
+        decoder.bytes("sealed length and epoch", 8)?;
         let store_id = StoreId(decoder.array("store id")?);
         let salt = Salt(decoder.array("salt")?);
         decoder.check(0)?;
         let range = frame::TAG_LENGTH as u64..=u64::from(MAX_SEALED_TOC_LENGTH);
         Ok(Self {
-            sealed_length: length.u32_in("sealed length", range)?,
-            epoch,
+            sealed_length: checked.u32_in("sealed length", range)?,
+            epoch: frame::epoch(&mut checked)?,
             store_id,
             salt,
         })

@@ -55,8 +55,30 @@ pub fn kdf(name: &str, input: &[&[u8]]) -> [u8; 32] {
     blake3::derive_key(&format!("dtar 2026-11 {name} v1"), &input.concat())
 }
 
+/// The put secret of the store [`STORE`].
 pub fn put_secret(master: &[u8], epoch: u32) -> [u8; 32] {
-    kdf("put secret", &[master, &epoch.to_le_bytes()])
+    kdf("put secret", &[master, &STORE, &epoch.to_le_bytes()])
+}
+
+/// The data of a put key: `recipients` are master secrets, that of the store first.
+pub fn put_data(store: &[u8; 16], epoch: u32, recipients: &[[u8; 32]]) -> Vec<u8> {
+    let master = &recipients[0];
+    let public: Vec<_> = recipients.iter().map(|key| public_key(key)).collect();
+    [
+        &store[..],
+        &epoch.to_le_bytes(),
+        &kdf("put secret", &[master, store, &epoch.to_le_bytes()]),
+        blake3::hash(&public[0]).as_bytes(),
+        blake3::hash(&public.concat()).as_bytes(),
+    ]
+    .concat()
+}
+
+/// What `store.toml` says as `recipients-auth`, of the store [`STORE`].
+pub fn recipients_auth(epoch: u32, recipients: &[[u8; 32]]) -> blake3::Hash {
+    let key = kdf("recipients key", &[&recipients[0], &STORE]);
+    let public: Vec<_> = recipients.iter().map(|key| public_key(key)).collect();
+    blake3::keyed_hash(&key, &[&epoch.to_le_bytes()[..], &public.concat()].concat())
 }
 
 pub fn private_key(master: &[u8]) -> <XWing as Kem>::PrivateKey {

@@ -29,6 +29,7 @@ class BrickHeader:
         self.store_id, self.salt, self.epoch, self.class_ = r.take(16), r.take(16), r.u32(), r.u8()
         r.take(11)
         r.check(0)
+        r.is_epoch(self.epoch)
         if self.class_ not in (0, 1):
             raise FormatError(f"brick header: unknown class {self.class_}")
 
@@ -42,6 +43,7 @@ class Toc:
         self.sealed_len = r.u32()
         self.epoch, self.store_id, self.salt = r.u32(), r.take(16), r.take(16)
         r.check(0)
+        r.is_epoch(self.epoch)
         r.between(self.sealed_len, 16, TOC_SEALED_MAX, "sealed length")
         self.clear = bytes(r.view[:TOC_CLEAR_LEN])
         self.sealed = r.take(self.sealed_len)
@@ -50,7 +52,7 @@ class Toc:
 
     def open(self, key) -> list[tuple[int, int, list[tuple[bytes, int]]]]:
         """For each frame: its length, its plain length, and id and length of each chunk."""
-        toc_key = kdf("toc key", key.put_secret(self.epoch))
+        toc_key = kdf("toc key", key.put_secret(self.store_id, self.epoch))
         opened = open_aead(kdf("brick toc key", toc_key, self.salt), bytes(12), self.sealed, self.clear)
         if opened is None:
             raise FormatError("TOC: tag does not verify: damaged, or made with another key")
@@ -81,7 +83,7 @@ class Toc:
 
 def open_sidecar(data: bytes, name: bytes, key) -> Toc:
     toc = Toc(data[:-32])
-    sidecar_key = kdf("sidecar key", key.put_secret(toc.epoch))
+    sidecar_key = kdf("sidecar key", key.put_secret(toc.store_id, toc.epoch))
     if blake3.blake3(name + data[:-32], key=sidecar_key).digest() != data[-32:]:
         raise FormatError("sidecar: does not verify for this name")
     return toc

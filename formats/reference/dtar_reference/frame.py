@@ -29,7 +29,7 @@ class FrameHeader:
         r.end = self.header_len - 16
         self.sealed_len = r.between(r.u32(), SEALED_MIN, SEALED_MAX, "sealed length")
         self.store_id, self.salt = r.take(16), r.take(16)
-        self.number, self.epoch = r.u32(), r.u32()
+        self.number, self.epoch = r.u32(), r.is_epoch(r.u32())
         self.class_, self.codec, seal, recipients = r.u8(), r.u8(), r.u8(), r.u8()
         for name, value, known in (
             ("class", self.class_, (0, 1)), ("codec", self.codec, (0, 1)), ("seal", seal, (1,)),

@@ -10,6 +10,7 @@ from .kem import XWingKey, open_aead
 from .wire import FormatError, Reader, blake3_256
 
 KEY_FILE_MAX = 16 * 1024
+PUT_KEY_LEN = 116
 _CHARSET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _BECH32M = 0x2BC830A3
 
@@ -26,21 +27,24 @@ class MasterKey:
         self.kem = XWingKey(kdf("x-wing seed", master))
         self.key_id = blake3_256(self.kem.public)[:16]
 
-    def put_secret(self, epoch: int) -> bytes:
-        return kdf("put secret", self.master, epoch.to_bytes(4, "little"))
+    def put_secret(self, store_id: bytes, epoch: int) -> bytes:
+        return kdf("put secret", self.master, store_id, epoch.to_bytes(4, "little"))
 
 
 class PutKey:
-    """Serves one epoch, and opens no frame."""
+    """Serves one store and epoch, and opens no frame."""
 
     kem = None
 
     def __init__(self, data: bytes):
-        self.epoch = int.from_bytes(data[:4], "little")
-        self.secret, self.public_hash = data[4:36], data[36:]
+        r = Reader(data, "put key")
+        self.store_id, self.epoch = r.take(16), r.is_epoch(r.u32())
+        self.secret, self.public_hash, self.recipients_hash = r.take(32), r.take(32), r.take(32)
         self.key_id = self.public_hash[:16]
 
-    def put_secret(self, epoch: int) -> bytes:
+    def put_secret(self, store_id: bytes, epoch: int) -> bytes:
+        if store_id != self.store_id:
+            raise FormatError(f"put key of store {self.store_id.hex()}, but store {store_id.hex()} is in use")
         if epoch != self.epoch:
             raise FormatError(f"put key of epoch {self.epoch}, but epoch {epoch} is needed")
         return self.secret
@@ -83,7 +87,7 @@ def bech32m_decode(text: str) -> tuple[str, bytes]:
 def _make(kind: str, data: bytes):
     name, length, make = {
         "master": ("secret key", 32, MasterKey),
-        "put": ("put key", 68, PutKey),
+        "put": ("put key", PUT_KEY_LEN, PutKey),
     }[kind]
     if len(data) != length:
         raise FormatError(f"{name}: wrong length, {len(data)} instead of {length} bytes")
@@ -105,7 +109,7 @@ def _unlock(data: bytes, passphrase: bytes | None):
     if memory < 8 * lanes:
         r.fail("memory is less than 8 times the lanes")
     salt = r.take(32)
-    if r.left() != (32 if inside == 1 else 68) + 16:
+    if r.left() != (32 if inside == 1 else PUT_KEY_LEN) + 16:
         r.fail("wrong length")
     if passphrase is None:
         raise FormatError("locked key: a passphrase is needed (DTAR_PASSPHRASE)")

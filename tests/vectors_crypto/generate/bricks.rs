@@ -73,6 +73,10 @@ pub fn headers() -> Made {
         "class",
         vector("an unknown class", "value: class", &edited(52, 2)),
     );
+    made.add(
+        "epoch-zero",
+        vector("epochs begin with 1", "value: epoch", &edited(48, 0)),
+    );
     let mut damaged = good.clone();
     damaged[20] ^= 1;
     made.add(
@@ -206,7 +210,7 @@ fn library_seals(name: &str) -> Vec<u8> {
             .unwrap();
     }
     let key = run::parse_key(&forge::key_text("dtar-secret-key-", &master()));
-    let keys = key.put_keys(Epoch::FIRST).unwrap();
+    let keys = key.put_keys(StoreId(forge::STORE), Epoch::FIRST).unwrap();
     sealer(name).seal_toc(&keys, &toc).unwrap()
 }
 
@@ -301,6 +305,7 @@ fn toc_headers(made: &mut Made, salt: &[u8; 16], plain: &[u8], good: &[u8]) {
             100,
         ),
         ("epoch", "a TOC of another epoch", "value: epoch", 20, 2),
+        ("epoch-zero", "epochs begin with 1", "value: epoch", 20, 0),
     ] {
         let toc = forge::toc(salt, plain, put(offset, number.to_le_bytes()));
         made.add(name, toc_vector(comment, expect, &toc));
@@ -513,7 +518,7 @@ pub fn sidecars() -> Made {
     let name: [u8; 32] = Random::new("brick name").array();
     let good = [&toc[..], &forge::sidecar_seal(&name, &toc)].concat();
     let key = run::parse_key(&forge::key_text("dtar-secret-key-", &master()));
-    let keys = key.put_keys(Epoch::FIRST).unwrap();
+    let keys = key.put_keys(StoreId(forge::STORE), Epoch::FIRST).unwrap();
     assert_eq!(make_sidecar(&keys, &BrickName(name), &toc), good);
 
     let vector = |comment: &str, expect: &str, name: &[u8; 32], sidecar: &[u8]| {

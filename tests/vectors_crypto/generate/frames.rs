@@ -176,6 +176,13 @@ fn headers(made: &mut Made) {
             20,
             number(32),
         ),
+        (
+            "epoch-zero",
+            "epochs begin with 1",
+            "value: epoch",
+            60,
+            number(0),
+        ),
         ("class", "an unknown class", "value: class", 64, vec![2]),
         ("codec", "an unknown codec", "value: codec", 65, vec![2]),
         ("seal-kind", "an unknown seal", "value: seal", 66, vec![2]),
@@ -283,15 +290,15 @@ fn headers(made: &mut Made) {
     );
 
     // The check is good again, but the seal covers the header as it was.
-    for (name, comment, offset) in [
-        ("altered-number", "the frame number was altered", 56),
-        ("altered-epoch", "the epoch was altered", 60),
-        ("altered-class", "the class was altered", 64),
-        ("altered-codec", "the codec was altered", 65),
-        ("altered-reserved", "a reserved byte was altered", 68),
+    for (name, comment, offset, bit) in [
+        ("altered-number", "the frame number was altered", 56, 1),
+        ("altered-epoch", "the epoch was altered", 60, 2),
+        ("altered-class", "the class was altered", 64, 1),
+        ("altered-codec", "the codec was altered", 65, 1),
+        ("altered-reserved", "a reserved byte was altered", 68, 1),
     ] {
         let mut bad = frame.clone();
-        bad[offset] ^= 1;
+        bad[offset] ^= bit;
         forge::recheck(&mut bad[..header]);
         made.add(name, vector(comment, "seal", &bad));
     }

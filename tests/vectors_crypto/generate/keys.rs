@@ -18,8 +18,13 @@ pub fn derivation() -> Made {
         let input = *blake3::hash(b"input").as_bytes();
         let mut vector = Vector::new("all keys that follow from a master secret", "ok")
             .with_hex("master", master)
+            .with_hex("store-id", forge::STORE)
             .with("epoch", epoch)
             .with_hex("put-secret", put)
+            .with_hex(
+                "recipients-key",
+                kdf("recipients key", &[&master, &forge::STORE]),
+            )
             .with_hex("x-wing-seed", kdf("x-wing seed", &[&master]))
             .with_hex("public-key", &public)
             .with_hex("public-key-hash", hash.as_bytes())
@@ -52,7 +57,6 @@ pub fn derivation() -> Made {
                 "one-root-key",
                 kdf("one root key", &[&kdf("root key", &[&put]), &salt]),
             )
-            .with_hex("store-id", forge::STORE)
             .with_hex("brick-key", [0xa5; 32])
             .with_hex(
                 "frame-key",
@@ -67,12 +71,7 @@ pub fn derivation() -> Made {
 }
 
 fn put_data() -> Vec<u8> {
-    [
-        &3_u32.to_le_bytes()[..],
-        &forge::put_secret(&master(), 3),
-        blake3::hash(&forge::public_key(&master())).as_bytes(),
-    ]
-    .concat()
+    forge::put_data(&forge::STORE, 3, &[master(), [9; 32]])
 }
 
 pub fn files() -> Made {
@@ -112,7 +111,12 @@ pub fn files() -> Made {
     let put = key_text("dtar-put-key-", &put_data());
     made.add(
         "put",
-        good("a put key of epoch 3", &put, "dtar-put-key-", &put_data()),
+        good(
+            "a put key of epoch 3, with one recipient",
+            &put,
+            "dtar-put-key-",
+            &put_data(),
+        ),
     );
     let public = forge::public_key(&master());
     let text = key_text_lower("dtar-public-key-", &public);
@@ -212,8 +216,8 @@ fn negative_files(made: &mut Made, secret: &str, file: &dyn Fn(&str, &str, &[u8]
     for (name, kind, length) in [
         ("length-secret-short", "dtar-secret-key-", 31),
         ("length-secret-long", "dtar-secret-key-", 33),
-        ("length-put-short", "dtar-put-key-", 67),
-        ("length-put-long", "dtar-put-key-", 69),
+        ("length-put-short", "dtar-put-key-", 115),
+        ("length-put-long", "dtar-put-key-", 117),
         ("length-public-short", "dtar-public-key-", 1215),
         ("length-public-long", "dtar-public-key-", 1217),
     ] {
@@ -225,6 +229,13 @@ fn negative_files(made: &mut Made, secret: &str, file: &dyn Fn(&str, &str, &[u8]
             text.into(),
         ));
     }
+    let zero = forge::put_data(&forge::STORE, 0, &[master()]);
+    cases.push((
+        "put-epoch-zero",
+        "a put key of epoch 0",
+        "epoch 0",
+        key_text("dtar-put-key-", &zero).into(),
+    ));
     // Twelve bits of all ones where an ML-KEM coefficient, at most 3,328, should be.
     let invalid = key_text("dtar-public-key-", &[0xff; 1216]);
     cases.push((
@@ -274,6 +285,30 @@ pub fn passphrases() -> Made {
             &format!("{name}-reserved"),
             good("reserved bytes are ignored, but sealed", &reserved),
         );
+    }
+    let zero = forge::put_data(&forge::STORE, 0, &[master()]);
+    for (name, comment, expect, data) in [
+        (
+            "put-epoch-zero",
+            "a put key of epoch 0",
+            "epoch 0",
+            &zero[..],
+        ),
+        (
+            "put-cut",
+            "shorter than a put key",
+            "value: sealed secret",
+            &put_data()[..115],
+        ),
+        (
+            "put-longer",
+            "longer than a put key",
+            "value: sealed secret",
+            &[&put_data()[..], &[0]].concat(),
+        ),
+    ] {
+        let container = lock(name, 2, data, &|_| ());
+        made.add(name, vector(comment, expect, &container));
     }
     let good = lock("faults", 1, &master(), &|_| ());
     let edited = |offset: usize, bytes: &[u8]| {

@@ -48,7 +48,7 @@ fn library_seals(name: &str, bricks: &[([u8; 32], &[u8])]) -> Vec<u8> {
             .collect(),
     };
     let key = run::parse_key(&forge::key_text("dtar-secret-key-", &master()));
-    let keys = key.put_keys(Epoch::FIRST).unwrap();
+    let keys = key.put_keys(StoreId(forge::STORE), Epoch::FIRST).unwrap();
     seal_root_with_random(&keys, StoreId(forge::STORE), &root, &mut Random::new(name)).unwrap()
 }
 
@@ -125,11 +125,13 @@ fn headers(made: &mut Made, salt: &[u8; 16], good: &[u8]) {
         let root = edited(&put(16, length.to_le_bytes()));
         made.add(name, vector(comment, expect, &root));
     }
-    let root = edited(&put(24, 2_u32.to_le_bytes()));
-    made.add(
-        "epoch",
-        vector("a root of another epoch", "value: epoch", &root),
-    );
+    for (name, comment, epoch) in [
+        ("epoch", "a root of another epoch", 2_u32),
+        ("epoch-zero", "epochs begin with 1", 0),
+    ] {
+        let root = edited(&put(24, epoch.to_le_bytes()));
+        made.add(name, vector(comment, "value: epoch", &root));
+    }
     for (name, comment, expect, offset) in [
         ("check", "a damaged header", "check: check", 40),
         ("seal-content", "damaged sealed bytes", "check: seal", 90),
