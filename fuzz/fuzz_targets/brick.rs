@@ -12,8 +12,12 @@ use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 
 const STORE: StoreId = StoreId([1; 16]);
-static KEYS: LazyLock<PutKeys> =
-    LazyLock::new(|| Key::generate().unwrap().put_keys(STORE, Epoch::FIRST).unwrap());
+static KEYS: LazyLock<PutKeys> = LazyLock::new(|| {
+    Key::generate()
+        .unwrap()
+        .put_keys(STORE, Epoch::FIRST)
+        .unwrap()
+});
 
 /// `data` with prefix and check, so that decoding gets past them.
 fn checked<const N: usize>(magic: &[u8; 8], data: &[u8]) -> [u8; N] {
@@ -41,7 +45,7 @@ fuzz_target!(|data: &[u8]| {
     }
 
     if let Ok(root) = Root::decode(data) {
-        let mut sealed = seal_root(&KEYS, STORE, &root).unwrap();
+        let mut sealed = seal_root(&KEYS, &root).unwrap();
         assert_eq!(open_root(&KEYS, &sealed), Ok(root));
         let position = data.first().map_or(0, |&byte| usize::from(byte)) % sealed.len();
         sealed[position] ^= 1;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rand_core::CryptoRng;
 
 use super::builder::CompressedFrame;
-use crate::crypto::{FrameKey, PublicKey, PutKeys, Random, Secret, TAG_LENGTH, wrap_brick_key};
+use crate::crypto::{FrameKeys, PublicKey, PutKeys, Random, Secret, TAG_LENGTH, wrap_brick_key};
 use crate::error::{Error, Result};
 use crate::format::brick::{BrickHeader, MAX_FRAMES};
 use crate::format::frame::{
@@ -25,7 +25,7 @@ pub const fn frame_header_length(recipients: usize) -> usize {
 /// drawn here, and nobody but the recipients knows it once this is dropped.
 pub struct BrickSealer {
     header: BrickHeader,
-    frame_key: FrameKey,
+    frame_keys: FrameKeys,
     recipients: u8,
     entries: Vec<u8>,
     /// Which numbers were used: one bit each. No nonce must be used twice.
@@ -82,7 +82,7 @@ impl BrickSealer {
                 epoch,
                 class,
             },
-            frame_key: FrameKey::new(&brick_key, store_id, salt),
+            frame_keys: FrameKeys::new(&brick_key, store_id, salt),
             recipients: u8::try_from(recipients.len()).unwrap_or(u8::MAX),
             entries,
             numbers: (0..MAX_FRAMES.div_ceil(u64::BITS))
@@ -127,6 +127,12 @@ impl BrickSealer {
             .filter(|length| (MIN_SEALED_LENGTH..=MAX_SEALED_LENGTH).contains(length))
             .filter(|_| frame.header_length == header_length)
             .ok_or_else(|| refuse("its length"))?;
+        let (place, content) = frame
+            .bytes
+            .split_at_mut_checked(header_length)
+            .ok_or_else(|| refuse("its header"))?;
+        self.use_number(number)?;
+        let sealing = self.frame_keys.begin(number, content);
         let fields = FrameFields {
             store_id: self.header.store_id,
             salt: self.header.salt,
@@ -134,17 +140,15 @@ impl BrickSealer {
             epoch: self.header.epoch,
             class: self.header.class,
             codec: frame.codec,
+            siv: sealing.siv(),
         };
         let mut header = Vec::with_capacity(header_length);
         fields.encode(sealed_length, self.recipients, &self.entries, &mut header);
-        let (place, content) = frame
-            .bytes
-            .split_at_mut_checked(header_length)
-            .filter(|(place, _)| place.len() == header.len())
-            .ok_or_else(|| refuse("its header"))?;
+        if header.len() != place.len() {
+            return Err(refuse("its header"));
+        }
         place.copy_from_slice(&header);
-        self.use_number(number)?;
-        let tag = self.frame_key.seal(number, &header, content)?;
+        let tag = sealing.finish(place)?;
         frame.bytes.extend_from_slice(&tag);
         Ok(())
     }
@@ -163,11 +167,17 @@ impl BrickSealer {
     ///
     /// # Errors
     /// [`Error::Internal`] the second time, if the TOC has no frames or another class,
-    /// and if the keys are of another epoch.
+    /// and if the keys are of another store or epoch.
     pub fn seal_toc(&self, keys: &PutKeys, toc: &Toc) -> Result<Vec<u8>> {
         let refuse = |what: &str| Err(Error::Internal(format!("cannot seal a TOC: {what}")));
-        if keys.epoch != self.header.epoch || toc.class() != self.header.class {
-            return refuse("its epoch or class is not that of the brick");
+        let BrickHeader {
+            store_id,
+            salt,
+            epoch,
+            class,
+        } = self.header;
+        if (keys.store_id, keys.epoch, toc.class()) != (store_id, epoch, class) {
+            return refuse("its store, epoch or class is not that of the brick");
         }
         let mut plain = Vec::new();
         toc.encode(&mut plain)?;
@@ -175,20 +185,22 @@ impl BrickSealer {
             Ok(length) if length <= MAX_SEALED_TOC_LENGTH => length,
             _ => return refuse("it is too long"),
         };
-        let header = TocHeader {
-            sealed_length,
-            epoch: self.header.epoch,
-            store_id: self.header.store_id,
-            salt: self.header.salt,
-        };
-        let mut out = Vec::with_capacity(TOC_HEADER_LENGTH + plain.len() + TAG_LENGTH);
-        header.encode(&mut out);
-        out.extend_from_slice(&plain);
         if self.toc_sealed.swap(true, Ordering::Relaxed) {
             return refuse("the brick has one already");
         }
-        keys.toc
-            .seal(self.header.salt, &mut out, TOC_HEADER_LENGTH)?;
+        let mut out = Vec::with_capacity(TOC_HEADER_LENGTH + plain.len() + TAG_LENGTH);
+        let sealing = keys.toc.begin(salt, &mut plain);
+        TocHeader {
+            sealed_length,
+            epoch,
+            store_id,
+            salt,
+            siv: sealing.siv(),
+        }
+        .encode(&mut out);
+        let tag = sealing.finish(&out)?;
+        out.extend_from_slice(&plain);
+        out.extend_from_slice(&tag);
         Ok(out)
     }
 }

@@ -24,5 +24,5 @@ pub use recipients::RecipientsError;
 
 pub(crate) use encapsulation::{DecapsulationKey, unwrap_brick_key, wrap_brick_key};
 pub(crate) use random::Random;
-pub(crate) use seal::{FrameKey, TAG_LENGTH};
+pub(crate) use seal::{FrameKeys, TAG_LENGTH};
 pub(crate) use secret::Secret;

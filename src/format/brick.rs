@@ -1,7 +1,9 @@
 //! Bricks: header and footer (`formats/brick.md`).
 
-use super::frame::{self, code};
-use super::wire::{CHECK_LENGTH, DecodeResult, Decoder, put_check, put_prefix};
+use std::fmt::Display;
+
+use super::frame::{self, FrameHeader, code};
+use super::wire::{CHECK_LENGTH, DecodeError, DecodeResult, Decoder, put_check, put_prefix};
 use crate::id::{Class, Epoch, Salt, StoreId};
 
 /// Length of the header; frame 0 follows it.
@@ -71,6 +73,33 @@ impl BrickHeader {
             epoch,
             class,
         })
+    }
+}
+
+impl BrickHeader {
+    /// Refuses a frame that does not belong into the brick with this header. Its salt,
+    /// number and epoch are those under which it was sealed, perhaps in another brick.
+    ///
+    /// # Errors
+    /// A field `store id` or `class` of the frame header that is another here.
+    pub fn require_frame(&self, frame: &FrameHeader<'_>) -> DecodeResult<()> {
+        let fields = &frame.fields;
+        let value = |field, at, expected: &dyn Display, found: &dyn Display| {
+            Err(DecodeError::value(
+                frame::HEADER,
+                field,
+                at,
+                expected,
+                found,
+            ))
+        };
+        if fields.store_id != self.store_id {
+            return value("store id", 24, &self.store_id, &fields.store_id);
+        }
+        if fields.class != self.class {
+            return value("class", 64, &self.class, &fields.class);
+        }
+        Ok(())
     }
 }
 

@@ -174,7 +174,7 @@ fn a_root_is_read_back_if_its_name_tells_its_time() {
         label: Vec::new(),
         bricks: vec![(name(1), vec![1])],
     };
-    let bytes = brick::seal_root(&keys, *one.id(), &root).unwrap();
+    let bytes = brick::seal_root(&keys, &root).unwrap();
     let path = one.write_root(12, &bytes).unwrap();
     let mut found = Vec::new();
     let list = |path, time, bytes| {

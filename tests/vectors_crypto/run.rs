@@ -7,6 +7,7 @@ use dtar::brick::{
 use dtar::crypto::{Key, KeyFile, PutKeys, UnlockError};
 use dtar::error::Error;
 use dtar::format::brick::{BrickHeader, Footer};
+use dtar::format::frame::FrameHeader;
 use dtar::format::keyfile::{KeyFileError, check_mode};
 use dtar::format::root::Root;
 use dtar::format::toc::Toc;
@@ -206,7 +207,7 @@ fn passphrase(vector: &Vector) -> Outcome {
         .map_err(|error| match error {
             UnlockError::WrongPassphrase => "wrong passphrase".to_owned(),
             UnlockError::NotAKey(error) => key_file_class(&error),
-            other => other.to_string(),
+            other @ UnlockError::Derivation { .. } => other.to_string(),
         })?;
     let expected = forge::key_text(vector.text("kind"), &vector.bytes("data"));
     assert_eq!(*key.to_text(), expected);
@@ -281,6 +282,7 @@ fn recipient_entry(vector: &Vector) -> Outcome {
         codec: 0,
         entries: vec![vector.bytes("entry")],
         fields: Vec::new(),
+        siv_of: None,
     };
     let mut bytes = frame.seal(&forge::stored(&[b"chunk"]), |_| ());
     open_frame(vector, &mut bytes).map(|_| ())
@@ -309,7 +311,15 @@ fn open_frame(vector: &Vector, bytes: &mut [u8]) -> Result<OpenFrame, String> {
 }
 
 fn frame(vector: &Vector) -> Outcome {
-    let opened = open_frame(vector, &mut vector.bytes("frame"))?;
+    let mut bytes = vector.bytes("frame");
+    if vector.find("brick-header").is_some() {
+        let brick = BrickHeader::decode(&vector.bytes("brick-header")).unwrap();
+        let header = FrameHeader::decode(&bytes).unwrap();
+        brick
+            .require_frame(&header)
+            .map_err(|error| format!("header, {}", decode_class(&error)))?;
+    }
+    let opened = open_frame(vector, &mut bytes)?;
     let chunks: Vec<_> = (0..opened.chunk_count())
         .map(|place| opened.chunk(place).unwrap().to_vec())
         .collect();
@@ -359,7 +369,8 @@ fn toc(vector: &Vector) -> Outcome {
             toc_offset: vector.number("toc-offset"),
             toc_length: bytes.len() as u64,
         };
-        open_brick_toc(&keys, &bytes, &footer)
+        let header = BrickHeader::decode(&vector.bytes("brick-header")).unwrap();
+        open_brick_toc(&keys, &header, &bytes, &footer)
     } else {
         open_toc(&keys, &bytes)
     };

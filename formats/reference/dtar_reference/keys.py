@@ -19,6 +19,18 @@ def kdf(context: str, *parts: bytes) -> bytes:
     return blake3.blake3(b"".join(parts), derive_key_context=f"dtar 2026-11 {context} v1").digest()
 
 
+def open_sealed(kind: str, name: str, secret: tuple, number: bytes, siv: bytes, sealed: bytes, header: bytes):
+    """The content, if its tag verifies and its SIV is the one in the header; None otherwise.
+
+    `secret` is what both keys follow from, `number` that of a frame, or no bytes."""
+    key = kdf(name, *secret, number, siv)
+    opened = open_aead(key, number + bytes(12 - len(number)), sealed, header)
+    if opened is None:
+        return None
+    siv_key = kdf(f"{kind} siv key", *secret)
+    return opened if blake3.blake3(number + opened, key=siv_key).digest()[:16] == siv else None
+
+
 class MasterKey:
     """The master secret and what follows from it."""
 

@@ -5,6 +5,9 @@ use super::super::run;
 use super::super::vector::Vector;
 use super::Made;
 
+/// What SIVs are made of.
+const CONTENT: &[u8] = b"a content";
+
 pub fn derivation() -> Made {
     let mut made = Made::new("key-derivation");
     for (name, master, epoch) in [
@@ -47,21 +50,27 @@ pub fn derivation() -> Made {
         let mut start = [0; 16];
         { gear }.fill(&mut start);
         let id = blake3::keyed_hash(&kdf("chunk id key", &[&put]), &input);
+        let brick_key = [0xa5; 32];
+        let (toc_key, root_key) = (kdf("toc key", &[&put]), kdf("root key", &[&put]));
         vector = vector
             .with_hex("salt", salt)
-            .with_hex(
-                "brick-toc-key",
-                kdf("brick toc key", &[&kdf("toc key", &[&put]), &salt]),
-            )
-            .with_hex(
-                "one-root-key",
-                kdf("one root key", &[&kdf("root key", &[&put]), &salt]),
-            )
-            .with_hex("brick-key", [0xa5; 32])
-            .with_hex(
-                "frame-key",
-                kdf("frame key", &[&[0xa5; 32], &forge::STORE, &salt]),
-            )
+            .with_hex("brick-key", brick_key)
+            .with("number", 7)
+            .with_hex("content", CONTENT);
+        let of_frame: [&[u8]; 3] = [&brick_key, &forge::STORE, &salt];
+        for (kind, name, input, number) in [
+            ("frame", "frame key", &of_frame[..], &[7, 0, 0, 0][..]),
+            ("toc", "brick toc key", &[&toc_key, &salt], &[]),
+            ("root", "one root key", &[&root_key, &salt], &[]),
+        ] {
+            let siv_key = kdf(&format!("{kind} siv key"), input);
+            let (siv, key) = forge::content_key([kind, name], input, number, CONTENT);
+            vector = vector
+                .with_hex(&format!("{kind}-siv-key"), siv_key)
+                .with_hex(&format!("{kind}-siv"), siv)
+                .with_hex(&name.replace(' ', "-"), key);
+        }
+        vector = vector
             .with_hex("gear-table-start", start)
             .with_hex("input", input)
             .with_hex("chunk-id", &id.as_bytes()[..16]);
