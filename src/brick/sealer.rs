@@ -269,6 +269,66 @@ mod tests {
         assert!(sealer.seal_toc(&keys, &toc(Class::Data)).is_err());
     }
 
+    /// The same bytes whenever it is made: what a machine that was set back draws.
+    struct Again(blake3::OutputReader);
+
+    impl rand_core::TryRng for Again {
+        type Error = std::convert::Infallible;
+
+        fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+            unreachable!("only bytes are drawn")
+        }
+
+        fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+            unreachable!("only bytes are drawn")
+        }
+
+        fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
+            self.0.fill(bytes);
+            Ok(())
+        }
+    }
+
+    impl rand_core::TryCryptoRng for Again {}
+
+    #[test]
+    fn a_machine_that_is_set_back_uses_no_key_for_two_contents() {
+        let key = Key::generate().unwrap();
+        let recipients = [key.public_key().unwrap()];
+        let (store, epoch) = (StoreId([1; 16]), Epoch::FIRST);
+        let keys = key.put_keys(store, epoch).unwrap();
+        let seal = |chunk: u8| {
+            let mut random = Again(blake3::Hasher::new().finalize_xof());
+            let sealer =
+                BrickSealer::with_random(store, epoch, Class::Data, &recipients, &mut random)
+                    .unwrap();
+            let mut frame = CompressedFrame::new();
+            let length = sealer.frame_header_length();
+            let mut builder = FrameBuilder::new();
+            builder.push(blake3::hash(&[chunk]).as_bytes());
+            let compressor = &mut Compressor::new();
+            builder
+                .compress(compressor, 1, length, Pad::None, &mut frame)
+                .unwrap();
+            sealer.seal_frame(0, &mut frame).unwrap();
+            let mut toc = Toc::new(Class::Data, WriterId([1; 16]));
+            let id = ChunkId([chunk; 16]);
+            toc.push_frame(1400, 33, [TocChunk { id, length: 32 }])
+                .unwrap();
+            let toc = sealer.seal_toc(&keys, &toc).unwrap();
+            // Behind the headers: content header or counts, which are alike in both.
+            let (frame, toc) = (&frame.bytes[length..], &toc[TOC_HEADER_LENGTH..]);
+            (sealer.header(), frame[..16].to_vec(), toc[..28].to_vec())
+        };
+        let (one, two) = (seal(1), seal(2));
+        assert_eq!(one, seal(1));
+        assert_eq!(one.0, two.0, "the same salt, and so the same brick key");
+        for (one, two) in [(one.1, two.1), (one.2, two.2)] {
+            let same = one.iter().zip(&two).filter(|(one, two)| one == two).count();
+            assert!(same < one.len() / 2, "{same} of {}", one.len());
+        }
+    }
+
     #[test]
     fn a_brick_needs_one_to_thirty_two_recipients() {
         let recipient = Key::generate().unwrap().public_key().unwrap();
