@@ -65,6 +65,17 @@ pub enum Error {
         /// What it was to do.
         action: &'static str,
     },
+    /// A put key of another store.
+    #[error(
+        "the put key is for store {found}, but the store in use is {expected}; name the other store \
+         with --store, or make a put key for this one with `dtar key put` and the secret key"
+    )]
+    OtherStorePutKey {
+        /// The store in use.
+        expected: StoreId,
+        /// The store that the put key serves.
+        found: StoreId,
+    },
     /// A put key of another epoch.
     #[error(
         "the put key is for epoch {found}, but epoch {expected} is needed; make a new one with `dtar key put`"

@@ -100,6 +100,10 @@ id!(
     Salt, 16
 );
 id!(
+    /// A synthetic IV: a keyed hash of a sealed content, from which its key follows.
+    Siv, 16
+);
+id!(
     /// Who wrote a TOC or a root: drawn once a run.
     WriterId, 16
 );
@@ -131,6 +135,15 @@ pub enum Class {
     Data = 0,
     /// Content of snapshots: kept where reading is cheap.
     Metadata = 1,
+}
+
+impl fmt::Display for Class {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Data => "0 (data)",
+            Self::Metadata => "1 (metadata)",
+        })
+    }
 }
 
 impl Class {

@@ -129,10 +129,11 @@ pub fn secret_text(key: &Key) -> Zeroizing<String> {
 }
 
 fn text(key: &Key, line: &str) -> Zeroizing<String> {
-    let kind = if key.is_put_key() {
-        "put key: archives, cannot read"
-    } else {
-        "secret key: keep a copy in a safe place; without it nothing can be restored"
+    let kind = match key.store_id() {
+        Some(store) => format!("put key: archives into store {store}, cannot read"),
+        None => {
+            "secret key: keep a copy in a safe place; without it nothing can be restored".into()
+        }
     };
     Zeroizing::new(format!(
         "# dtar {kind}\n# key id {}\n{line}\n",

@@ -12,7 +12,14 @@ from dtar_reference.keys import MasterKey, PutKey, load_key, parse_key
 from dtar_reference.wire import FormatError, Reader
 
 SECRET = t.bech32m("dtar-secret-key-", t.MASTER)
-PUT = t.bech32m("dtar-put-key-", struct.pack("<I", 3) + b"p" * 32 + b"h" * 32)
+STORE, OTHER = b"s" * 16, b"t" * 16
+
+
+def put_data(epoch=3) -> bytes:
+    return STORE + struct.pack("<I", epoch) + b"p" * 32 + b"h" * 32 + b"r" * 32
+
+
+PUT = t.bech32m("dtar-put-key-", put_data())
 
 
 class Wire(unittest.TestCase):
@@ -52,11 +59,14 @@ class KeyFiles(unittest.TestCase):
         for text in (SECRET, SECRET.upper(), f"# c\n\n{SECRET}\n", f"{SECRET}\r\n"):
             self.assertEqual(parse_key(text.encode()).master, t.MASTER)
         put = parse_key(PUT.encode())
-        self.assertEqual((put.epoch, put.put_secret(3)), (3, b"p" * 32))
+        self.assertEqual((put.epoch, put.put_secret(STORE, 3)), (3, b"p" * 32))
+        self.assertEqual(put.key_id, b"h" * 16)
         with self.assertRaisesRegex(FormatError, "epoch 4 is needed"):
-            put.put_secret(4)
+            put.put_secret(STORE, 4)
+        with self.assertRaisesRegex(FormatError, f"put key of store {STORE.hex()}"):
+            put.put_secret(OTHER, 3)
         self.assertIsInstance(parse_key(t.locked().encode(), b"open"), MasterKey)
-        self.assertIsInstance(parse_key(t.locked(2, bytes(68)).encode(), b"open"), PutKey)
+        self.assertIsInstance(parse_key(t.locked(2, put_data()).encode(), b"open"), PutKey)
 
     def test_refusals(self):
         changed = SECRET[:-1] + ("q" if SECRET[-1] != "q" else "p")
@@ -67,7 +77,11 @@ class KeyFiles(unittest.TestCase):
             (t.bech32m("dtar-other-key-", t.MASTER), "unknown kind"),
             (t.bech32m("dtar-public-key-", bytes(1216)), "public key"),
             (t.bech32m("dtar-secret-key-", bytes(31)), "wrong length"),
-            (t.bech32m("dtar-put-key-", bytes(67)), "wrong length"),
+            (t.bech32m("dtar-put-key-", bytes(115)), "wrong length"),
+            (t.bech32m("dtar-put-key-", bytes(117)), "wrong length"),
+            (t.bech32m("dtar-put-key-", put_data(0)), "epoch"),
+            (t.locked(2, bytes(115)), "wrong length"),
+            (t.locked(2, put_data(0)), "epoch"),
             (f"{SECRET}\n{SECRET}", "2 key lines"),
             ("# only a comment\n", "0 key lines"),
             (f"{SECRET}\n" + "#" * 16384, "16 KiB"),

@@ -50,7 +50,12 @@ def kdf(context: str, data: bytes) -> bytes:
 
 
 def put_secret(epoch=EPOCH) -> bytes:
-    return kdf("put secret", MASTER + struct.pack("<I", epoch))
+    return kdf("put secret", MASTER + STORE_ID + struct.pack("<I", epoch))
+
+
+def siv_and_key(kind: str, name: str, secret: bytes, number: bytes, opened: bytes) -> tuple[bytes, bytes]:
+    siv = blake3.blake3(number + opened, key=kdf(f"{kind} siv key", secret)).digest()[:16]
+    return siv, kdf(name, secret + number + siv)
 
 
 def seal(key: bytes, nonce: bytes, plain: bytes, associated: bytes) -> bytes:
@@ -96,7 +101,7 @@ def recipient(master=MASTER, ids=(0x647A, 1, 3), brick_key=BRICK_KEY, encap=same
 
 
 def frame(chunks, number=0, codec=1, padding=5, recipients=None, **over) -> bytes:
-    """over: lengths, plain, content, opened, clear, fields, whole (callables on bytes or lists)."""
+    """over: lengths, plain, content, opened, siv_of, clear, fields, whole (callables on bytes or lists)."""
     table = b"".join(map(uv, over.get("lengths", same)([len(c) for c in chunks])))
     plain = over.get("plain", same)(b"".join(chunks) + table)
     content = zstandard.compress(plain) if codec == 1 else plain
@@ -105,11 +110,12 @@ def frame(chunks, number=0, codec=1, padding=5, recipients=None, **over) -> byte
     opened = over.get("opened", same)(opened)
     recipients = [recipient()] if recipients is None else recipients
     tail = b"".join(recipients) + over.get("fields", b"")
-    clear = prefix(b"dtarFRAM") + struct.pack("<II", 72 + len(tail) + 16, len(opened) + 16)
-    clear += STORE_ID + SALT + struct.pack("<IIBBBBI", number, EPOCH, 0, codec, 1, len(recipients), 0) + tail
-    header = checked(over.get("clear", same)(clear))
-    key = kdf("frame key", BRICK_KEY + clear[24:40] + SALT)
-    nonce = struct.pack("<I", number) + bytes(8)
+    clear = prefix(b"dtarFRAM") + struct.pack("<II", 88 + len(tail) + 16, len(opened) + 16)
+    clear += STORE_ID + SALT + struct.pack("<IIBBBBI", number, EPOCH, 0, codec, 1, len(recipients), 0)
+    secret, le = BRICK_KEY + STORE_ID + SALT, struct.pack("<I", number)
+    siv, key = siv_and_key("frame", "frame key", secret, le, over.get("siv_of", same)(opened))
+    header = checked(over.get("clear", same)(clear + siv + tail))
+    nonce = le + bytes(8)
     return over.get("whole", same)(header + seal(key, nonce, opened, header))
 
 
@@ -124,12 +130,14 @@ def toc(frames, chunk_lists, **over) -> bytes:
         opened += b"".join(b"i" * 16 + uv(len(c)) for c in chunks)
     opened = over.get("toc_opened", same)(opened)
     clear = prefix(b"dtarTOC1") + struct.pack("<II", len(opened) + 16, EPOCH) + STORE_ID + SALT
-    clear = checked(over.get("toc_clear", same)(clear))
-    return clear + seal(kdf("brick toc key", kdf("toc key", put_secret()) + SALT), bytes(12), opened, clear)
+    secret = kdf("toc key", put_secret()) + SALT
+    siv, key = siv_and_key("toc", "brick toc key", secret, b"", over.get("toc_siv_of", same)(opened))
+    clear = checked(over.get("toc_clear", same)(clear + siv))
+    return clear + seal(key, bytes(12), opened, clear)
 
 
 def brick(frames, chunk_lists, **over) -> bytes:
-    """over: header, toc_opened, toc_clear, footer."""
+    """over: header, toc_opened, toc_siv_of, toc_clear, footer."""
     header = prefix(b"dtarBRIK") + STORE_ID + SALT + struct.pack("<IB11x", EPOCH, 0)
     body = checked(over.get("header", same)(header)) + b"".join(frames)
     table = toc(frames, chunk_lists, **over)

@@ -11,8 +11,13 @@ use dtar::id::{Epoch, StoreId};
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 
-static KEYS: LazyLock<PutKeys> =
-    LazyLock::new(|| Key::generate().unwrap().put_keys(Epoch::FIRST).unwrap());
+const STORE: StoreId = StoreId([1; 16]);
+static KEYS: LazyLock<PutKeys> = LazyLock::new(|| {
+    Key::generate()
+        .unwrap()
+        .put_keys(STORE, Epoch::FIRST)
+        .unwrap()
+});
 
 /// `data` with prefix and check, so that decoding gets past them.
 fn checked<const N: usize>(magic: &[u8; 8], data: &[u8]) -> [u8; N] {
@@ -40,7 +45,7 @@ fuzz_target!(|data: &[u8]| {
     }
 
     if let Ok(root) = Root::decode(data) {
-        let mut sealed = seal_root(&KEYS, StoreId([1; 16]), &root).unwrap();
+        let mut sealed = seal_root(&KEYS, &root).unwrap();
         assert_eq!(open_root(&KEYS, &sealed), Ok(root));
         let position = data.first().map_or(0, |&byte| usize::from(byte)) % sealed.len();
         sealed[position] ^= 1;

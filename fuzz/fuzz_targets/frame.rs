@@ -7,6 +7,7 @@ use dtar::brick::{
     Pad, frame_header_length,
 };
 use dtar::crypto::Key;
+use dtar::format::brick::BrickHeader;
 use dtar::format::frame::{Codec, FrameHeader};
 use dtar::id::{Class, Epoch, StoreId};
 use libfuzzer_sys::fuzz_target;
@@ -44,7 +45,11 @@ fn round_trip(data: &[u8], position: usize) {
     if compressed.is_err() {
         return;
     }
-    sealer().seal_frame(0, &mut frame).unwrap();
+    let sealer = sealer();
+    sealer.seal_frame(0, &mut frame).unwrap();
+    let brick = BrickHeader::decode(&sealer.header()).unwrap();
+    let header = FrameHeader::decode(&frame.bytes).unwrap();
+    assert_eq!(brick.require_frame(&header), Ok(()));
     let opened = open(&mut frame.bytes.clone()).unwrap();
     let chunks = (0..opened.chunk_count()).map(|place| opened.chunk(place).unwrap());
     assert!(

@@ -48,7 +48,7 @@ impl Place {
 
     fn archive(&self, data: &[u8]) -> (Vec<u8>, u64) {
         let store = self.store();
-        let keys = key().put_keys(store.epoch()).expect("put keys");
+        let keys = store.put_keys(&key()).expect("put keys");
         let (catalog, _) =
             Catalog::open(&self.path("catalog"), &store, &keys).expect("the catalog");
         let options = ArchiveOptions {

@@ -2,13 +2,15 @@
 //! byte of a sealed TOC or sidecar can change.
 #![no_main]
 
-use dtar::brick::{BrickSealer, make_sidecar, open_sidecar, open_toc};
+use dtar::brick::{BrickSealer, make_sidecar, open_brick_toc, open_sidecar, open_toc};
 use dtar::crypto::Key;
+use dtar::format::brick::{BrickHeader, Footer};
 use dtar::format::toc::{Toc, TocHeader};
-use dtar::id::{BrickName, Epoch, StoreId};
+use dtar::id::{BrickName, Class, Epoch, StoreId};
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 
+const STORE: StoreId = StoreId([1; 16]);
 const NAME: BrickName = BrickName([7; 32]);
 static KEY: LazyLock<Key> = LazyLock::new(|| Key::generate().unwrap());
 
@@ -24,12 +26,27 @@ fuzz_target!(|data: &[u8]| {
     toc.encode(&mut written).unwrap();
     assert_eq!(Toc::decode(&written), Ok(toc.clone()));
 
-    let keys = KEY.put_keys(Epoch::FIRST).unwrap();
+    let keys = KEY.put_keys(STORE, Epoch::FIRST).unwrap();
     let recipient = KEY.public_key().unwrap();
-    let sealer =
-        BrickSealer::new(StoreId([1; 16]), Epoch::FIRST, toc.class(), &[recipient]).unwrap();
+    let sealer = BrickSealer::new(STORE, Epoch::FIRST, toc.class(), &[recipient]).unwrap();
     let sealed = sealer.seal_toc(&keys, &toc).unwrap();
     assert_eq!(open_toc(&keys, &sealed), Ok(toc.clone()));
+    let mut brick = BrickHeader::decode(&sealer.header()).unwrap();
+    let footer = Footer {
+        toc_offset: toc.end(),
+        toc_length: sealed.len() as u64,
+    };
+    assert_eq!(
+        open_brick_toc(&keys, &brick, &sealed, &footer),
+        Ok(toc.clone())
+    );
+    brick.class = match brick.class {
+        Class::Data => Class::Metadata,
+        Class::Metadata => Class::Data,
+    };
+    assert!(open_brick_toc(&keys, &brick, &sealed, &footer).is_err());
+    let elsewhere = KEY.put_keys(StoreId([2; 16]), Epoch::FIRST).unwrap();
+    assert_eq!(open_toc(&elsewhere, &sealed).unwrap_err().field, "store id");
     let mut sidecar = make_sidecar(&keys, &NAME, &sealed);
     assert_eq!(open_sidecar(&keys, &NAME, &sidecar), Ok(toc));
     let position = usize::from(u16::from_le_bytes([low, high])) % sidecar.len();

@@ -31,8 +31,8 @@ use crate::threads;
 /// A brick holds at most so many frames and chunks (`formats/brick.md`).
 const MOST_FRAMES: u32 = 65_536;
 const MOST_CHUNKS: u32 = 262_144;
-/// Length of brick header and footer.
-const AROUND: u64 = 80 + 64;
+/// Length of brick header, TOC without its frames, and footer.
+const AROUND: u64 = 80 + 132 + 64;
 /// Length of a frame's tag, which sealing adds.
 const TAG_LENGTH: usize = 16;
 
@@ -245,7 +245,7 @@ impl Assign {
                     sealer,
                     frames: 0,
                     chunks: 0,
-                    length: AROUND + 128,
+                    length: AROUND,
                 })
             }
         };

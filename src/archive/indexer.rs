@@ -503,6 +503,6 @@ fn write_root(context: &Context, catalog: &mut Catalog, used: &Used, run: Run) -
         label: run.label.into_bytes(),
         bricks,
     };
-    let sealed = seal_root(&context.keys, *context.store.id(), &root)?;
+    let sealed = seal_root(&context.keys, &root)?;
     context.store.write_root(root.time, &sealed).map(drop)
 }

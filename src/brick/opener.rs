@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::crypto::{DecapsulationKey, FrameKey, Key, unwrap_brick_key};
+use crate::crypto::{DecapsulationKey, FrameKeys, Key, unwrap_brick_key};
 use crate::error::{Error, Result};
 use crate::format::frame::{Codec, ContentHeader, FrameHeader, decode_chunk_table};
 use crate::format::recipient::Recipient;
@@ -38,7 +38,7 @@ pub enum FrameError {
         /// Those whom it is sealed to.
         found: Vec<KeyId>,
     },
-    /// The seal does not verify: damaged or forged.
+    /// The seal does not verify, or the SIV is not that of the content: damaged or forged.
     #[error("frame is damaged: its seal does not verify")]
     Seal,
     /// The seal is good, but what is under it is not what it should be: no accident.
@@ -125,12 +125,12 @@ impl FrameOpener {
         let header = FrameHeader::decode(bytes).map_err(FrameError::Header)?;
         let (fields, header_length) = (header.fields, header.length);
         check_length(bytes, header.frame_length()).map_err(FrameError::Header)?;
-        let key = self.frame_key(header)?;
+        let keys = self.frame_keys(header)?;
         let (header, sealed) = bytes
             .split_at_mut_checked(header_length as usize)
             .ok_or(FrameError::Seal)?;
-        let opened = key
-            .open(fields.number, header, sealed)
+        let opened = keys
+            .open(fields.number, fields.siv, header, sealed)
             .map_err(|_| FrameError::Seal)?;
         out.fill(fields.codec, opened, scratch).map_err(|error| {
             out.ends.clear();
@@ -138,8 +138,9 @@ impl FrameOpener {
         })
     }
 
-    /// The key of a frame: from the cache, or unwrapped from the entry of this key.
-    fn frame_key(&self, header: FrameHeader<'_>) -> Result<FrameKey, FrameError> {
+    /// The keys of the brick in which a frame was sealed: from the cache, or unwrapped
+    /// from the entry of this key.
+    fn frame_keys(&self, header: FrameHeader<'_>) -> Result<Arc<FrameKeys>, FrameError> {
         let FrameHeader {
             fields, recipients, ..
         } = header;
@@ -157,14 +158,14 @@ impl FrameOpener {
                 found: recipients.map(|entry| entry.key_id).collect(),
             })?;
         let name = KeyCache::name(&fields.salt.0, &entry);
-        if let Some(key) = self.cache().keys.get(&name) {
-            return Ok(key.clone());
+        if let Some(keys) = self.cache().keys.get(&name) {
+            return Ok(Arc::clone(keys));
         }
         let brick_key = unwrap_brick_key(&self.key, &entry, fields.store_id, fields.salt)
             .map_err(|_| FrameError::Seal)?;
-        let key = FrameKey::new(&brick_key, fields.store_id, fields.salt);
-        self.cache().insert(name, key.clone());
-        Ok(key)
+        let keys = Arc::new(FrameKeys::new(&brick_key, fields.store_id, fields.salt));
+        self.cache().insert(name, Arc::clone(&keys));
+        Ok(keys)
     }
 
     fn cache(&self) -> std::sync::MutexGuard<'_, KeyCache> {
@@ -196,15 +197,15 @@ fn check_length(bytes: &[u8], expected: u32) -> DecodeResult<()> {
     })
 }
 
-/// Frame keys by BLAKE3 of salt and recipient entry, the oldest forgotten first.
+/// Keys of frames by BLAKE3 of salt and recipient entry, the oldest forgotten first.
 #[derive(Default)]
 struct KeyCache {
-    keys: HashMap<[u8; 32], FrameKey>,
+    keys: HashMap<[u8; 32], Arc<FrameKeys>>,
     order: VecDeque<[u8; 32]>,
 }
 
 impl KeyCache {
-    /// What a key is kept under: all that it follows from, but for the store id, which
+    /// What keys are kept under: all that they follow from, but for the store id, which
     /// is the opener's, and our own key.
     fn name(salt: &[u8; 16], entry: &Recipient<'_>) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
@@ -215,8 +216,8 @@ impl KeyCache {
         hasher.finalize().into()
     }
 
-    fn insert(&mut self, name: [u8; 32], key: FrameKey) {
-        if self.keys.insert(name, key).is_some() {
+    fn insert(&mut self, name: [u8; 32], keys: Arc<FrameKeys>) {
+        if self.keys.insert(name, keys).is_some() {
             return;
         }
         self.order.push_back(name);
@@ -399,7 +400,8 @@ mod tests {
 
     #[test]
     fn a_put_key_does_not_read() {
-        let put = KEY.to_put_key(Epoch::FIRST).unwrap();
+        let own = [KEY.public_key().unwrap()];
+        let put = KEY.to_put_key(STORE, Epoch::FIRST, &own).unwrap();
         assert!(matches!(put.opener(STORE), Err(Error::PutKey { .. })));
     }
 
@@ -428,7 +430,7 @@ mod tests {
         let mut cache = KeyCache::default();
         let key = || {
             let secret = crate::crypto::Secret::copy_of(&[0; 32]);
-            FrameKey::new(&secret, STORE, crate::id::Salt([0; 16]))
+            Arc::new(FrameKeys::new(&secret, STORE, crate::id::Salt([0; 16])))
         };
         let name = |number: usize| blake3::hash(&number.to_le_bytes()).into();
         for number in 0..=CACHED_KEYS {

@@ -2,18 +2,19 @@
 
 use rand_core::CryptoRng;
 
+use super::toc::require;
 use crate::crypto::{PutKeys, Random, TAG_LENGTH};
 use crate::error::{Error, Result};
 use crate::format::root::{MAX_SEALED_ROOT_LENGTH, ROOT_HEADER_LENGTH, Root, RootHeader};
 use crate::format::wire::{DecodeError, DecodeResult, Decoder, Fault};
-use crate::id::{Salt, StoreId};
+use crate::id::Salt;
 
 /// Seals a root: the bytes of its file.
 ///
 /// # Errors
 /// Fails if the root breaks a limit, or if the operating system has no random bytes.
-pub fn seal_root(keys: &PutKeys, store_id: StoreId, root: &Root) -> Result<Vec<u8>> {
-    seal_root_with_random(keys, store_id, root, &mut Random::from_os()?)
+pub fn seal_root(keys: &PutKeys, root: &Root) -> Result<Vec<u8>> {
+    seal_root_with_random(keys, root, &mut Random::from_os()?)
 }
 
 /// As [`seal_root`], with a salt from `random`: for test vectors.
@@ -23,7 +24,6 @@ pub fn seal_root(keys: &PutKeys, store_id: StoreId, root: &Root) -> Result<Vec<u
 #[doc(hidden)]
 pub fn seal_root_with_random(
     keys: &PutKeys,
-    store_id: StoreId,
     root: &Root,
     random: &mut impl CryptoRng,
 ) -> Result<Vec<u8>> {
@@ -36,15 +36,18 @@ pub fn seal_root_with_random(
         return Err(Error::Internal("a root of more than 1 GiB".into()));
     }
     let mut out = Vec::with_capacity(ROOT_HEADER_LENGTH + plain.len() + TAG_LENGTH);
+    let sealing = keys.root.begin(salt, &mut plain);
     RootHeader {
         sealed_length,
         epoch: keys.epoch,
-        store_id,
+        store_id: keys.store_id,
         salt,
+        siv: sealing.siv(),
     }
     .encode(&mut out);
+    let tag = sealing.finish(&out)?;
     out.extend_from_slice(&plain);
-    keys.root.seal(salt, &mut out, ROOT_HEADER_LENGTH)?;
+    out.extend_from_slice(&tag);
     Ok(out)
 }
 
@@ -52,7 +55,8 @@ pub fn seal_root_with_random(
 /// epoch and store it is.
 ///
 /// # Errors
-/// All that can be wrong with it; a field `epoch` if the keys are of another one.
+/// All that can be wrong with it; a field `epoch` or `store id` if the keys are of
+/// another one.
 pub fn open_root(keys: &PutKeys, bytes: &[u8]) -> DecodeResult<Root> {
     let header = RootHeader::decode(bytes)?;
     let mut decoder = Decoder::new("root", bytes);
@@ -63,19 +67,12 @@ pub fn open_root(keys: &PutKeys, bytes: &[u8]) -> DecodeResult<Root> {
         let found = format_args!("{} bytes more", decoder.rest().len());
         return Err(decoder.error("length", "the end of the root", found));
     }
-    if header.epoch != keys.epoch {
-        return Err(DecodeError::value(
-            "root",
-            "epoch",
-            24,
-            keys.epoch,
-            header.epoch,
-        ));
-    }
+    require("root", "epoch", 24, keys.epoch, header.epoch)?;
+    require("root", "store id", 32, keys.store_id, header.store_id)?;
     let mut sealed = sealed.to_vec();
     let opened = keys
         .root
-        .open(header.salt, associated, &mut sealed)
+        .open(header.salt, header.siv, associated, &mut sealed)
         .map_err(|_| DecodeError {
             structure: "root",
             field: "seal",

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use rand_core::CryptoRng;
 
 use super::builder::CompressedFrame;
-use crate::crypto::{FrameKey, PublicKey, PutKeys, Random, Secret, TAG_LENGTH, wrap_brick_key};
+use crate::crypto::{FrameKeys, PublicKey, PutKeys, Random, Secret, TAG_LENGTH, wrap_brick_key};
 use crate::error::{Error, Result};
 use crate::format::brick::{BrickHeader, MAX_FRAMES};
 use crate::format::frame::{
@@ -25,7 +25,7 @@ pub const fn frame_header_length(recipients: usize) -> usize {
 /// drawn here, and nobody but the recipients knows it once this is dropped.
 pub struct BrickSealer {
     header: BrickHeader,
-    frame_key: FrameKey,
+    frame_keys: FrameKeys,
     recipients: u8,
     entries: Vec<u8>,
     /// Which numbers were used: one bit each. No nonce must be used twice.
@@ -82,7 +82,7 @@ impl BrickSealer {
                 epoch,
                 class,
             },
-            frame_key: FrameKey::new(&brick_key, store_id, salt),
+            frame_keys: FrameKeys::new(&brick_key, store_id, salt),
             recipients: u8::try_from(recipients.len()).unwrap_or(u8::MAX),
             entries,
             numbers: (0..MAX_FRAMES.div_ceil(u64::BITS))
@@ -127,6 +127,12 @@ impl BrickSealer {
             .filter(|length| (MIN_SEALED_LENGTH..=MAX_SEALED_LENGTH).contains(length))
             .filter(|_| frame.header_length == header_length)
             .ok_or_else(|| refuse("its length"))?;
+        let (place, content) = frame
+            .bytes
+            .split_at_mut_checked(header_length)
+            .ok_or_else(|| refuse("its header"))?;
+        self.use_number(number)?;
+        let sealing = self.frame_keys.begin(number, content);
         let fields = FrameFields {
             store_id: self.header.store_id,
             salt: self.header.salt,
@@ -134,17 +140,15 @@ impl BrickSealer {
             epoch: self.header.epoch,
             class: self.header.class,
             codec: frame.codec,
+            siv: sealing.siv(),
         };
         let mut header = Vec::with_capacity(header_length);
         fields.encode(sealed_length, self.recipients, &self.entries, &mut header);
-        let (place, content) = frame
-            .bytes
-            .split_at_mut_checked(header_length)
-            .filter(|(place, _)| place.len() == header.len())
-            .ok_or_else(|| refuse("its header"))?;
+        if header.len() != place.len() {
+            return Err(refuse("its header"));
+        }
         place.copy_from_slice(&header);
-        self.use_number(number)?;
-        let tag = self.frame_key.seal(number, &header, content)?;
+        let tag = sealing.finish(place)?;
         frame.bytes.extend_from_slice(&tag);
         Ok(())
     }
@@ -163,11 +167,17 @@ impl BrickSealer {
     ///
     /// # Errors
     /// [`Error::Internal`] the second time, if the TOC has no frames or another class,
-    /// and if the keys are of another epoch.
+    /// and if the keys are of another store or epoch.
     pub fn seal_toc(&self, keys: &PutKeys, toc: &Toc) -> Result<Vec<u8>> {
         let refuse = |what: &str| Err(Error::Internal(format!("cannot seal a TOC: {what}")));
-        if keys.epoch != self.header.epoch || toc.class() != self.header.class {
-            return refuse("its epoch or class is not that of the brick");
+        let BrickHeader {
+            store_id,
+            salt,
+            epoch,
+            class,
+        } = self.header;
+        if (keys.store_id, keys.epoch, toc.class()) != (store_id, epoch, class) {
+            return refuse("its store, epoch or class is not that of the brick");
         }
         let mut plain = Vec::new();
         toc.encode(&mut plain)?;
@@ -175,20 +185,22 @@ impl BrickSealer {
             Ok(length) if length <= MAX_SEALED_TOC_LENGTH => length,
             _ => return refuse("it is too long"),
         };
-        let header = TocHeader {
-            sealed_length,
-            epoch: self.header.epoch,
-            store_id: self.header.store_id,
-            salt: self.header.salt,
-        };
-        let mut out = Vec::with_capacity(TOC_HEADER_LENGTH + plain.len() + TAG_LENGTH);
-        header.encode(&mut out);
-        out.extend_from_slice(&plain);
         if self.toc_sealed.swap(true, Ordering::Relaxed) {
             return refuse("the brick has one already");
         }
-        keys.toc
-            .seal(self.header.salt, &mut out, TOC_HEADER_LENGTH)?;
+        let mut out = Vec::with_capacity(TOC_HEADER_LENGTH + plain.len() + TAG_LENGTH);
+        let sealing = keys.toc.begin(salt, &mut plain);
+        TocHeader {
+            sealed_length,
+            epoch,
+            store_id,
+            salt,
+            siv: sealing.siv(),
+        }
+        .encode(&mut out);
+        let tag = sealing.finish(&out)?;
+        out.extend_from_slice(&plain);
+        out.extend_from_slice(&tag);
         Ok(out)
     }
 }
@@ -242,7 +254,7 @@ mod tests {
     fn a_brick_gets_one_toc_of_its_class_and_epoch() {
         let key = Key::generate().unwrap();
         let sealer = sealer(&key);
-        let keys = key.put_keys(Epoch::FIRST).unwrap();
+        let keys = key.put_keys(StoreId([1; 16]), Epoch::FIRST).unwrap();
         let toc = |class| {
             let mut toc = Toc::new(class, WriterId([1; 16]));
             let id = ChunkId([2; 16]);
@@ -250,11 +262,71 @@ mod tests {
                 .unwrap();
             toc
         };
-        let later = key.put_keys(Epoch(2)).unwrap();
+        let later = key.put_keys(StoreId([1; 16]), Epoch(2)).unwrap();
         assert!(sealer.seal_toc(&later, &toc(Class::Data)).is_err());
         assert!(sealer.seal_toc(&keys, &toc(Class::Metadata)).is_err());
         assert!(sealer.seal_toc(&keys, &toc(Class::Data)).is_ok());
         assert!(sealer.seal_toc(&keys, &toc(Class::Data)).is_err());
+    }
+
+    /// The same bytes whenever it is made: what a machine that was set back draws.
+    struct Again(blake3::OutputReader);
+
+    impl rand_core::TryRng for Again {
+        type Error = std::convert::Infallible;
+
+        fn try_next_u32(&mut self) -> Result<u32, Self::Error> {
+            unreachable!("only bytes are drawn")
+        }
+
+        fn try_next_u64(&mut self) -> Result<u64, Self::Error> {
+            unreachable!("only bytes are drawn")
+        }
+
+        fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Self::Error> {
+            self.0.fill(bytes);
+            Ok(())
+        }
+    }
+
+    impl rand_core::TryCryptoRng for Again {}
+
+    #[test]
+    fn a_machine_that_is_set_back_uses_no_key_for_two_contents() {
+        let key = Key::generate().unwrap();
+        let recipients = [key.public_key().unwrap()];
+        let (store, epoch) = (StoreId([1; 16]), Epoch::FIRST);
+        let keys = key.put_keys(store, epoch).unwrap();
+        let seal = |chunk: u8| {
+            let mut random = Again(blake3::Hasher::new().finalize_xof());
+            let sealer =
+                BrickSealer::with_random(store, epoch, Class::Data, &recipients, &mut random)
+                    .unwrap();
+            let mut frame = CompressedFrame::new();
+            let length = sealer.frame_header_length();
+            let mut builder = FrameBuilder::new();
+            builder.push(blake3::hash(&[chunk]).as_bytes());
+            let compressor = &mut Compressor::new();
+            builder
+                .compress(compressor, 1, length, Pad::None, &mut frame)
+                .unwrap();
+            sealer.seal_frame(0, &mut frame).unwrap();
+            let mut toc = Toc::new(Class::Data, WriterId([1; 16]));
+            let id = ChunkId([chunk; 16]);
+            toc.push_frame(1400, 33, [TocChunk { id, length: 32 }])
+                .unwrap();
+            let toc = sealer.seal_toc(&keys, &toc).unwrap();
+            // Behind the headers: content header or counts, which are alike in both.
+            let (frame, toc) = (&frame.bytes[length..], &toc[TOC_HEADER_LENGTH..]);
+            (sealer.header(), frame[..16].to_vec(), toc[..28].to_vec())
+        };
+        let (one, two) = (seal(1), seal(2));
+        assert_eq!(one, seal(1));
+        assert_eq!(one.0, two.0, "the same salt, and so the same brick key");
+        for (one, two) in [(one.1, two.1), (one.2, two.2)] {
+            let same = one.iter().zip(&two).filter(|(one, two)| one == two).count();
+            assert!(same < one.len() / 2, "{same} of {}", one.len());
+        }
     }
 
     #[test]

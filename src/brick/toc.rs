@@ -1,7 +1,9 @@
 //! Opens TOCs, in bricks and as sidecars (`formats/brick.md`).
 
+use std::fmt::Display;
+
 use crate::crypto::PutKeys;
-use crate::format::brick::Footer;
+use crate::format::brick::{BrickHeader, Footer};
 use crate::format::toc::{TOC_HEADER_LENGTH, Toc, TocHeader};
 use crate::format::wire::{DecodeError, DecodeResult, Decoder, Fault};
 use crate::id::BrickName;
@@ -13,7 +15,8 @@ pub const SIDECAR_SEAL_LENGTH: usize = 32;
 /// keys, of which epoch and store it is.
 ///
 /// # Errors
-/// All that can be wrong with it; a field `epoch` if the keys are of another one.
+/// All that can be wrong with it; a field `epoch` or `store id` if the keys are of
+/// another one.
 pub fn open_toc(keys: &PutKeys, bytes: &[u8]) -> DecodeResult<Toc> {
     let header = TocHeader::decode(bytes)?;
     let mut decoder = Decoder::new("TOC", bytes);
@@ -23,41 +26,58 @@ pub fn open_toc(keys: &PutKeys, bytes: &[u8]) -> DecodeResult<Toc> {
         let found = format_args!("{} bytes more", decoder.rest().len());
         return Err(decoder.error("length", "the end of the TOC", found));
     }
-    if header.epoch != keys.epoch {
-        return Err(DecodeError::value(
-            "TOC",
-            "epoch",
-            20,
-            keys.epoch,
-            header.epoch,
-        ));
-    }
+    require("TOC", "epoch", 20, keys.epoch, header.epoch)?;
+    require("TOC", "store id", 24, keys.store_id, header.store_id)?;
     let mut sealed = sealed.to_vec();
     let opened = keys
         .toc
-        .open(header.salt, associated, &mut sealed)
+        .open(header.salt, header.siv, associated, &mut sealed)
         .map_err(|_| unverified("TOC", "seal", TOC_HEADER_LENGTH))?;
     Toc::decode(opened).map_err(|error| error.moved_by(TOC_HEADER_LENGTH as u64))
 }
 
-/// Opens the TOC of a brick with this footer, whose frames must end where it begins.
+/// Opens the TOC of a brick with this header and footer: the TOC is of the same brick
+/// and class, and its frames end where it begins.
 ///
 /// # Errors
-/// As [`open_toc`]; offsets are those in the TOC.
-pub fn open_brick_toc(keys: &PutKeys, bytes: &[u8], footer: &Footer) -> DecodeResult<Toc> {
+/// As [`open_toc`]; a field of the TOC that is another in the brick. Offsets are those
+/// in the TOC.
+pub fn open_brick_toc(
+    keys: &PutKeys,
+    brick: &BrickHeader,
+    bytes: &[u8],
+    footer: &Footer,
+) -> DecodeResult<Toc> {
+    let header = TocHeader::decode(bytes)?;
+    require("TOC", "epoch", 20, brick.epoch, header.epoch)?;
+    require("TOC", "store id", 24, brick.store_id, header.store_id)?;
+    require("TOC", "salt", 40, brick.salt, header.salt)?;
     let toc = open_toc(keys, bytes)?;
-    if toc.end() == footer.toc_offset {
-        return Ok(toc);
+    let content = TOC_HEADER_LENGTH as u64;
+    require("TOC", "class", content + 8, brick.class, toc.class())?;
+    require(
+        "TOC",
+        "end of the frames",
+        content,
+        footer.toc_offset,
+        toc.end(),
+    )?;
+    Ok(toc)
+}
+
+/// Refuses a field that is not what the brick or the keys say.
+pub(super) fn require<T: PartialEq + Display>(
+    structure: &'static str,
+    field: &'static str,
+    offset: u64,
+    expected: T,
+    found: T,
+) -> DecodeResult<()> {
+    if expected == found {
+        return Ok(());
     }
     Err(DecodeError::value(
-        "TOC",
-        "lengths of the frames",
-        TOC_HEADER_LENGTH as u64,
-        format_args!(
-            "frames that end at {}, where the TOC begins",
-            footer.toc_offset
-        ),
-        format_args!("frames that end at {}", toc.end()),
+        structure, field, offset, expected, found,
     ))
 }
 
@@ -83,10 +103,11 @@ pub fn open_sidecar(keys: &PutKeys, name: &BrickName, bytes: &[u8]) -> DecodeRes
             },
         });
     };
-    // The header in the clear first: it tells a newer version and another epoch, whose
-    // keys are others, from damage.
+    // The header in the clear first: it tells a newer version and another epoch or
+    // store, whose keys are others, from damage.
     let header = TocHeader::decode(toc)?;
-    if header.epoch == keys.epoch && !keys.sidecar.verify(name, toc, seal) {
+    let ours = header.epoch == keys.epoch && header.store_id == keys.store_id;
+    if ours && !keys.sidecar.verify(name, toc, seal) {
         return Err(unverified("sidecar", "sidecar seal", toc.len()));
     }
     open_toc(keys, toc)

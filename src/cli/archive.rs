@@ -22,7 +22,7 @@ pub fn run(args: &ArchiveArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     refuse_terminals(args)?;
     let (store, key) = setup::open_or_make(global, say)?;
     store.remove_stale()?;
-    let keys = key.put_keys(store.epoch())?;
+    let keys = store.put_keys(&key)?;
     let catalog = setup::catalog(global, say, &store, &keys)?;
     let options = ArchiveOptions {
         level: args.level,

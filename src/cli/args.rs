@@ -159,7 +159,12 @@ pub enum KeyCommand {
         #[arg(long)]
         passphrase: bool,
     },
-    /// Make a put key: it archives, but cannot read
+    /// Make a put key: it archives into one store, but cannot read
+    ///
+    /// The store is the one that --store names, or else the default. It must be
+    /// there, since a put key serves this store alone, and seals to the recipients
+    /// that the store has now. A machine with a put key deduplicates against all
+    /// that is in the store, and can restore none of it.
     Put {
         /// Where to write it
         #[arg(value_hint = ValueHint::FilePath)]

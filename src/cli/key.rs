@@ -48,12 +48,22 @@ pub fn run(command: &KeyCommand, global: &GlobalArgs, say: Say) -> Result<Exit> 
 
 fn put(file: &Path, global: &GlobalArgs, say: Say) -> Result<()> {
     let key = setup::key(global)?;
-    let store = Store::open(&setup::store_path(global)?, &key)?;
-    let put = key.to_put_key(store.epoch())?;
-    key_file::create(file, &put)?;
+    let path = setup::store_path(global)?;
+    if !path.join("store.toml").exists() {
+        return Err(Error::Refused {
+            path,
+            message: "no store here, and a put key serves one store: name it with --store DIR \
+                      or DTAR_STORE, or make it with `dtar init`"
+                .into(),
+            exit: Exit::Failed,
+        });
+    }
+    let store = Store::open(&path, &key)?;
+    key_file::create(file, &store.put_key(&key)?)?;
     say.note(&format!(
-        "made a put key, {}: it archives into store {}, but cannot read",
+        "made a put key, {}: it archives into the store {} ({}) and no other, but cannot read",
         file.display(),
+        path.display(),
         store.id()
     ));
     Ok(())
@@ -75,6 +85,8 @@ fn show(secret: bool, global: &GlobalArgs, say: Say) -> Result<Exit> {
             "file": path.display().to_string(),
             "kind": kind,
             "key_id": key.key_id().to_string(),
+            "store_id": key.store_id().map(|id| id.to_string()),
+            "epoch": key.epoch().map(|epoch| epoch.0),
             "public_key": public,
             "secret": secret,
         });
@@ -82,7 +94,11 @@ fn show(secret: bool, global: &GlobalArgs, say: Say) -> Result<Exit> {
     } else if let Some(secret) = secret {
         format!("{secret}\n")
     } else {
-        let mut text = format!("# {}: {kind}, key id {}\n", path.display(), key.key_id());
+        let serves = key.store_id().map_or_else(String::new, |store| {
+            format!("# It archives into store {store}, and no other.\n")
+        });
+        let (file, id) = (path.display(), key.key_id());
+        let mut text = format!("# {file}: {kind}, key id {id}\n{serves}");
         if let Some(public) = public {
             text += "# Its public key, for `dtar init --recipient`:\n";
             text += &public;

@@ -44,7 +44,7 @@ pub fn run(args: &RestoreArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
         say.warn(
             "restoring without a trailer: only chunks are verified, not names, modes or order",
         );
-        let keys = key.put_keys(store.epoch())?;
+        let keys = store.put_keys(&key)?;
         let catalog = setup::catalog(global, say, &store, &keys)?;
         restore::restore_incomplete(
             &index, store, &key, catalog, output, &options, on_hit, &monitor,

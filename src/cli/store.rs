@@ -9,7 +9,7 @@ use dtar::error::{Exit, Result};
 
 pub fn run(global: &GlobalArgs, say: Say) -> Result<Exit> {
     let (store, key) = setup::open(global)?;
-    let keys = key.put_keys(store.epoch())?;
+    let keys = store.put_keys(&key)?;
     let mut catalog = setup::catalog(global, say, &store, &keys)?;
     let totals = store.totals()?;
     let chunks = catalog.totals()?.chunks;

@@ -6,6 +6,7 @@ use zeroize::Zeroize;
 
 use super::secret::Secret;
 
+pub(super) const RECIPIENTS_KEY: &str = "dtar 2026-11 recipients key v1";
 pub(super) const PUT_SECRET: &str = "dtar 2026-11 put secret v1";
 pub(super) const X_WING_SEED: &str = "dtar 2026-11 x-wing seed v1";
 pub(super) const CHUNK_ID_KEY: &str = "dtar 2026-11 chunk id key v1";
@@ -17,6 +18,9 @@ pub(super) const INDEX_KEY: &str = "dtar 2026-11 index key v1";
 pub(super) const STORE_KEY: &str = "dtar 2026-11 store key v1";
 pub(super) const BRICK_TOC_KEY: &str = "dtar 2026-11 brick toc key v1";
 pub(super) const ONE_ROOT_KEY: &str = "dtar 2026-11 one root key v1";
+pub(super) const TOC_SIV_KEY: &str = "dtar 2026-11 toc siv key v1";
+pub(super) const ROOT_SIV_KEY: &str = "dtar 2026-11 root siv key v1";
+pub(super) const FRAME_SIV_KEY: &str = "dtar 2026-11 frame siv key v1";
 pub(super) const FRAME_KEY: &str = "dtar 2026-11 frame key v1";
 
 /// KDF(`context`, the parts of `input` joined).

@@ -7,30 +7,33 @@ use super::encapsulation::DecapsulationKey;
 use super::public::{PublicKey, key_id};
 use super::put::PutKeys;
 use super::random::Random;
+use super::recipients::hash_all;
 use super::secret::Secret;
 use crate::error::{Error, Result};
 use crate::format::keyfile::KeyMaterial;
-use crate::id::{Epoch, KeyId};
+use crate::id::{Epoch, KeyId, StoreId};
 
 /// A secret key, which can do everything, or a put key, which archives and
 /// deduplicates but cannot read (`formats/keys.md`). Wiped when dropped.
-pub struct Key(Kind);
+pub struct Key(pub(super) Kind);
 
-enum Kind {
+pub(super) enum Kind {
     Secret(Box<SecretKey>),
     Put(Box<PutKey>),
 }
 
-struct SecretKey {
-    master: Secret,
+pub(super) struct SecretKey {
+    pub(super) master: Secret,
     decapsulation: DecapsulationKey,
-    public: PublicKey,
+    pub(super) public: PublicKey,
 }
 
-struct PutKey {
-    put_secret: Secret,
+pub(super) struct PutKey {
+    store_id: StoreId,
     epoch: Epoch,
-    public_key_hash: [u8; 32],
+    put_secret: Secret,
+    pub(super) public_key_hash: [u8; 32],
+    pub(super) recipients_hash: [u8; 32],
 }
 
 impl Key {
@@ -52,26 +55,23 @@ impl Key {
         }))))
     }
 
-    const fn from_put(put_secret: Secret, epoch: Epoch, public_key_hash: [u8; 32]) -> PutKey {
-        PutKey {
-            put_secret,
-            epoch,
-            public_key_hash,
-        }
-    }
-
     /// The key that a key file holds; `None` if it holds a public or a locked key.
     pub(super) fn from_material(material: &KeyMaterial) -> Result<Option<Self>> {
         match material {
             KeyMaterial::Secret { master } => Self::from_master(Secret::copy_of(master)).map(Some),
             KeyMaterial::Put {
+                store_id,
                 epoch,
                 put_secret,
                 public_key_hash,
-            } => {
-                let key = Self::from_put(Secret::copy_of(put_secret), *epoch, *public_key_hash);
-                Ok(Some(Self(Kind::Put(Box::new(key)))))
-            }
+                recipients_hash,
+            } => Ok(Some(Self(Kind::Put(Box::new(PutKey {
+                store_id: *store_id,
+                epoch: *epoch,
+                put_secret: Secret::copy_of(put_secret),
+                public_key_hash: *public_key_hash,
+                recipients_hash: *recipients_hash,
+            }))))),
             KeyMaterial::Locked(_) | KeyMaterial::Public(_) => Ok(None),
         }
     }
@@ -83,9 +83,11 @@ impl Key {
                 master: (*key.master.expose()).into(),
             },
             Kind::Put(key) => KeyMaterial::Put {
+                store_id: key.store_id,
                 epoch: key.epoch,
                 put_secret: (*key.put_secret.expose()).into(),
                 public_key_hash: key.public_key_hash,
+                recipients_hash: key.recipients_hash,
             },
         }
     }
@@ -121,6 +123,15 @@ impl Key {
         }
     }
 
+    /// The store of a put key; a secret key serves all.
+    #[must_use]
+    pub const fn store_id(&self) -> Option<StoreId> {
+        match &self.0 {
+            Kind::Secret(_) => None,
+            Kind::Put(key) => Some(key.store_id),
+        }
+    }
+
     /// The epoch of a put key; a secret key serves all.
     #[must_use]
     pub const fn epoch(&self) -> Option<Epoch> {
@@ -130,12 +141,20 @@ impl Key {
         }
     }
 
-    fn put_secret(&self, epoch: Epoch) -> Result<Secret> {
+    fn put_secret(&self, store_id: StoreId, epoch: Epoch) -> Result<Secret> {
         match &self.0 {
             Kind::Secret(key) => Ok(derive(
                 PUT_SECRET,
-                &[key.master.expose(), &epoch.0.to_le_bytes()],
+                &[
+                    key.master.expose(),
+                    store_id.as_bytes(),
+                    &epoch.0.to_le_bytes(),
+                ],
             )),
+            Kind::Put(key) if key.store_id != store_id => Err(Error::OtherStorePutKey {
+                expected: store_id,
+                found: key.store_id,
+            }),
             Kind::Put(key) if key.epoch == epoch => Ok(key.put_secret.clone()),
             Kind::Put(key) => Err(Error::WrongEpoch {
                 expected: epoch,
@@ -144,24 +163,34 @@ impl Key {
         }
     }
 
-    /// The keys that archiving in `epoch` needs.
+    /// The keys that archiving into a store in `epoch` needs.
     ///
     /// # Errors
-    /// [`Error::WrongEpoch`] for a put key of another epoch.
-    pub fn put_keys(&self, epoch: Epoch) -> Result<PutKeys> {
-        Ok(PutKeys::new(&self.put_secret(epoch)?, epoch))
+    /// [`Error::OtherStorePutKey`] and [`Error::WrongEpoch`] for a put key of another
+    /// store or epoch.
+    pub fn put_keys(&self, store_id: StoreId, epoch: Epoch) -> Result<PutKeys> {
+        let put_secret = self.put_secret(store_id, epoch)?;
+        Ok(PutKeys::new(&put_secret, store_id, epoch))
     }
 
-    /// The put key of `epoch`.
+    /// The put key of a store in `epoch`, whose public keys are `recipients`, its own
+    /// first. The caller has verified them ([`Key::verify_recipients`]).
     ///
     /// # Errors
-    /// [`Error::PutKey`] for a put key of another epoch.
-    pub fn to_put_key(&self, epoch: Epoch) -> Result<Self> {
-        let put_secret = self.put_secret(epoch).map_err(|_| Error::PutKey {
-            action: "make the put key of another epoch",
-        })?;
-        let key = Self::from_put(put_secret, epoch, self.public_key_hash());
-        Ok(Self(Kind::Put(Box::new(key))))
+    /// As [`Key::put_keys`].
+    pub fn to_put_key(
+        &self,
+        store_id: StoreId,
+        epoch: Epoch,
+        recipients: &[PublicKey],
+    ) -> Result<Self> {
+        Ok(Self(Kind::Put(Box::new(PutKey {
+            store_id,
+            epoch,
+            put_secret: self.put_secret(store_id, epoch)?,
+            public_key_hash: self.public_key_hash(),
+            recipients_hash: hash_all(recipients),
+        }))))
     }
 
     /// The decapsulation key; `None` for a put key.
@@ -185,44 +214,60 @@ mod tests {
     use super::*;
     use crate::id::ChunkHash;
 
+    const STORE: StoreId = StoreId([1; 16]);
+    const OTHER_STORE: StoreId = StoreId([2; 16]);
+
+    fn put_key(key: &Key) -> Key {
+        let recipients = [key.public_key().unwrap()];
+        key.to_put_key(STORE, Epoch(3), &recipients).unwrap()
+    }
+
     #[test]
     fn a_put_key_has_the_same_put_keys_and_no_more() {
         let secret = Key::generate().unwrap();
-        let put = secret.to_put_key(Epoch(3)).unwrap();
+        let put = put_key(&secret);
         let id = |key: &Key| {
-            key.put_keys(Epoch(3))
-                .unwrap()
-                .chunk_id
-                .id(&ChunkHash([9; 32]))
+            let keys = key.put_keys(STORE, Epoch(3)).unwrap();
+            keys.chunk_id.id(&ChunkHash([9; 32]))
         };
         assert_eq!(id(&secret), id(&put));
         assert_eq!(secret.key_id(), put.key_id());
         assert!(put.is_put_key() && !secret.is_put_key());
         assert!(put.public_key().is_none() && put.decapsulation().is_none());
+        assert_eq!((put.store_id(), put.epoch()), (Some(STORE), Some(Epoch(3))));
+        assert_eq!((secret.store_id(), secret.epoch()), (None, None));
     }
 
     #[test]
-    fn a_put_key_serves_its_own_epoch_only() {
-        let put = Key::generate().unwrap().to_put_key(Epoch(3)).unwrap();
+    fn a_put_key_serves_its_own_store_and_epoch_only() {
+        let put = put_key(&Key::generate().unwrap());
         assert!(matches!(
-            put.put_keys(Epoch(4)),
+            put.put_keys(STORE, Epoch(4)),
             Err(Error::WrongEpoch {
                 expected: Epoch(4),
                 found: Epoch(3)
             })
         ));
         assert!(matches!(
-            put.to_put_key(Epoch(4)),
-            Err(Error::PutKey { .. })
+            put.put_keys(OTHER_STORE, Epoch(3)),
+            Err(Error::OtherStorePutKey {
+                expected: OTHER_STORE,
+                found: STORE
+            })
         ));
-        assert!(put.to_put_key(Epoch(3)).unwrap().is_put_key());
+        for (store, epoch) in [(STORE, 4), (OTHER_STORE, 3)] {
+            assert!(put.to_put_key(store, Epoch(epoch), &[]).is_err());
+        }
+        assert!(put.to_put_key(STORE, Epoch(3), &[]).unwrap().is_put_key());
     }
 
     #[test]
-    fn epochs_have_different_keys() {
+    fn stores_and_epochs_have_different_keys() {
         let key = Key::generate().unwrap();
-        let table = |epoch| key.put_keys(Epoch(epoch)).unwrap().gear.table();
-        assert_ne!(table(1), table(2));
+        let table = |store, epoch| key.put_keys(store, Epoch(epoch)).unwrap().gear.table();
+        assert_eq!(table(STORE, 1), table(STORE, 1));
+        assert_ne!(table(STORE, 1), table(STORE, 2));
+        assert_ne!(table(STORE, 1), table(OTHER_STORE, 1));
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod passphrase;
 mod public;
 mod put;
 mod random;
+mod recipients;
 mod seal;
 mod secret;
 
@@ -19,8 +20,9 @@ pub use key_text::KeyFile;
 pub use passphrase::{LockedKey, UnlockError};
 pub use public::{InvalidPublicKey, PublicKey};
 pub use put::{ChunkIdKey, GearKey, IndexKey, PutKeys, RootKey, SidecarKey, StoreKey, TocKey};
+pub use recipients::RecipientsError;
 
 pub(crate) use encapsulation::{DecapsulationKey, unwrap_brick_key, wrap_brick_key};
 pub(crate) use random::Random;
-pub(crate) use seal::{FrameKey, TAG_LENGTH};
+pub(crate) use seal::{FrameKeys, TAG_LENGTH};
 pub(crate) use secret::Secret;

@@ -11,7 +11,7 @@ use super::key::Key;
 use super::seal::{OnceKey, Unverified};
 use super::secret::Secret;
 use crate::error::{Error, Result};
-use crate::format::keyfile::KeyMaterial;
+use crate::format::keyfile::{KeyFileError, KeyMaterial};
 use crate::format::lock::{Cost, LOCK_HEADER_LENGTH, LockHeader, Locked};
 
 /// A key under a passphrase.
@@ -31,9 +31,9 @@ pub enum UnlockError {
         /// Why not.
         reason: String,
     },
-    /// What came out is no key.
-    #[error("what lies under the passphrase is not a key")]
-    NotAKey,
+    /// What came out, or is to go in, is no key.
+    #[error("what lies under the passphrase is not a key: {0}")]
+    NotAKey(KeyFileError),
 }
 
 impl UnlockError {
@@ -66,9 +66,12 @@ impl LockedKey {
         let secret = key
             .open(associated, sealed.as_mut_slice())
             .map_err(|Unverified| UnlockError::WrongPassphrase)?;
-        KeyMaterial::decode_inside(header.inside, secret)
-            .and_then(|material| Key::from_material(&material).ok().flatten())
-            .ok_or(UnlockError::NotAKey)
+        let material =
+            KeyMaterial::decode_inside(header.inside, secret).map_err(UnlockError::NotAKey)?;
+        Key::from_material(&material)
+            .ok()
+            .flatten()
+            .ok_or(UnlockError::NotAKey(KeyFileError::NoKey))
     }
 
     /// What opening costs.
@@ -93,7 +96,9 @@ pub(super) fn lock(
 ) -> Result<Locked, UnlockError> {
     let mut salt = [0; 32];
     random.fill_bytes(&mut salt);
-    let (inside, secret) = material.inside().ok_or(UnlockError::NotAKey)?;
+    let (inside, secret) = material
+        .inside()
+        .ok_or(UnlockError::NotAKey(KeyFileError::NoKey))?;
     let header = LockHeader { inside, cost, salt };
     // Room for all from the start: growing would leave copies of the secret behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(2 * LOCK_HEADER_LENGTH + secret.len()));
@@ -128,6 +133,7 @@ fn once_key(passphrase: &[u8], salt: &[u8; 32], cost: Cost) -> Result<OnceKey, U
 mod tests {
     use super::super::KeyFile;
     use super::*;
+    use crate::id::{Epoch, StoreId};
 
     const CHEAP: Cost = Cost {
         memory_kib: 8,
@@ -146,7 +152,8 @@ mod tests {
     #[test]
     fn both_kinds_of_key_come_back() {
         let secret = Key::generate().unwrap();
-        let put = secret.to_put_key(crate::id::Epoch(2)).unwrap();
+        let own = [secret.public_key().unwrap()];
+        let put = secret.to_put_key(StoreId([1; 16]), Epoch(2), &own).unwrap();
         for key in [secret, put] {
             let back = locked(&key).unlock(b"open sesame").unwrap();
             assert_eq!(*back.to_text(), *key.to_text());

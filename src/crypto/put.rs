@@ -3,15 +3,16 @@
 use zeroize::{Zeroize, Zeroizing};
 
 use super::derive::{
-    BRICK_TOC_KEY, CHUNK_ID_KEY, GEAR_KEY, INDEX_KEY, ONE_ROOT_KEY, ROOT_KEY, SIDECAR_KEY,
-    STORE_KEY, TOC_KEY, derive,
+    BRICK_TOC_KEY, CHUNK_ID_KEY, GEAR_KEY, INDEX_KEY, ONE_ROOT_KEY, ROOT_KEY, ROOT_SIV_KEY,
+    SIDECAR_KEY, STORE_KEY, TOC_KEY, TOC_SIV_KEY, derive,
 };
-use super::seal::{OnceKey, Unverified};
+use super::seal::{ContentKeys, Sealing, Unverified};
 use super::secret::Secret;
 use crate::error::Result;
-use crate::id::{BrickName, ChunkHash, ChunkId, Epoch, Salt};
+use crate::id::{BrickName, ChunkHash, ChunkId, Epoch, Salt, Siv, StoreId};
 
-/// The keys that follow from the put secret of one epoch (`formats/keys.md#secrets`).
+/// The keys that follow from the put secret of one store and epoch
+/// (`formats/keys.md#secrets`).
 #[derive(Clone)]
 pub struct PutKeys {
     /// Makes chunk ids.
@@ -28,13 +29,15 @@ pub struct PutKeys {
     pub index: IndexKey,
     /// Authenticates `store.toml`.
     pub store: StoreKey,
+    /// The store that they serve.
+    pub store_id: StoreId,
     /// The epoch of the put secret.
     pub epoch: Epoch,
 }
 
 impl PutKeys {
     /// The keys that follow from `put_secret`.
-    pub(super) fn new(put_secret: &Secret, epoch: Epoch) -> Self {
+    pub(super) fn new(put_secret: &Secret, store_id: StoreId, epoch: Epoch) -> Self {
         let key = |context| derive(context, &[put_secret.expose()]);
         Self {
             chunk_id: ChunkIdKey(key(CHUNK_ID_KEY)),
@@ -44,6 +47,7 @@ impl PutKeys {
             gear: GearKey(key(GEAR_KEY)),
             index: IndexKey(key(INDEX_KEY)),
             store: StoreKey(key(STORE_KEY)),
+            store_id,
             epoch,
         }
     }
@@ -70,24 +74,26 @@ impl ChunkIdKey {
 pub struct TocKey(Secret);
 
 impl TocKey {
-    fn of_brick(&self, salt: Salt) -> OnceKey {
-        OnceKey::new(derive(BRICK_TOC_KEY, &[self.0.expose(), salt.as_bytes()]))
+    fn of_brick(&self, salt: Salt) -> ContentKeys {
+        let input: [&[u8]; 2] = [self.0.expose(), salt.as_bytes()];
+        ContentKeys::new(TOC_SIV_KEY, BRICK_TOC_KEY, &input)
     }
 
-    /// Seals the TOC of the brick with this salt: the bytes of `out` from `start` on.
-    /// The caller sees to it that a brick gets one TOC.
-    pub(crate) fn seal(&self, salt: Salt, out: &mut Vec<u8>, start: usize) -> Result<()> {
-        self.of_brick(salt).seal(out, start)
+    /// Begins to seal the content of the TOC of the brick with this salt. The caller
+    /// sees to it that a brick gets one TOC.
+    pub(crate) fn begin<'a>(&self, salt: Salt, content: &'a mut [u8]) -> Sealing<'a> {
+        self.of_brick(salt).begin(None, content)
     }
 
     /// Opens the sealed bytes of a TOC.
     pub(crate) fn open<'a>(
         &self,
         salt: Salt,
+        siv: Siv,
         header: &[u8],
         sealed: &'a mut [u8],
     ) -> Result<&'a mut [u8], Unverified> {
-        self.of_brick(salt).open(header, sealed)
+        self.of_brick(salt).open(None, siv, header, sealed)
     }
 }
 
@@ -96,24 +102,26 @@ impl TocKey {
 pub struct RootKey(Secret);
 
 impl RootKey {
-    fn of_root(&self, salt: Salt) -> OnceKey {
-        OnceKey::new(derive(ONE_ROOT_KEY, &[self.0.expose(), salt.as_bytes()]))
+    fn of_root(&self, salt: Salt) -> ContentKeys {
+        let input: [&[u8]; 2] = [self.0.expose(), salt.as_bytes()];
+        ContentKeys::new(ROOT_SIV_KEY, ONE_ROOT_KEY, &input)
     }
 
-    /// Seals the root with this salt: the bytes of `out` from `start` on. The
-    /// caller draws the salt for this root.
-    pub(crate) fn seal(&self, salt: Salt, out: &mut Vec<u8>, start: usize) -> Result<()> {
-        self.of_root(salt).seal(out, start)
+    /// Begins to seal the content of the root with this salt. The caller
+    /// draws the salt for this root.
+    pub(crate) fn begin<'a>(&self, salt: Salt, content: &'a mut [u8]) -> Sealing<'a> {
+        self.of_root(salt).begin(None, content)
     }
 
     /// Opens the sealed bytes of a root.
     pub(crate) fn open<'a>(
         &self,
         salt: Salt,
+        siv: Siv,
         header: &[u8],
         sealed: &'a mut [u8],
     ) -> Result<&'a mut [u8], Unverified> {
-        self.of_root(salt).open(header, sealed)
+        self.of_root(salt).open(None, siv, header, sealed)
     }
 }
 

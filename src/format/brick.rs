@@ -1,7 +1,9 @@
 //! Bricks: header and footer (`formats/brick.md`).
 
-use super::frame::code;
-use super::wire::{CHECK_LENGTH, DecodeResult, Decoder, put_check, put_prefix};
+use std::fmt::Display;
+
+use super::frame::{self, FrameHeader, code};
+use super::wire::{CHECK_LENGTH, DecodeError, DecodeResult, Decoder, put_check, put_prefix};
 use crate::id::{Class, Epoch, Salt, StoreId};
 
 /// Length of the header; frame 0 follows it.
@@ -51,18 +53,18 @@ impl BrickHeader {
     /// Reads the header at the start of `bytes`.
     ///
     /// # Errors
-    /// A prefix that this dtar does not know, a check that does not match, an unknown
-    /// class, fewer than 80 bytes.
+    /// A prefix that this dtar does not know, a check that does not match, epoch 0, an
+    /// unknown class, fewer than 80 bytes.
     pub fn decode(bytes: &[u8]) -> DecodeResult<Self> {
         let mut decoder = Decoder::new(HEADER, bytes);
         decoder.prefix(HEADER_MAGIC)?;
         let store_id = StoreId(decoder.array("store id")?);
         let salt = Salt(decoder.array("salt")?);
-        let epoch = Epoch(decoder.u32("epoch")?);
-        let mut class = decoder.clone();
-        decoder.bytes("class and reserved", 12)?;
+        let mut checked = decoder.clone();
+        decoder.bytes("epoch, class and reserved", 16)?;
         decoder.check(0)?;
-        let class = code(&mut class, "class", "0 (data) or 1 (metadata)", |code| {
+        let epoch = frame::epoch(&mut checked)?;
+        let class = code(&mut checked, "class", "0 (data) or 1 (metadata)", |code| {
             Class::from_code(code)
         })?;
         Ok(Self {
@@ -71,6 +73,33 @@ impl BrickHeader {
             epoch,
             class,
         })
+    }
+}
+
+impl BrickHeader {
+    /// Refuses a frame that does not belong into the brick with this header. Its salt,
+    /// number and epoch are those under which it was sealed, perhaps in another brick.
+    ///
+    /// # Errors
+    /// A field `store id` or `class` of the frame header that is another here.
+    pub fn require_frame(&self, frame: &FrameHeader<'_>) -> DecodeResult<()> {
+        let fields = &frame.fields;
+        let value = |field, at, expected: &dyn Display, found: &dyn Display| {
+            Err(DecodeError::value(
+                frame::HEADER,
+                field,
+                at,
+                expected,
+                found,
+            ))
+        };
+        if fields.store_id != self.store_id {
+            return value("store id", 24, &self.store_id, &fields.store_id);
+        }
+        if fields.class != self.class {
+            return value("class", 64, &self.class, &fields.class);
+        }
+        Ok(())
     }
 }
 

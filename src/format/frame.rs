@@ -6,14 +6,14 @@ use super::recipient::{ENTRY_LENGTH, Recipients};
 use super::wire::{
     CHECK_LENGTH, DecodeError, DecodeResult, Decoder, put_check, put_prefix, put_uv,
 };
-use crate::id::{Class, Epoch, Salt, StoreId};
+use crate::id::{Class, Epoch, Salt, Siv, StoreId};
 
 /// The magic, which a scanner for frames searches for.
 pub const FRAME_MAGIC: &[u8; 8] = b"dtarFRAM";
 /// Length of the tag that ends the sealed bytes.
 pub const TAG_LENGTH: usize = 16;
-/// The shortest header.
-pub const MIN_HEADER_LENGTH: u32 = 88;
+/// The shortest header: one recipient entry of a suite that nobody knows.
+pub const MIN_HEADER_LENGTH: u32 = 130;
 /// The longest header.
 pub const MAX_HEADER_LENGTH: u32 = 65_536;
 /// The shortest sealed bytes, with the tag.
@@ -31,9 +31,9 @@ pub const MAX_RECIPIENTS: usize = 32;
 /// Length of the header of the content.
 pub const CONTENT_HEADER_LENGTH: usize = 16;
 
-const HEADER: &str = "frame header";
+pub(super) const HEADER: &str = "frame header";
 const CONTENT: &str = "frame content";
-const FIXED_LENGTH: usize = 72;
+const FIXED_LENGTH: usize = 88;
 
 /// How the content of a frame is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -90,6 +90,8 @@ pub struct FrameFields {
     pub class: Class,
     /// How the content is compressed.
     pub codec: Codec,
+    /// The SIV of what is sealed.
+    pub siv: Siv,
 }
 
 impl FrameFields {
@@ -108,6 +110,7 @@ impl FrameFields {
         out.extend_from_slice(&self.epoch.0.to_le_bytes());
         out.extend_from_slice(&[self.class as u8, self.codec as u8, SEAL, count]);
         out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(self.siv.as_bytes());
         out.extend_from_slice(entries);
         put_check(out, 0);
     }
@@ -149,7 +152,7 @@ impl<'a> FrameHeader<'a> {
         let store_id = StoreId(decoder.array("store id")?);
         let salt = Salt(decoder.array("salt")?);
         let number = decoder.u32("frame number")?;
-        let epoch = Epoch(decoder.u32("epoch")?);
+        let epoch = epoch(&mut decoder)?;
         let class = code(&mut decoder, "class", "0 (data) or 1 (metadata)", |code| {
             Class::from_code(code)
         })?;
@@ -165,6 +168,7 @@ impl<'a> FrameHeader<'a> {
                 .then_some(count)
         })?;
         decoder.bytes("reserved", 4)?;
+        let siv = Siv(decoder.array("SIV")?);
         let recipients = Recipients::decode(&mut decoder, count)?;
         decoder.fields(|_, _| Ok(false))?;
         Ok(Self {
@@ -177,6 +181,7 @@ impl<'a> FrameHeader<'a> {
                 epoch,
                 class,
                 codec,
+                siv,
             },
             recipients,
         })
@@ -187,6 +192,12 @@ impl<'a> FrameHeader<'a> {
     pub const fn frame_length(&self) -> u32 {
         self.length + self.sealed_length
     }
+}
+
+/// An epoch, which is never 0.
+pub(super) fn epoch(decoder: &mut Decoder<'_>) -> DecodeResult<Epoch> {
+    let range = u64::from(Epoch::FIRST.0)..=u64::from(u32::MAX);
+    decoder.u32_in("epoch", range).map(Epoch)
 }
 
 /// A `u8` that `known` must know.
@@ -321,6 +332,7 @@ mod tests {
         epoch: Epoch(4),
         class: Class::Metadata,
         codec: Codec::Zstd,
+        siv: Siv([8; 16]),
     };
 
     fn header() -> Vec<u8> {

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::lock::{Inside, Locked};
 use super::wire::DecodeError;
 use crate::error::{Error, Exit};
-use crate::id::Epoch;
+use crate::id::{Epoch, StoreId};
 
 /// The longest key file, in bytes.
 pub const MAX_LENGTH: usize = 16 * 1024;
@@ -63,8 +63,8 @@ impl KeyKind {
     /// and [`Locked::decode`] checks it.
     const fn length(self) -> Option<usize> {
         match self {
-            Self::Secret => Some(32),
-            Self::Put => Some(68),
+            Self::Secret => Some(Inside::Secret.length()),
+            Self::Put => Some(Inside::Put.length()),
             Self::Locked => None,
             Self::Public => Some(1216),
         }
@@ -142,6 +142,9 @@ pub enum KeyFileError {
         /// The kind that it is.
         found: KeyKind,
     },
+    /// A put key of epoch 0, which is none.
+    #[error("the put key is for epoch 0; epochs begin with 1")]
+    EpochZero,
     /// A public key that is none.
     #[error("the public key is not a valid X-Wing key")]
     InvalidPublicKey,
@@ -200,12 +203,16 @@ pub enum KeyMaterial {
     },
     /// A put key.
     Put {
+        /// The store that it serves.
+        store_id: StoreId,
         /// The epoch of the put secret.
         epoch: Epoch,
         /// The put secret.
         put_secret: Zeroizing<[u8; 32]>,
-        /// BLAKE3-256 of the public key.
+        /// BLAKE3-256 of the store's own public key.
         public_key_hash: [u8; 32],
+        /// BLAKE3-256 of all public keys of the store, its own first.
+        recipients_hash: [u8; 32],
     },
     /// A key under a passphrase.
     Locked(Locked),
@@ -220,39 +227,59 @@ impl KeyMaterial {
     /// Says what is wrong with it.
     pub fn decode(file: &[u8]) -> Result<Self, KeyFileError> {
         let (kind, data) = decode_line(only_line(file)?)?;
-        let material = match kind {
+        match kind {
             KeyKind::Secret => Self::decode_inside(Inside::Secret, &data),
             KeyKind::Put => Self::decode_inside(Inside::Put, &data),
             KeyKind::Locked => {
                 let locked = Locked::decode(&data).map_err(KeyFileError::Locked)?;
-                Some(Self::Locked(locked))
+                Ok(Self::Locked(locked))
             }
-            KeyKind::Public => data
-                .as_slice()
-                .try_into()
-                .ok()
-                .map(|bytes: [u8; 1216]| Self::Public(Box::new(bytes))),
-        };
-        material.ok_or(KeyFileError::NoKey)
+            KeyKind::Public => match <[u8; 1216]>::try_from(data.as_slice()) {
+                Ok(bytes) => Ok(Self::Public(Box::new(bytes))),
+                Err(_) => Err(KeyFileError::NoKey),
+            },
+        }
     }
 
-    /// Reads the data of a secret key or a put key; `None` if it has another length.
-    #[must_use]
-    pub fn decode_inside(inside: Inside, data: &[u8]) -> Option<Self> {
-        match inside {
-            Inside::Secret => Some(Self::Secret {
-                master: copy_secret(data)?,
+    /// Reads the data of a secret key or a put key.
+    ///
+    /// # Errors
+    /// [`KeyFileError::Length`]; [`KeyFileError::EpochZero`].
+    pub fn decode_inside(inside: Inside, data: &[u8]) -> Result<Self, KeyFileError> {
+        let (kind, material) = match inside {
+            Inside::Secret => (KeyKind::Secret, Self::decode_secret(data)),
+            Inside::Put => (KeyKind::Put, Self::decode_put(data)),
+        };
+        match material {
+            Some(Self::Put {
+                epoch: Epoch(0), ..
+            }) => Err(KeyFileError::EpochZero),
+            Some(material) => Ok(material),
+            None => Err(KeyFileError::Length {
+                kind,
+                expected: inside.length(),
+                found: data.len(),
             }),
-            Inside::Put => {
-                let (epoch, rest) = data.split_first_chunk()?;
-                let (put_secret, hash) = rest.split_at_checked(32)?;
-                Some(Self::Put {
-                    epoch: Epoch(u32::from_le_bytes(*epoch)),
-                    put_secret: copy_secret(put_secret)?,
-                    public_key_hash: hash.try_into().ok()?,
-                })
-            }
         }
+    }
+
+    fn decode_secret(data: &[u8]) -> Option<Self> {
+        let master = copy_secret(data)?;
+        Some(Self::Secret { master })
+    }
+
+    fn decode_put(data: &[u8]) -> Option<Self> {
+        let (store_id, rest) = data.split_first_chunk()?;
+        let (epoch, rest) = rest.split_first_chunk()?;
+        let (put_secret, rest) = rest.split_at_checked(32)?;
+        let (public_key_hash, recipients_hash) = rest.split_first_chunk()?;
+        Some(Self::Put {
+            store_id: StoreId(*store_id),
+            epoch: Epoch(u32::from_le_bytes(*epoch)),
+            put_secret: copy_secret(put_secret)?,
+            public_key_hash: *public_key_hash,
+            recipients_hash: recipients_hash.try_into().ok()?,
+        })
     }
 
     /// The data of a secret key or a put key; `None` for the other kinds.
@@ -265,13 +292,17 @@ impl KeyMaterial {
                 Inside::Secret
             }
             Self::Put {
+                store_id,
                 epoch,
                 put_secret,
                 public_key_hash,
+                recipients_hash,
             } => {
+                data.extend_from_slice(store_id.as_bytes());
                 data.extend_from_slice(&epoch.0.to_le_bytes());
                 data.extend_from_slice(put_secret.as_slice());
                 data.extend_from_slice(public_key_hash);
+                data.extend_from_slice(recipients_hash);
                 Inside::Put
             }
             Self::Locked(_) | Self::Public(_) => return None,

@@ -64,7 +64,7 @@ impl Inside {
     pub const fn length(self) -> usize {
         match self {
             Self::Secret => 32,
-            Self::Put => 68,
+            Self::Put => 116,
         }
     }
 
@@ -223,9 +223,9 @@ mod tests {
 
     #[test]
     fn lengths_follow_the_kind() {
-        assert!(Locked::decode(&container(2, [8, 1, 1], 84)).is_ok());
-        assert!(Locked::decode(&container(2, [8, 1, 1], 48)).is_err());
-        assert!(Locked::decode(&container(1, [8, 1, 1], 84)).is_err());
-        assert!(Locked::decode(&container(3, [8, 1, 1], 84)).is_err());
+        assert!(Locked::decode(&container(2, [8, 1, 1], 132)).is_ok());
+        for (inside, sealed) in [(2, 48), (2, 131), (2, 133), (1, 132), (3, 132)] {
+            assert!(Locked::decode(&container(inside, [8, 1, 1], sealed)).is_err());
+        }
     }
 }

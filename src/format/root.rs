@@ -1,13 +1,13 @@
 //! Roots: what one finished run needs (`formats/store.md#roots`).
 
 use super::brick::MAX_FRAMES;
-use super::frame::TAG_LENGTH;
+use super::frame::{self, TAG_LENGTH};
 use super::wire::{DecodeResult, Decoder, put_check, put_prefix, put_uv};
 use crate::error::{Error, Result};
-use crate::id::{BrickName, Epoch, Salt, StoreId, WriterId};
+use crate::id::{BrickName, Epoch, Salt, Siv, StoreId, WriterId};
 
 /// Length of the header in the clear, which is the associated data of the seal.
-pub const ROOT_HEADER_LENGTH: usize = 80;
+pub const ROOT_HEADER_LENGTH: usize = 96;
 /// The longest sealed bytes, with the tag: 1 GiB.
 pub const MAX_SEALED_ROOT_LENGTH: u64 = 1 << 30;
 /// The longest host name in bytes.
@@ -33,10 +33,12 @@ pub struct RootHeader {
     pub store_id: StoreId,
     /// The root's salt.
     pub salt: Salt,
+    /// The SIV of what is sealed.
+    pub siv: Siv,
 }
 
 impl RootHeader {
-    /// Appends the 80 bytes.
+    /// Appends the 96 bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
         put_prefix(out, MAGIC);
@@ -45,6 +47,7 @@ impl RootHeader {
         out.extend_from_slice(&[0; 4]);
         out.extend_from_slice(self.store_id.as_bytes());
         out.extend_from_slice(self.salt.as_bytes());
+        out.extend_from_slice(self.siv.as_bytes());
         put_check(out, start);
     }
 
@@ -52,16 +55,18 @@ impl RootHeader {
     ///
     /// # Errors
     /// A prefix that this dtar does not know, a check that does not match, a sealed
-    /// length beyond the limit, fewer than 80 bytes.
+    /// length beyond the limit, epoch 0, fewer than 96 bytes.
     pub fn decode(bytes: &[u8]) -> DecodeResult<Self> {
         let mut decoder = Decoder::new(HEADER, bytes);
         decoder.prefix(MAGIC)?;
         let at_length = decoder.clone();
         let sealed_length = decoder.u64("sealed length")?;
-        let epoch = Epoch(decoder.u32("epoch")?);
+        let mut at_epoch = decoder.clone();
+        decoder.bytes("epoch", 4)?;
         let _reserved = decoder.u32("reserved")?;
         let store_id = StoreId(decoder.array("store id")?);
         let salt = Salt(decoder.array("salt")?);
+        let siv = Siv(decoder.array("SIV")?);
         decoder.check(0)?;
         if !(TAG_LENGTH as u64..=MAX_SEALED_ROOT_LENGTH).contains(&sealed_length) {
             let expected = format_args!("{TAG_LENGTH} to {MAX_SEALED_ROOT_LENGTH}");
@@ -69,9 +74,10 @@ impl RootHeader {
         }
         Ok(Self {
             sealed_length,
-            epoch,
+            epoch: frame::epoch(&mut at_epoch)?,
             store_id,
             salt,
+            siv,
         })
     }
 }

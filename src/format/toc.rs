@@ -7,10 +7,10 @@ use super::frame::{
 };
 use super::wire::{DecodeError, DecodeResult, Decoder, put_check, put_prefix, put_uv};
 use crate::error::{Error, Result};
-use crate::id::{ChunkId, Class, Epoch, Salt, StoreId, WriterId};
+use crate::id::{ChunkId, Class, Epoch, Salt, Siv, StoreId, WriterId};
 
 /// Length of the header in the clear, which is the associated data of the seal.
-pub const TOC_HEADER_LENGTH: usize = 72;
+pub const TOC_HEADER_LENGTH: usize = 88;
 /// The longest sealed bytes, with the tag: 32 MiB.
 pub const MAX_SEALED_TOC_LENGTH: u32 = 33_554_432;
 
@@ -32,10 +32,12 @@ pub struct TocHeader {
     pub store_id: StoreId,
     /// Salt of the brick.
     pub salt: Salt,
+    /// The SIV of what is sealed.
+    pub siv: Siv,
 }
 
 impl TocHeader {
-    /// Appends the 72 bytes.
+    /// Appends the 88 bytes.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
         put_prefix(out, MAGIC);
@@ -43,6 +45,7 @@ impl TocHeader {
         out.extend_from_slice(&self.epoch.0.to_le_bytes());
         out.extend_from_slice(self.store_id.as_bytes());
         out.extend_from_slice(self.salt.as_bytes());
+        out.extend_from_slice(self.siv.as_bytes());
         put_check(out, start);
     }
 
@@ -50,22 +53,23 @@ impl TocHeader {
     ///
     /// # Errors
     /// A prefix that this dtar does not know, a check that does not match, a sealed
-    /// length beyond the limit, fewer than 72 bytes.
+    /// length beyond the limit, epoch 0, fewer than 88 bytes.
     pub fn decode(bytes: &[u8]) -> DecodeResult<Self> {
         let mut decoder = Decoder::new(HEADER, bytes);
         decoder.prefix(MAGIC)?;
-        let mut length = decoder.clone();
-        decoder.u32("sealed length")?;
-        let epoch = Epoch(decoder.u32("epoch")?);
+        let mut checked = decoder.clone();
+        decoder.bytes("sealed length and epoch", 8)?;
         let store_id = StoreId(decoder.array("store id")?);
         let salt = Salt(decoder.array("salt")?);
+        let siv = Siv(decoder.array("SIV")?);
         decoder.check(0)?;
         let range = frame::TAG_LENGTH as u64..=u64::from(MAX_SEALED_TOC_LENGTH);
         Ok(Self {
-            sealed_length: length.u32_in("sealed length", range)?,
-            epoch,
+            sealed_length: checked.u32_in("sealed length", range)?,
+            epoch: frame::epoch(&mut checked)?,
             store_id,
             salt,
+            siv,
         })
     }
 
@@ -363,7 +367,7 @@ mod tests {
         let mut toc = toc();
         let before = toc.clone();
         for (length, plain, chunks) in [
-            (119, 11, vec![chunk(1, 10)]),
+            (161, 11, vec![chunk(1, 10)]),
             (u32::MAX, 11, vec![chunk(1, 10)]),
             (1300, 9, vec![chunk(1, 10)]),
             (1300, MAX_PLAIN_LENGTH + 1, vec![chunk(1, 10)]),
@@ -414,7 +418,7 @@ mod tests {
         #[test]
         fn round_trip(
             frames in prop::collection::vec(
-                (120u32..68_000_000, prop::collection::vec((any::<u8>(), 1u32..2000), 1..20)),
+                (162u32..68_000_000, prop::collection::vec((any::<u8>(), 1u32..2000), 1..20)),
                 1..20,
             )
         ) {

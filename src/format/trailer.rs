@@ -1,6 +1,7 @@
 //! The index trailer: sections, summary, map, brick table, hints and end
 //! (`formats/index.md`, from "Trailer" on).
 
+use super::frame;
 use super::wire::{
     DecodeError, DecodeResult, Decoder, Fault, PREFIX_LENGTH, check, put_check, put_prefix, put_uv,
 };
@@ -242,12 +243,12 @@ impl Summary {
     /// The summary in `payload`.
     ///
     /// # Errors
-    /// A payload that is too short; an unknown critical field.
+    /// A payload that is too short; epoch 0; an unknown critical field.
     pub fn decode(payload: &[u8]) -> DecodeResult<Self> {
         let mut decoder = Decoder::new("index summary", payload);
         let store_id = StoreId(decoder.array("store id")?);
         let key_id = KeyId(decoder.array("key id")?);
-        let epoch = Epoch(decoder.u32("epoch")?);
+        let epoch = frame::epoch(&mut decoder)?;
         decoder.u32("reserved")?;
         let summary = Self {
             store_id,
@@ -533,7 +534,10 @@ mod tests {
             members_length: 5,
             member_count: 6,
         };
-        assert_eq!(Summary::decode(&summary.encode()), Ok(summary));
+        let mut bytes = summary.encode();
+        assert_eq!(Summary::decode(&bytes), Ok(summary));
+        bytes[32..36].fill(0);
+        assert_eq!(Summary::decode(&bytes).unwrap_err().field, "epoch");
     }
 
     proptest! {

@@ -97,7 +97,6 @@ pub fn open_index(index: &IndexFile, store: &Store, key: &Key) -> Result<(Traile
             found: summary.store_id,
         });
     }
-    let keys = key.put_keys(summary.epoch)?;
     if summary.key_id != key.key_id() {
         return Err(Error::WrongKey {
             path: index.path().to_owned(),
@@ -105,6 +104,7 @@ pub fn open_index(index: &IndexFile, store: &Store, key: &Key) -> Result<(Traile
             found: key.key_id(),
         });
     }
+    let keys = key.put_keys(summary.store_id, summary.epoch)?;
     trailer.verify(index, keys.index.hasher())?;
     Ok((trailer, keys))
 }
@@ -175,7 +175,7 @@ pub fn restore_incomplete<W: Write>(
     monitor: &Arc<Monitor>,
 ) -> Result<RestoreSummary> {
     let opener = key.opener(*store.id())?;
-    let keys = key.put_keys(store.epoch())?;
+    let keys = store.put_keys(key)?;
     let selection = Selection::new(&options.patterns)?;
     let (frames, pool) = frame_cache(store, opener, options)?;
     let locator = Locator::Catalog {

@@ -1,13 +1,14 @@
 //! `store.toml`: what a store is, authenticated with the key
 //! (`formats/store.md#storetoml`).
 
+use std::collections::HashSet;
 use std::fmt::{Display, Write};
 use std::path::Path;
 use std::str::FromStr;
 
 use toml::{Table, Value};
 
-use crate::crypto::{Key, PublicKey, StoreKey};
+use crate::crypto::{Key, PublicKey, RecipientsError, StoreKey};
 use crate::error::Exit;
 use crate::id::{Epoch, KeyId, StoreId};
 use crate::{Error, Result};
@@ -38,17 +39,15 @@ impl StoreConfig {
     /// The text of `store.toml`, with its last line.
     ///
     /// # Errors
-    /// [`Error::Usage`] without any recipient, and with more than 32.
-    pub fn encode(&self, key: &StoreKey) -> Result<String> {
+    /// [`Error::Usage`] without any recipient, with more than 32, and for one that
+    /// stands twice; [`Error::PutKey`] unless `key` is a secret key.
+    pub fn encode(&self, key: &Key) -> Result<String> {
+        check_recipients(&self.recipients).map_err(Error::Usage)?;
         let Some((own, others)) = self.recipients.split_first() else {
             return Err(Error::Usage("a store needs a public key".to_owned()));
         };
-        if others.len() > MAX_RECIPIENTS {
-            return Err(Error::Usage(format!(
-                "a store has at most {MAX_RECIPIENTS} recipients besides its own key, but {} were given",
-                others.len()
-            )));
-        }
+        let recipients_auth =
+            key.authenticate_recipients(self.store_id, self.epoch, &self.recipients)?;
         let others: Vec<_> = others
             .iter()
             .map(|key| Value::String(key.to_text()))
@@ -61,6 +60,7 @@ impl StoreConfig {
             ("key-id", Value::String(own.key_id().to_string())),
             ("public-key", Value::String(own.to_text())),
             ("recipients", Value::Array(others)),
+            ("recipients-auth", Value::String(hex(recipients_auth))),
             ("chunker", Value::String(CHUNKER.to_owned())),
             ("created", Value::String(self.created.clone())),
         ];
@@ -71,7 +71,8 @@ impl StoreConfig {
             // Writing to a string cannot fail.
             let _ = writeln!(text, "{name} = {value}");
         }
-        text.push_str(&auth_line(key, text.as_bytes()));
+        let keys = key.put_keys(self.store_id, self.epoch)?;
+        text.push_str(&auth_line(&keys.store, text.as_bytes()));
         Ok(text)
     }
 
@@ -79,8 +80,9 @@ impl StoreConfig {
     ///
     /// # Errors
     /// [`Error::Refused`] if it cannot be read, is of a newer format, needs an
-    /// unknown feature, or was altered; [`Error::WrongKey`]; [`Error::WrongEpoch`]
-    /// for a put key of another epoch.
+    /// unknown feature, or was altered; [`Error::WrongKey`];
+    /// [`Error::OtherStorePutKey`] and [`Error::WrongEpoch`] for a put key of another
+    /// store or epoch.
     pub fn decode(path: &Path, bytes: &[u8], key: &Key) -> Result<Self> {
         let fields = Fields::parse(path, bytes)?;
         fields.check_version()?;
@@ -92,10 +94,11 @@ impl StoreConfig {
                 found: key.key_id(),
             });
         }
-        let epoch = fields.epoch()?;
-        fields.authenticate(bytes, &key.put_keys(epoch)?.store)?;
+        let (store_id, epoch) = (fields.parsed("store-id")?, fields.epoch()?);
+        fields.authenticate(bytes, &key.put_keys(store_id, epoch)?.store)?;
 
-        // From here on the file is what somebody with the key wrote.
+        // From here on the file is what somebody with a put key wrote. That is not
+        // enough for the public keys.
         let chunker = fields.text("chunker")?;
         if chunker != CHUNKER {
             let problem = format!(
@@ -103,16 +106,12 @@ impl StoreConfig {
             );
             return Err(fields.refused(Exit::Failed, problem));
         }
-        let own: PublicKey = fields.parsed("public-key")?;
-        if own.hash() != key.public_key_hash() {
-            let problem =
-                "the public key is not that of the key in use; do not archive into this store";
-            return Err(fields.refused(Exit::Damaged, problem));
-        }
-        let mut recipients = vec![own];
-        recipients.extend(fields.recipients()?);
+        let recipients = fields.recipients()?;
+        let recipients_auth = fields.hash("recipients-auth")?;
+        key.verify_recipients(store_id, epoch, &recipients, &recipients_auth)
+            .map_err(|error| fields.forged(error))?;
         Ok(Self {
-            store_id: fields.parsed("store-id")?,
+            store_id,
             epoch,
             recipients,
             created: fields.text("created")?.to_owned(),
@@ -120,10 +119,41 @@ impl StoreConfig {
     }
 }
 
+/// Says what is wrong with a store's public keys, its own first.
+fn check_recipients(keys: &[PublicKey]) -> Result<(), String> {
+    let others = keys.len().saturating_sub(1);
+    if others > MAX_RECIPIENTS {
+        return Err(format!(
+            "a store has at most {MAX_RECIPIENTS} recipients besides its own key, but these are {others}"
+        ));
+    }
+    let mut seen = HashSet::new();
+    let Some(twice) = keys.iter().find(|key| !seen.insert(key.key_id())) else {
+        return Ok(());
+    };
+    let id = twice.key_id();
+    Err(if keys.first() == Some(twice) {
+        format!(
+            "recipient {id} is the store's own key, to which all is sealed anyway: leave it out"
+        )
+    } else {
+        format!("recipient {id} stands twice: name it once")
+    })
+}
+
+fn hex(hash: [u8; 32]) -> String {
+    blake3::Hash::from_bytes(hash).to_hex().to_string()
+}
+
+fn unhex(digits: &[u8]) -> Option<[u8; 32]> {
+    let lower = digits.iter().all(|digit| !digit.is_ascii_uppercase());
+    let hash = blake3::Hash::from_hex(digits).ok().filter(|_| lower)?;
+    Some(hash.into())
+}
+
 /// The last line: keyed BLAKE3 over all bytes before it.
 fn auth_line(key: &StoreKey, before: &[u8]) -> String {
-    let auth = blake3::Hash::from_bytes(key.authenticate(before));
-    format!("auth = \"{}\"\n", auth.to_hex())
+    format!("auth = \"{}\"\n", hex(key.authenticate(before)))
 }
 
 /// The bytes before the last line, and what that says, if it has the one form that it may have.
@@ -132,9 +162,7 @@ fn split_auth(bytes: &[u8]) -> Option<(&[u8], [u8; 32])> {
     let start = lines.iter().rposition(|&byte| byte == b'\n')? + 1;
     let (before, line) = lines.split_at_checked(start)?;
     let digits = line.strip_prefix(b"auth = \"")?.strip_suffix(b"\"")?;
-    let lower = digits.iter().all(|digit| !digit.is_ascii_uppercase());
-    let auth = blake3::Hash::from_hex(digits).ok().filter(|_| lower)?;
-    Some((before, *auth.as_bytes()))
+    Some((before, unhex(digits)?))
 }
 
 /// The fields of a `store.toml`, not yet to be relied upon.
@@ -245,14 +273,41 @@ impl<'a> Fields<'a> {
         strings.ok_or_else(|| self.wrong(name, "an array of texts"))
     }
 
+    fn hash(&self, name: &str) -> Result<[u8; 32]> {
+        unhex(self.text(name)?.as_bytes()).ok_or_else(|| self.wrong(name, "64 hex digits"))
+    }
+
+    /// All public keys, the store's own first.
     fn recipients(&self) -> Result<Vec<PublicKey>> {
-        let texts = self.strings("recipients")?;
-        if texts.len() > MAX_RECIPIENTS {
-            return Err(self.wrong("recipients", "at most 31 keys"));
+        let mut keys = vec![self.parsed("public-key")?];
+        let broken = |error: &dyn Display| self.broken("recipients", error);
+        for text in self.strings("recipients")? {
+            keys.push(PublicKey::from_str(text).map_err(|error| broken(&error))?);
         }
-        let keys = texts.into_iter().map(PublicKey::from_str);
-        keys.collect::<Result<_, _>>()
-            .map_err(|error| self.broken("recipients", &error))
+        check_recipients(&keys).map_err(|problem| broken(&problem))?;
+        Ok(keys)
+    }
+
+    /// Public keys for which nobody vouches: whoever archived would seal to a stranger.
+    fn forged(&self, error: RecipientsError) -> Error {
+        let problem = match error {
+            RecipientsError::OwnKey => {
+                "field public-key: not the public key of the key in use, although key-id is that \
+                 of its key; somebody altered it. Do not archive into this store; bring back a \
+                 copy of this file"
+            }
+            RecipientsError::NotAuthentic => {
+                "field recipients-auth: does not match the public keys in this file; somebody \
+                 without the secret key altered them. Do not archive into this store; bring back a \
+                 copy of this file"
+            }
+            RecipientsError::OtherThanPutKey => {
+                "field recipients: not the keys that the put key in use was made for. Do not archive \
+                 into this store with it: with the secret key, `dtar store` says whether they are \
+                 genuine, and `dtar key put` then makes a new put key"
+            }
+        };
+        self.refused(Exit::Damaged, problem)
     }
 }
 

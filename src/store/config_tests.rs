@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::store::testing::{key, put_key};
+use crate::store::testing::{self, key};
 
 const PATH: &str = "store.toml";
 
@@ -10,19 +10,27 @@ fn config(number: u8, others: &[u8]) -> StoreConfig {
     let mut recipients = vec![public(&number)];
     recipients.extend(others.iter().map(public));
     StoreConfig {
-        store_id: StoreId([7; 16]),
+        store_id: STORE,
         epoch: Epoch::FIRST,
         recipients,
         created: "2026-11-21T04:24:10Z".to_owned(),
     }
 }
 
+const STORE: StoreId = StoreId([7; 16]);
+
 fn store_key(number: u8) -> StoreKey {
-    key(number).put_keys(Epoch::FIRST).unwrap().store
+    key(number).put_keys(STORE, Epoch::FIRST).unwrap().store
+}
+
+/// The put key for [`text`].
+fn put_key() -> Key {
+    let recipients = config(1, &[2, 3]).recipients;
+    testing::put_key(1, STORE, Epoch::FIRST, &recipients)
 }
 
 fn text() -> String {
-    config(1, &[2, 3]).encode(&store_key(1)).unwrap()
+    config(1, &[2, 3]).encode(&key(1)).unwrap()
 }
 
 fn decode(text: &str, key: &Key) -> Result<StoreConfig> {
@@ -46,9 +54,9 @@ fn message(text: &str) -> String {
 #[test]
 fn a_config_goes_both_ways() {
     let text = text();
-    for key in [key(1), put_key(1, Epoch::FIRST)] {
-        let found = decode(&text, &key).unwrap();
-        assert_eq!(found.encode(&store_key(1)).unwrap(), text);
+    for used in [key(1), put_key()] {
+        let found = decode(&text, &used).unwrap();
+        assert_eq!(found.encode(&key(1)).unwrap(), text);
         assert_eq!(found.recipients.len(), 3);
     }
 }
@@ -153,17 +161,108 @@ fn a_key_id_of_another_key_does_not_help() {
 fn a_swapped_public_key_is_refused_even_with_a_good_last_line() {
     let text = forged(
         &key(1).public_key().unwrap().to_text(),
-        &key(2).public_key().unwrap().to_text(),
+        &key(9).public_key().unwrap().to_text(),
     );
-    for key in [key(1), put_key(1, Epoch::FIRST)] {
+    for key in [key(1), put_key()] {
         let error = decode(&text, &key).unwrap_err();
-        assert!(error.to_string().contains("public key"), "{error}");
+        assert!(error.to_string().contains("field public-key"), "{error}");
+        assert_eq!(error.exit(), Exit::Damaged);
+    }
+}
+
+/// A thief of a put key makes a last line that verifies. It adds, drops, and swaps.
+#[test]
+fn other_recipients_are_refused_even_with_a_good_last_line() {
+    let [own, two, three, four] = [1, 2, 3, 4].map(|number| {
+        let public = key(number).public_key().unwrap();
+        format!("\"{}\"", public.to_text())
+    });
+    let recipients = format!("{two}, {three}");
+    for other in [
+        format!("{two}, {three}, {four}"),
+        format!("{two}, {four}"),
+        format!("{three}, {two}"),
+        two.clone(),
+        String::new(),
+    ] {
+        let text = forged(&recipients, &other);
+        for (key, field) in [(key(1), "recipients-auth"), (put_key(), "recipients")] {
+            let error = decode(&text, &key).unwrap_err();
+            let expected = format!("{PATH}: field {field}:");
+            assert!(error.to_string().starts_with(&expected), "{error}");
+            assert_eq!(error.exit(), Exit::Damaged);
+        }
+    }
+    for (other, problem) in [
+        (format!("{two}, {three}, {two}"), "stands twice"),
+        (format!("{two}, {three}, {own}"), "own key"),
+    ] {
+        let message = message(&forged(&recipients, &other));
+        assert!(message.contains("field recipients:"), "{message}");
+        assert!(message.contains(problem), "{message}");
     }
 }
 
 #[test]
+fn recipients_auth_is_of_this_store_and_epoch() {
+    let of = |store, epoch| {
+        let store_id = StoreId([store; 16]);
+        let text = StoreConfig {
+            store_id,
+            epoch: Epoch(epoch),
+            ..config(1, &[2, 3])
+        }
+        .encode(&key(1))
+        .unwrap();
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("recipients-auth"));
+        line.unwrap().to_owned()
+    };
+    assert_eq!(forged(&of(7, 1), &of(7, 1)), text());
+    for other in [of(8, 1), of(7, 2)] {
+        let message = message(&forged(&of(7, 1), &other));
+        assert!(message.contains("field recipients-auth"), "{message}");
+    }
+}
+
+#[test]
+fn a_missing_or_misshapen_recipients_auth_is_refused() {
+    for (from, to) in [
+        ("recipients-auth", "recipients-other"),
+        ("recipients-auth = \"", "recipients-auth = \"0"),
+        ("recipients-auth = ", "recipients-auth = 1\nother = "),
+    ] {
+        let text = forged(from, to);
+        for key in [key(1), put_key()] {
+            let error = decode(&text, &key).unwrap_err();
+            assert!(
+                error.to_string().contains("field recipients-auth"),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_put_key_of_another_store_is_refused() {
+    let other = testing::put_key(1, StoreId([8; 16]), Epoch::FIRST, &[]);
+    let error = decode(&text(), &other).unwrap_err();
+    assert!(
+        matches!(error, Error::OtherStorePutKey { expected: STORE, found } if found.0 == [8; 16]),
+        "{error}"
+    );
+}
+
+#[test]
+fn only_a_secret_key_writes_it() {
+    let error = config(1, &[2, 3]).encode(&put_key()).unwrap_err();
+    assert!(matches!(error, Error::PutKey { .. }), "{error}");
+}
+
+#[test]
 fn a_put_key_of_another_epoch_is_refused() {
-    let error = decode(&text(), &put_key(1, Epoch(2))).unwrap_err();
+    let error = decode(&text(), &testing::put_key(1, STORE, Epoch(2), &[])).unwrap_err();
     assert!(matches!(error, Error::WrongEpoch { .. }), "{error}");
     for bad in ["0", "-1", "4294967296", "\"1\"", "1.0"] {
         let message = message(&text().replace("epoch = 1", &format!("epoch = {bad}")));
@@ -221,12 +320,9 @@ fn the_last_line_stands_in_no_table() {
 #[test]
 fn at_most_31_further_recipients() {
     let many = |count: u8| config(1, &(2..2 + count).collect::<Vec<_>>());
-    let text = many(31).encode(&store_key(1)).unwrap();
+    let text = many(31).encode(&key(1)).unwrap();
     assert_eq!(decode(&text, &key(1)).unwrap().recipients.len(), 32);
-    assert!(matches!(
-        many(32).encode(&store_key(1)),
-        Err(Error::Usage(_))
-    ));
+    assert!(matches!(many(32).encode(&key(1)), Err(Error::Usage(_))));
     let one_more = key(40).public_key().unwrap().to_text();
     let body = text.rsplit_once("auth =").unwrap().0;
     let mut body = body.replace("recipients = [", &format!("recipients = [\"{one_more}\", "));

@@ -82,8 +82,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::PutKey`] unless `key` is a secret key; [`Error::Refused`] if
-    /// something stands in `dir`; [`Error::Usage`] for too many recipients;
-    /// [`Error::Io`].
+    /// something stands in `dir`; [`Error::Usage`] for too many recipients, for one
+    /// that is given twice and for the key's own; [`Error::Io`].
     pub fn create(dir: &Path, key: &Key, recipients: &[PublicKey], epoch: Epoch) -> Result<Self> {
         let own = key.public_key().ok_or(Error::PutKey {
             action: "make a store",
@@ -91,11 +91,7 @@ impl Store {
         let layout = Layout::new(dir);
         require_empty(&layout)?;
         let mut all = vec![own];
-        for recipient in recipients {
-            if all.iter().all(|known| known.hash() != recipient.hash()) {
-                all.push(recipient.clone());
-            }
-        }
+        all.extend_from_slice(recipients);
         let config = StoreConfig {
             store_id: random_id(dir)?,
             epoch,
@@ -104,7 +100,7 @@ impl Store {
                 .unwrap_or_default()
                 .to_string(),
         };
-        let text = config.encode(&key.put_keys(epoch)?.store)?;
+        let text = config.encode(key)?;
         let path = layout.config_path();
         let mut temp = TempFile::create(&layout.temp_dir())?;
         temp.write_all(text.as_bytes())
@@ -118,7 +114,7 @@ impl Store {
     /// # Errors
     /// [`Error::Refused`] if it is no store, or its `store.toml` is damaged,
     /// altered or newer than this dtar; [`Error::WrongKey`];
-    /// [`Error::WrongEpoch`]; [`Error::Io`].
+    /// [`Error::OtherStorePutKey`]; [`Error::WrongEpoch`]; [`Error::Io`].
     pub fn open(dir: &Path, key: &Key) -> Result<Self> {
         let layout = Layout::new(dir);
         let path = layout.config_path();
@@ -139,6 +135,23 @@ impl Store {
         read_limited(file, &path, config::MAX_LENGTH, &mut bytes)?;
         let config = StoreConfig::decode(&path, &bytes, key)?;
         Ok(Self { layout, config })
+    }
+
+    /// The keys that archiving into it needs.
+    ///
+    /// # Errors
+    /// [`Error::OtherStorePutKey`] and [`Error::WrongEpoch`] for a put key of another
+    /// store or epoch.
+    pub fn put_keys(&self, key: &Key) -> Result<PutKeys> {
+        key.put_keys(*self.id(), self.epoch())
+    }
+
+    /// The put key for it: it archives and deduplicates, but cannot read.
+    ///
+    /// # Errors
+    /// As [`Store::put_keys`].
+    pub fn put_key(&self, key: &Key) -> Result<Key> {
+        key.to_put_key(*self.id(), self.epoch(), self.recipients())
     }
 
     /// Its name.

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use super::Store;
 use crate::brick::BrickSealer;
-use crate::crypto::{Key, KeyFile, PutKeys};
+use crate::crypto::{Key, KeyFile, PublicKey, PutKeys};
 use crate::format::keyfile::KeyMaterial;
 use crate::format::toc::{Toc, TocChunk};
-use crate::id::{BrickName, ChunkId, Class, Epoch, WriterId};
+use crate::id::{BrickName, ChunkId, Class, Epoch, StoreId, WriterId};
 
 /// A secret key, always the same for one number.
 pub(super) fn key(number: u8) -> Key {
@@ -19,16 +19,16 @@ pub(super) fn key(number: u8) -> Key {
     }
 }
 
-/// The put key of [`key`].
-pub(super) fn put_key(number: u8, epoch: Epoch) -> Key {
-    key(number).to_put_key(epoch).unwrap()
+/// The put key of [`key`] for a store with these public keys.
+pub(super) fn put_key(number: u8, store: StoreId, epoch: Epoch, recipients: &[PublicKey]) -> Key {
+    key(number).to_put_key(store, epoch, recipients).unwrap()
 }
 
 /// A store of the key 1.
 pub(super) fn store(dir: &Path) -> (Store, PutKeys) {
     let key = key(1);
     let store = Store::create(dir, &key, &[], Epoch::FIRST).unwrap();
-    let keys = key.put_keys(store.epoch()).unwrap();
+    let keys = store.put_keys(&key).unwrap();
     (store, keys)
 }
 

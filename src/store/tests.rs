@@ -8,10 +8,10 @@ use crate::id::WriterId;
 fn a_store_is_made_and_opened_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a/b");
-    let others = [key(2), key(1), key(2)].map(|key| key.public_key().unwrap());
+    let others = [key(2).public_key().unwrap()];
     let made = Store::create(&path, &key(1), &others, Epoch(3)).unwrap();
     assert_eq!(made.recipients().len(), 2, "its own key and one other");
-    for key in [key(1), put_key(1, Epoch(3))] {
+    for key in [key(1), made.put_key(&key(1)).unwrap()] {
         let store = Store::open(&path, &key).unwrap();
         assert_eq!(store.id(), made.id());
         assert_eq!(store.epoch(), Epoch(3));
@@ -21,9 +21,36 @@ fn a_store_is_made_and_opened_again() {
 }
 
 #[test]
+fn a_put_key_of_another_store_names_that_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let create = |name| Store::create(&dir.path().join(name), &key(1), &[], Epoch::FIRST).unwrap();
+    let [one, two] = ["one", "two"].map(create);
+    let put = one.put_key(&key(1)).unwrap();
+    let error = Store::open(two.path(), &put).unwrap_err();
+    assert!(matches!(error, Error::OtherStorePutKey { expected, found }
+            if expected == *two.id() && found == *one.id()));
+    let text = error.to_string();
+    assert!(text.contains(&format!("for store {}", one.id())), "{text}");
+    assert!(two.put_keys(&put).is_err() && two.put_key(&put).is_err());
+}
+
+#[test]
+fn a_recipient_that_stands_twice_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for (recipients, problem) in [([2, 2], "stands twice"), ([2, 1], "own key")] {
+        let recipients = recipients.map(|number| key(number).public_key().unwrap());
+        let error = Store::create(dir.path(), &key(1), &recipients, Epoch::FIRST).unwrap_err();
+        assert!(error.to_string().contains(problem), "{error}");
+        assert_eq!(error.exit(), Exit::Usage);
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn a_put_key_makes_no_store() {
     let dir = tempfile::tempdir().unwrap();
-    let error = Store::create(dir.path(), &put_key(1, Epoch::FIRST), &[], Epoch::FIRST);
+    let put = put_key(1, StoreId([1; 16]), Epoch::FIRST, &[]);
+    let error = Store::create(dir.path(), &put, &[], Epoch::FIRST);
     assert!(matches!(error, Err(Error::PutKey { .. })));
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
@@ -150,7 +177,7 @@ fn a_root_is_read_back_if_its_name_tells_its_time() {
         label: Vec::new(),
         bricks: vec![(name(1), vec![1])],
     };
-    let bytes = brick::seal_root(&keys, *one.id(), &root).unwrap();
+    let bytes = brick::seal_root(&keys, &root).unwrap();
     let path = one.write_root(12, &bytes).unwrap();
     let mut found = Vec::new();
     let list = |path, time, bytes| {

@@ -55,8 +55,30 @@ pub fn kdf(name: &str, input: &[&[u8]]) -> [u8; 32] {
     blake3::derive_key(&format!("dtar 2026-11 {name} v1"), &input.concat())
 }
 
+/// The put secret of the store [`STORE`].
 pub fn put_secret(master: &[u8], epoch: u32) -> [u8; 32] {
-    kdf("put secret", &[master, &epoch.to_le_bytes()])
+    kdf("put secret", &[master, &STORE, &epoch.to_le_bytes()])
+}
+
+/// The data of a put key: `recipients` are master secrets, that of the store first.
+pub fn put_data(store: &[u8; 16], epoch: u32, recipients: &[[u8; 32]]) -> Vec<u8> {
+    let master = &recipients[0];
+    let public: Vec<_> = recipients.iter().map(|key| public_key(key)).collect();
+    [
+        &store[..],
+        &epoch.to_le_bytes(),
+        &kdf("put secret", &[master, store, &epoch.to_le_bytes()]),
+        blake3::hash(&public[0]).as_bytes(),
+        blake3::hash(&public.concat()).as_bytes(),
+    ]
+    .concat()
+}
+
+/// What `store.toml` says as `recipients-auth`, of the store [`STORE`].
+pub fn recipients_auth(epoch: u32, recipients: &[[u8; 32]]) -> blake3::Hash {
+    let key = kdf("recipients key", &[&recipients[0], &STORE]);
+    let public: Vec<_> = recipients.iter().map(|key| public_key(key)).collect();
+    blake3::keyed_hash(&key, &[&epoch.to_le_bytes()[..], &public.concat()].concat())
 }
 
 pub fn private_key(master: &[u8]) -> <XWing as Kem>::PrivateKey {
@@ -89,6 +111,22 @@ pub fn uv(mut value: u64) -> Vec<u8> {
     }
     bytes.push((value % 128) as u8);
     bytes
+}
+
+/// SIV and key of a content: `kind` is the first word of the contexts, `name` that of
+/// the key, `input` what both follow from. Other bytes than the content's, `of`, may
+/// make the SIV.
+pub fn content_key(
+    [kind, name]: [&str; 2],
+    input: &[&[u8]],
+    number: &[u8],
+    of: &[u8],
+) -> ([u8; 16], [u8; 32]) {
+    let siv_key = kdf(&format!("{kind} siv key"), input);
+    let hash = blake3::keyed_hash(&siv_key, &[number, of].concat());
+    let siv: [u8; 16] = hash.as_bytes()[..16].try_into().unwrap();
+    let key = kdf(name, &[&input.concat(), number, &siv]);
+    (siv, key)
 }
 
 pub fn aead_seal(key: &[u8; 32], nonce: [u8; 12], aad: &[u8], msg: &[u8]) -> Vec<u8> {
@@ -137,6 +175,8 @@ pub struct Frame {
     pub codec: u8,
     pub entries: Vec<Vec<u8>>,
     pub fields: Vec<u8>,
+    /// The bytes that make the SIV, if not those under the seal.
+    pub siv_of: Option<Vec<u8>>,
 }
 
 impl Frame {
@@ -158,6 +198,7 @@ impl Frame {
             codec: 0,
             entries,
             fields: Vec::new(),
+            siv_of: None,
         }
     }
 
@@ -165,17 +206,25 @@ impl Frame {
     /// is made and the seal applied.
     pub fn seal(&self, opened: &[u8], edit: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let entries = self.entries.concat();
-        let length = u32::try_from(72 + entries.len() + self.fields.len() + 16).unwrap();
+        let number = self.number.to_le_bytes();
+        let (siv, key) = content_key(
+            ["frame", "frame key"],
+            &[&self.brick_key, &self.store, &self.salt],
+            &number,
+            self.siv_of.as_deref().unwrap_or(opened),
+        );
+        let length = u32::try_from(88 + entries.len() + self.fields.len() + 16).unwrap();
         let mut header = [
             &prefix(b"dtarFRAM")[..],
             &length.to_le_bytes(),
             &u32::try_from(opened.len() + 16).unwrap().to_le_bytes(),
             &self.store,
             &self.salt,
-            &self.number.to_le_bytes(),
+            &number,
             &1_u32.to_le_bytes(),
             &[0, self.codec, 1, u8::try_from(self.entries.len()).unwrap()],
             &[0; 4],
+            &siv,
             &entries,
             &self.fields,
             &[0; 16],
@@ -183,9 +232,8 @@ impl Frame {
         .concat();
         edit(&mut header);
         recheck(&mut header);
-        let key = kdf("frame key", &[&self.brick_key, &self.store, &self.salt]);
         let mut nonce = [0; 12];
-        nonce[..4].copy_from_slice(&self.number.to_le_bytes());
+        nonce[..4].copy_from_slice(&number);
         let sealed = aead_seal(&key, nonce, &header, opened);
         [header, sealed].concat()
     }
@@ -235,12 +283,17 @@ pub fn zstd(blocks: &[Block<'_>]) -> Vec<u8> {
 }
 
 pub fn brick_header(salt: &[u8; 16]) -> Vec<u8> {
+    brick_header_of(salt, &STORE, 1, 0)
+}
+
+pub fn brick_header_of(salt: &[u8; 16], store: &[u8; 16], epoch: u32, class: u8) -> Vec<u8> {
     let mut bytes = [
         &prefix(b"dtarBRIK")[..],
-        &STORE,
+        store,
         salt,
-        &1_u32.to_le_bytes(),
-        &[0; 12],
+        &epoch.to_le_bytes(),
+        &[class],
+        &[0; 11],
         &[0; 16],
     ]
     .concat();
@@ -291,19 +344,31 @@ pub fn toc_plain(frames: &[TocFrame<'_>]) -> Vec<u8> {
 
 /// A sealed TOC of the brick with this salt, with `edit` done to its header.
 pub fn toc(salt: &[u8; 16], plain: &[u8], edit: impl FnOnce(&mut [u8])) -> Vec<u8> {
+    toc_with_siv(salt, plain, plain, edit)
+}
+
+/// The same, with the SIV of other bytes.
+pub fn toc_with_siv(
+    salt: &[u8; 16],
+    plain: &[u8],
+    siv_of: &[u8],
+    edit: impl FnOnce(&mut [u8]),
+) -> Vec<u8> {
+    let toc_key = kdf("toc key", &[&put_secret(&master(), 1)]);
+    let names = ["toc", "brick toc key"];
+    let (siv, key) = content_key(names, &[&toc_key, salt], &[], siv_of);
     let mut header = [
         &prefix(b"dtarTOC1")[..],
         &u32::try_from(plain.len() + 16).unwrap().to_le_bytes(),
         &1_u32.to_le_bytes(),
         &STORE,
         salt,
+        &siv,
         &[0; 16],
     ]
     .concat();
     edit(&mut header);
     recheck(&mut header);
-    let toc_key = kdf("toc key", &[&put_secret(&master(), 1)]);
-    let key = kdf("brick toc key", &[&toc_key, salt]);
     let sealed = aead_seal(&key, [0; 12], &header, plain);
     [header, sealed].concat()
 }
@@ -338,6 +403,19 @@ pub fn root_plain(host: &[u8], label: &[u8], bricks: &[([u8; 32], &[u8])]) -> Ve
 
 /// A sealed root with this salt, with `edit` done to its header.
 pub fn root(salt: &[u8; 16], plain: &[u8], edit: impl FnOnce(&mut [u8])) -> Vec<u8> {
+    root_with_siv(salt, plain, plain, edit)
+}
+
+/// The same, with the SIV of other bytes.
+pub fn root_with_siv(
+    salt: &[u8; 16],
+    plain: &[u8],
+    siv_of: &[u8],
+    edit: impl FnOnce(&mut [u8]),
+) -> Vec<u8> {
+    let root_key = kdf("root key", &[&put_secret(&master(), 1)]);
+    let names = ["root", "one root key"];
+    let (siv, key) = content_key(names, &[&root_key, salt], &[], siv_of);
     let mut header = [
         &prefix(b"dtarROOT")[..],
         &(plain.len() as u64 + 16).to_le_bytes(),
@@ -345,13 +423,12 @@ pub fn root(salt: &[u8; 16], plain: &[u8], edit: impl FnOnce(&mut [u8])) -> Vec<
         &[0; 4],
         &STORE,
         salt,
+        &siv,
         &[0; 16],
     ]
     .concat();
     edit(&mut header);
     recheck(&mut header);
-    let root_key = kdf("root key", &[&put_secret(&master(), 1)]);
-    let key = kdf("one root key", &[&root_key, salt]);
     let sealed = aead_seal(&key, [0; 12], &header, plain);
     [header, sealed].concat()
 }

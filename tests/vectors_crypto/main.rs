@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use vector::Vector;
 
 /// The folders whose vectors are run here.
-const KINDS: [&str; 10] = [
+const KINDS: [&str; 11] = [
     "brick-footer",
     "brick-header",
     "encapsulation",
@@ -26,6 +26,7 @@ const KINDS: [&str; 10] = [
     "passphrase",
     "root",
     "sidecar",
+    "store-config",
     "toc",
 ];
 

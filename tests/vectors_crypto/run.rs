@@ -5,17 +5,21 @@ use dtar::brick::{
     FrameError, OpenFrame, OpenScratch, open_brick_toc, open_root, open_sidecar, open_toc,
 };
 use dtar::crypto::{Key, KeyFile, PutKeys, UnlockError};
+use dtar::error::Error;
 use dtar::format::brick::{BrickHeader, Footer};
+use dtar::format::frame::FrameHeader;
 use dtar::format::keyfile::{KeyFileError, check_mode};
 use dtar::format::root::Root;
 use dtar::format::toc::Toc;
 use dtar::format::wire::{DecodeError, Fault};
 use dtar::id::{BrickName, ChunkHash, Epoch, StoreId};
+use dtar::store::config::StoreConfig;
 use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
 use hpke::kem::XWing;
 use hpke::{Deserializable, Kem, OpModeR, Serializable};
 use std::convert::Infallible;
+use std::path::Path;
 
 use super::forge;
 use super::vector::{Vector, hex};
@@ -34,6 +38,7 @@ pub fn run(kind: &str, vector: &Vector) -> String {
         "passphrase" => passphrase(vector),
         "root" => root(vector),
         "sidecar" => sidecar(vector),
+        "store-config" => store_config(vector),
         "toc" => toc(vector),
         other => panic!("no test runs vectors of the kind {other}"),
     };
@@ -66,6 +71,7 @@ fn key_file_class(error: &KeyFileError) -> String {
         KeyFileError::UnknownKind { .. } => "unknown kind",
         KeyFileError::Length { .. } => "wrong length",
         KeyFileError::OtherKind { .. } => "other kind",
+        KeyFileError::EpochZero => "epoch 0",
         KeyFileError::InvalidPublicKey => "invalid public key",
         KeyFileError::Mode { .. } => "mode",
         KeyFileError::Locked(error) => return decode_class(error),
@@ -89,25 +95,37 @@ fn key(vector: &Vector) -> Key {
 }
 
 fn put_keys(vector: &Vector) -> PutKeys {
-    key(vector).put_keys(Epoch::FIRST).unwrap()
+    key(vector)
+        .put_keys(StoreId(forge::STORE), Epoch::FIRST)
+        .unwrap()
 }
 
 fn key_derivation(vector: &Vector) {
     let key = key(vector);
     let epoch = Epoch(u32::try_from(vector.number("epoch")).unwrap());
-    let keys = key.put_keys(epoch).unwrap();
+    let store_id = StoreId(vector.array("store-id"));
+    let keys = key.put_keys(store_id, epoch).unwrap();
     let public = key.public_key().unwrap();
     assert_eq!(public.as_bytes()[..], vector.bytes("public-key"));
     assert_eq!(public.hash(), vector.array("public-key-hash"));
     assert_eq!(hex(key.key_id().as_bytes()), vector.text("key-id"));
 
     let put_data = [
-        &epoch.0.to_le_bytes()[..],
+        &store_id.0[..],
+        &epoch.0.to_le_bytes(),
         &vector.bytes("put-secret"),
+        &vector.bytes("public-key-hash"),
         &vector.bytes("public-key-hash"),
     ]
     .concat();
-    let put_key = key.to_put_key(epoch).unwrap();
+    let recipients = [public];
+    let put_key = key.to_put_key(store_id, epoch, &recipients).unwrap();
+    let auth = [&epoch.0.to_le_bytes()[..], recipients[0].as_bytes()].concat();
+    assert_eq!(
+        key.authenticate_recipients(store_id, epoch, &recipients)
+            .unwrap(),
+        *blake3::keyed_hash(&vector.array("recipients-key"), &auth).as_bytes()
+    );
     assert_eq!(
         *put_key.to_text(),
         forge::key_text("dtar-put-key-", &put_data)
@@ -188,7 +206,8 @@ fn passphrase(vector: &Vector) -> Outcome {
         .unlock(&vector.bytes("passphrase"))
         .map_err(|error| match error {
             UnlockError::WrongPassphrase => "wrong passphrase".to_owned(),
-            other => other.to_string(),
+            UnlockError::NotAKey(error) => key_file_class(&error),
+            other @ UnlockError::Derivation { .. } => other.to_string(),
         })?;
     let expected = forge::key_text(vector.text("kind"), &vector.bytes("data"));
     assert_eq!(*key.to_text(), expected);
@@ -263,6 +282,7 @@ fn recipient_entry(vector: &Vector) -> Outcome {
         codec: 0,
         entries: vec![vector.bytes("entry")],
         fields: Vec::new(),
+        siv_of: None,
     };
     let mut bytes = frame.seal(&forge::stored(&[b"chunk"]), |_| ());
     open_frame(vector, &mut bytes).map(|_| ())
@@ -291,7 +311,15 @@ fn open_frame(vector: &Vector, bytes: &mut [u8]) -> Result<OpenFrame, String> {
 }
 
 fn frame(vector: &Vector) -> Outcome {
-    let opened = open_frame(vector, &mut vector.bytes("frame"))?;
+    let mut bytes = vector.bytes("frame");
+    if vector.find("brick-header").is_some() {
+        let brick = BrickHeader::decode(&vector.bytes("brick-header")).unwrap();
+        let header = FrameHeader::decode(&bytes).unwrap();
+        brick
+            .require_frame(&header)
+            .map_err(|error| format!("header, {}", decode_class(&error)))?;
+    }
+    let opened = open_frame(vector, &mut bytes)?;
     let chunks: Vec<_> = (0..opened.chunk_count())
         .map(|place| opened.chunk(place).unwrap().to_vec())
         .collect();
@@ -341,7 +369,8 @@ fn toc(vector: &Vector) -> Outcome {
             toc_offset: vector.number("toc-offset"),
             toc_length: bytes.len() as u64,
         };
-        open_brick_toc(&keys, &bytes, &footer)
+        let header = BrickHeader::decode(&vector.bytes("brick-header")).unwrap();
+        open_brick_toc(&keys, &header, &bytes, &footer)
     } else {
         open_toc(&keys, &bytes)
     };
@@ -381,4 +410,50 @@ fn root(vector: &Vector) -> Outcome {
     let expected: Vec<_> = vector.all("brick").collect();
     assert_eq!(bricks, expected);
     Ok(())
+}
+
+fn store_config(vector: &Vector) -> Outcome {
+    let key = parse_key(vector.text("key"));
+    let path = Path::new("store.toml");
+    let config = StoreConfig::decode(path, &vector.bytes("file"), &key)
+        .map_err(|error| config_class(&error))?;
+    assert_eq!(hex(config.store_id.as_bytes()), vector.text("store-id"));
+    assert_eq!(u64::from(config.epoch.0), vector.number("epoch"));
+    assert_eq!(config.created, vector.text("created"));
+    let recipients: Vec<_> = config
+        .recipients
+        .iter()
+        .map(|key| hex(key.key_id().as_bytes()))
+        .collect();
+    let expected: Vec<_> = vector.all("recipient").collect();
+    assert_eq!(recipients, expected);
+    Ok(())
+}
+
+fn config_class(error: &Error) -> String {
+    let message = match error {
+        Error::WrongKey { .. } => return "wrong key".into(),
+        Error::OtherStorePutKey { .. } => return "put key of another store".into(),
+        Error::WrongEpoch { .. } => return "put key of another epoch".into(),
+        Error::Refused { path, message, .. } => {
+            assert_eq!(path, Path::new("store.toml"));
+            message
+        }
+        other => panic!("{other}"),
+    };
+    let known = [
+        ("unreadable: ", "unreadable"),
+        ("altered: ", "altered"),
+        ("store of a newer format ", "newer format"),
+        ("the store needs the feature ", "unknown feature"),
+        ("the store uses the chunker ", "unknown chunker"),
+    ];
+    if let Some((_, class)) = known.iter().find(|(begin, _)| message.starts_with(begin)) {
+        return (*class).into();
+    }
+    let field = message.split_once(':').map(|(field, _)| field);
+    field
+        .filter(|field| field.starts_with("field "))
+        .unwrap_or(message)
+        .into()
 }

@@ -14,11 +14,10 @@ from .frame import (
     SEALED_MIN,
     FrameHeader,
 )
-from .kem import open_aead
-from .keys import kdf
+from .keys import kdf, open_sealed
 from .wire import FormatError, Reader
 
-HEADER_LEN, TOC_CLEAR_LEN, FOOTER_LEN = 80, 72, 64
+HEADER_LEN, TOC_CLEAR_LEN, FOOTER_LEN = 80, 88, 64
 BRICK_MAX, FRAMES_MAX, BRICK_CHUNKS_MAX, TOC_SEALED_MAX = 2**40, 65_536, 262_144, 33_554_432
 
 
@@ -29,6 +28,7 @@ class BrickHeader:
         self.store_id, self.salt, self.epoch, self.class_ = r.take(16), r.take(16), r.u32(), r.u8()
         r.take(11)
         r.check(0)
+        r.is_epoch(self.epoch)
         if self.class_ not in (0, 1):
             raise FormatError(f"brick header: unknown class {self.class_}")
 
@@ -40,8 +40,9 @@ class Toc:
         r = Reader(data, "TOC")
         r.prefix(b"dtarTOC1")
         self.sealed_len = r.u32()
-        self.epoch, self.store_id, self.salt = r.u32(), r.take(16), r.take(16)
+        self.epoch, self.store_id, self.salt, self.siv = r.u32(), r.take(16), r.take(16), r.take(16)
         r.check(0)
+        r.is_epoch(self.epoch)
         r.between(self.sealed_len, 16, TOC_SEALED_MAX, "sealed length")
         self.clear = bytes(r.view[:TOC_CLEAR_LEN])
         self.sealed = r.take(self.sealed_len)
@@ -50,10 +51,11 @@ class Toc:
 
     def open(self, key) -> list[tuple[int, int, list[tuple[bytes, int]]]]:
         """For each frame: its length, its plain length, and id and length of each chunk."""
-        toc_key = kdf("toc key", key.put_secret(self.epoch))
-        opened = open_aead(kdf("brick toc key", toc_key, self.salt), bytes(12), self.sealed, self.clear)
+        toc_key = kdf("toc key", key.put_secret(self.store_id, self.epoch))
+        secret = (toc_key, self.salt)
+        opened = open_sealed("toc", "brick toc key", secret, b"", self.siv, self.sealed, self.clear)
         if opened is None:
-            raise FormatError("TOC: tag does not verify: damaged, or made with another key")
+            raise FormatError("TOC: seal does not verify: damaged, or made with another key")
         r = Reader(opened, "TOC")
         count = r.between(r.u32(), 1, FRAMES_MAX, "number of frames")
         chunks = r.between(r.u32(), 1, BRICK_CHUNKS_MAX, "number of chunks")
@@ -81,7 +83,7 @@ class Toc:
 
 def open_sidecar(data: bytes, name: bytes, key) -> Toc:
     toc = Toc(data[:-32])
-    sidecar_key = kdf("sidecar key", key.put_secret(toc.epoch))
+    sidecar_key = kdf("sidecar key", key.put_secret(toc.store_id, toc.epoch))
     if blake3.blake3(name + data[:-32], key=sidecar_key).digest() != data[-32:]:
         raise FormatError("sidecar: does not verify for this name")
     return toc

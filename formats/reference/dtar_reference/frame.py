@@ -2,11 +2,11 @@
 
 import zstandard
 
-from .kem import AEAD_ID, ENCAPSULATION_LEN, KDF_ID, KEM_ID, hpke_open, open_aead
-from .keys import kdf
+from .kem import AEAD_ID, ENCAPSULATION_LEN, KDF_ID, KEM_ID, hpke_open
+from .keys import open_sealed
 from .wire import FormatError, Reader
 
-HEADER_MIN, HEADER_MAX = 88, 65_536
+HEADER_MIN, HEADER_MAX = 130, 65_536
 SEALED_MIN, SEALED_MAX = 32, 68_157_440
 PLAIN_MAX = 67_108_864
 CHUNKS_MAX = 65_536
@@ -29,7 +29,7 @@ class FrameHeader:
         r.end = self.header_len - 16
         self.sealed_len = r.between(r.u32(), SEALED_MIN, SEALED_MAX, "sealed length")
         self.store_id, self.salt = r.take(16), r.take(16)
-        self.number, self.epoch = r.u32(), r.u32()
+        self.number, self.epoch = r.u32(), r.is_epoch(r.u32())
         self.class_, self.codec, seal, recipients = r.u8(), r.u8(), r.u8(), r.u8()
         for name, value, known in (
             ("class", self.class_, (0, 1)), ("codec", self.codec, (0, 1)), ("seal", seal, (1,)),
@@ -38,6 +38,7 @@ class FrameHeader:
                 raise FormatError(f"{what}: unknown {name} {value}")
         r.between(recipients, 1, 32, "number of recipients")
         r.take(4)
+        self.siv = r.take(16)
         self.recipients = [self._recipient(r) for _ in range(recipients)]
         r.fields({})
         self.bytes = bytes(r.view[: self.header_len])
@@ -100,11 +101,12 @@ class Frame:
             raise FormatError(f"{what}: frame of another store {header.store_id.hex()}")
         if key.kem is None:
             raise FormatError("a put key opens no frame; the secret key is needed")
-        frame_key = kdf("frame key", header.brick_key(key), header.store_id, header.salt)
-        nonce = header.number.to_bytes(4, "little") + bytes(8)
-        opened = open_aead(frame_key, nonce, data[header.header_len :], header.bytes)
+        secret = (header.brick_key(key), header.store_id, header.salt)
+        number = header.number.to_bytes(4, "little")
+        sealed = data[header.header_len :]
+        opened = open_sealed("frame", "frame key", secret, number, header.siv, sealed, header.bytes)
         if opened is None:
-            raise FormatError(f"{what}: tag does not verify: damaged or forged")
+            raise FormatError(f"{what}: seal does not verify: damaged or forged")
         self._content(Reader(opened, what))
 
     def _content(self, r: Reader):

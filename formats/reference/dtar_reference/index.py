@@ -72,7 +72,7 @@ class Index:
         claimed = Summary(view, *sections[b"SUMM"][0], trusted=False)
         if claimed.key_id != key.key_id:
             raise FormatError(f"wrong key: made with key {claimed.key_id.hex()}, this one is {key.key_id.hex()}")
-        self._verify_seal(kdf("index key", key.put_secret(claimed.epoch)))
+        self._verify_seal(kdf("index key", key.put_secret(claimed.store_id, claimed.epoch)))
         for name in REQUIRED:
             if name not in sections:
                 raise FormatError(f"index: no section {name.decode()}")

@@ -10,12 +10,25 @@ from .kem import XWingKey, open_aead
 from .wire import FormatError, Reader, blake3_256
 
 KEY_FILE_MAX = 16 * 1024
+PUT_KEY_LEN = 116
 _CHARSET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _BECH32M = 0x2BC830A3
 
 
 def kdf(context: str, *parts: bytes) -> bytes:
     return blake3.blake3(b"".join(parts), derive_key_context=f"dtar 2026-11 {context} v1").digest()
+
+
+def open_sealed(kind: str, name: str, secret: tuple, number: bytes, siv: bytes, sealed: bytes, header: bytes):
+    """The content, if its tag verifies and its SIV is the one in the header; None otherwise.
+
+    `secret` is what both keys follow from, `number` that of a frame, or no bytes."""
+    key = kdf(name, *secret, number, siv)
+    opened = open_aead(key, number + bytes(12 - len(number)), sealed, header)
+    if opened is None:
+        return None
+    siv_key = kdf(f"{kind} siv key", *secret)
+    return opened if blake3.blake3(number + opened, key=siv_key).digest()[:16] == siv else None
 
 
 class MasterKey:
@@ -26,21 +39,24 @@ class MasterKey:
         self.kem = XWingKey(kdf("x-wing seed", master))
         self.key_id = blake3_256(self.kem.public)[:16]
 
-    def put_secret(self, epoch: int) -> bytes:
-        return kdf("put secret", self.master, epoch.to_bytes(4, "little"))
+    def put_secret(self, store_id: bytes, epoch: int) -> bytes:
+        return kdf("put secret", self.master, store_id, epoch.to_bytes(4, "little"))
 
 
 class PutKey:
-    """Serves one epoch, and opens no frame."""
+    """Serves one store and epoch, and opens no frame."""
 
     kem = None
 
     def __init__(self, data: bytes):
-        self.epoch = int.from_bytes(data[:4], "little")
-        self.secret, self.public_hash = data[4:36], data[36:]
+        r = Reader(data, "put key")
+        self.store_id, self.epoch = r.take(16), r.is_epoch(r.u32())
+        self.secret, self.public_hash, self.recipients_hash = r.take(32), r.take(32), r.take(32)
         self.key_id = self.public_hash[:16]
 
-    def put_secret(self, epoch: int) -> bytes:
+    def put_secret(self, store_id: bytes, epoch: int) -> bytes:
+        if store_id != self.store_id:
+            raise FormatError(f"put key of store {self.store_id.hex()}, but store {store_id.hex()} is in use")
         if epoch != self.epoch:
             raise FormatError(f"put key of epoch {self.epoch}, but epoch {epoch} is needed")
         return self.secret
@@ -83,7 +99,7 @@ def bech32m_decode(text: str) -> tuple[str, bytes]:
 def _make(kind: str, data: bytes):
     name, length, make = {
         "master": ("secret key", 32, MasterKey),
-        "put": ("put key", 68, PutKey),
+        "put": ("put key", PUT_KEY_LEN, PutKey),
     }[kind]
     if len(data) != length:
         raise FormatError(f"{name}: wrong length, {len(data)} instead of {length} bytes")
@@ -105,7 +121,7 @@ def _unlock(data: bytes, passphrase: bytes | None):
     if memory < 8 * lanes:
         r.fail("memory is less than 8 times the lanes")
     salt = r.take(32)
-    if r.left() != (32 if inside == 1 else 68) + 16:
+    if r.left() != (32 if inside == 1 else PUT_KEY_LEN) + 16:
         r.fail("wrong length")
     if passphrase is None:
         raise FormatError("locked key: a passphrase is needed (DTAR_PASSPHRASE)")

@@ -13,7 +13,7 @@ PAGE_MAX = 65_536
 class Summary:
     def __init__(self, view, start: int, end: int, trusted: bool = True):
         r = Reader(view, "SUMM", start, end)
-        self.store_id, self.key_id, self.epoch = r.take(16), r.take(16), r.u32()
+        self.store_id, self.key_id, self.epoch = r.take(16), r.take(16), r.is_epoch(r.u32())
         if not trusted:
             return
         r.take(4)

@@ -73,6 +73,9 @@ class Reader:
             self.fail(f"{name} is {value}, allowed are {low} to {high}")
         return value
 
+    def is_epoch(self, value: int) -> int:
+        return self.between(value, 1, 2**32 - 1, "epoch")
+
     def prefix(self, magic: bytes):
         found = self.take(8)
         if found != magic:

@@ -4,7 +4,6 @@ use std::process::{Command, Stdio};
 
 use super::pages::DataFile;
 use super::*;
-use crate::id::Epoch;
 use crate::store::layout::Mark;
 use crate::store::testing::{self, id, key, length, name, toc, write_sidecar};
 
@@ -586,7 +585,7 @@ const BRICKS_EACH: u32 = 60;
 /// Writes sidecars and enters them, as one of several processes.
 fn enter_many(bed: &Path, process: u32) {
     let store = Store::open(&bed.join("store"), &key(1)).unwrap();
-    let keys = key(1).put_keys(Epoch::FIRST).unwrap();
+    let keys = store.put_keys(&key(1)).unwrap();
     let (mut catalog, _) =
         Catalog::open_sized(&bed.join("cache"), &store, &keys, SMALL_MAP).unwrap();
     for number in 0..BRICKS_EACH {

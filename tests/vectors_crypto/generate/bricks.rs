@@ -73,6 +73,10 @@ pub fn headers() -> Made {
         "class",
         vector("an unknown class", "value: class", &edited(52, 2)),
     );
+    made.add(
+        "epoch-zero",
+        vector("epochs begin with 1", "value: epoch", &edited(48, 0)),
+    );
     let mut damaged = good.clone();
     damaged[20] ^= 1;
     made.add(
@@ -206,7 +210,7 @@ fn library_seals(name: &str) -> Vec<u8> {
             .unwrap();
     }
     let key = run::parse_key(&forge::key_text("dtar-secret-key-", &master()));
-    let keys = key.put_keys(Epoch::FIRST).unwrap();
+    let keys = key.put_keys(StoreId(forge::STORE), Epoch::FIRST).unwrap();
     sealer(name).seal_toc(&keys, &toc).unwrap()
 }
 
@@ -226,17 +230,7 @@ pub fn tocs() -> Made {
         "good",
         holds(toc_vector("two frames, three chunks", "ok", &good)),
     );
-    made.add(
-        "in-brick",
-        holds(
-            toc_vector("the frames end where the TOC begins", "ok", &good).with("toc-offset", 2780),
-        ),
-    );
-    let expect = "value: lengths of the frames";
-    let elsewhere = toc_vector("the frames end before the TOC begins", expect, &good);
-    made.add("in-brick-later", elsewhere.with("toc-offset", 2781));
-    let elsewhere = toc_vector("the frames end behind the TOC's beginning", expect, &good);
-    made.add("in-brick-earlier", elsewhere.with("toc-offset", 2779));
+    tocs_in_bricks(&mut made, &salt, &good);
     for (name, comment, tail) in [
         (
             "skippable-field",
@@ -253,6 +247,53 @@ pub fn tocs() -> Made {
     toc_headers(&mut made, &salt, &plain, &good);
     toc_contents(&mut made, &salt, &plain);
     made
+}
+
+/// TOCs that stand in a brick, and must agree with it.
+fn tocs_in_bricks(made: &mut Made, salt: &[u8; 16], good: &[u8]) {
+    let vector = |comment: &str, expect: &str, header: &[u8], offset: u64| {
+        toc_vector(comment, expect, good)
+            .with_hex("brick-header", header)
+            .with("toc-offset", offset)
+    };
+    let header = forge::brick_header(salt);
+    let comment = "the frames end where the TOC begins";
+    made.add("in-brick", holds(vector(comment, "ok", &header, 2780)));
+    let end = "value: end of the frames";
+    let later = vector("the frames end before the TOC begins", end, &header, 2781);
+    made.add("in-brick-later", later);
+    let comment = "the frames end behind the TOC's beginning";
+    made.add("in-brick-earlier", vector(comment, end, &header, 2779));
+    let [other_salt, other_store] = [[7; 16], *b"some other store"];
+    for (name, comment, field, header) in [
+        (
+            "in-brick-class",
+            "in a brick of another class",
+            "class",
+            forge::brick_header_of(salt, &forge::STORE, 1, 1),
+        ),
+        (
+            "in-brick-epoch",
+            "in a brick of another epoch",
+            "epoch",
+            forge::brick_header_of(salt, &forge::STORE, 2, 0),
+        ),
+        (
+            "in-brick-store",
+            "in a brick of another store",
+            "store id",
+            forge::brick_header_of(salt, &other_store, 1, 0),
+        ),
+        (
+            "in-brick-salt",
+            "in a brick with another salt",
+            "salt",
+            forge::brick_header_of(&other_salt, &forge::STORE, 1, 0),
+        ),
+    ] {
+        let expect = format!("value: {field}");
+        made.add(name, vector(comment, &expect, &header, 2780));
+    }
 }
 
 fn toc_headers(made: &mut Made, salt: &[u8; 16], plain: &[u8], good: &[u8]) {
@@ -301,13 +342,14 @@ fn toc_headers(made: &mut Made, salt: &[u8; 16], plain: &[u8], good: &[u8]) {
             100,
         ),
         ("epoch", "a TOC of another epoch", "value: epoch", 20, 2),
+        ("epoch-zero", "epochs begin with 1", "value: epoch", 20, 0),
     ] {
         let toc = forge::toc(salt, plain, put(offset, number.to_le_bytes()));
         made.add(name, toc_vector(comment, expect, &toc));
     }
     for (name, comment, expect, offset) in [
         ("check", "a damaged header", "check: check", 30),
-        ("seal-content", "damaged sealed bytes", "check: seal", 80),
+        ("seal-content", "damaged sealed bytes", "check: seal", 100),
         ("seal-tag", "a damaged tag", "check: seal", good.len() - 1),
     ] {
         let mut bad = good.to_vec();
@@ -316,10 +358,31 @@ fn toc_headers(made: &mut Made, salt: &[u8; 16], plain: &[u8], good: &[u8]) {
     }
     let mut altered = good.to_vec();
     altered[24] ^= 1;
-    forge::recheck(&mut altered[..72]);
+    forge::recheck(&mut altered[..88]);
     made.add(
         "altered-store",
-        toc_vector("the store id was altered", "check: seal", &altered),
+        toc_vector("the store id was altered", "value: store id", &altered),
+    );
+    for (name, comment, offset) in [
+        ("altered-bits", "a compatible-feature bit was altered", 10),
+        ("altered-salt", "the salt was altered", 40),
+        ("altered-siv", "the SIV was altered", 71),
+    ] {
+        let mut bad = good.to_vec();
+        bad[offset] ^= 1;
+        forge::recheck(&mut bad[..88]);
+        made.add(name, toc_vector(comment, "check: seal", &bad));
+    }
+    let siv = forge::toc_with_siv(salt, plain, &plain[1..], |_| ());
+    let comment = "the tag verifies, but the SIV is that of another content";
+    made.add("siv-other", toc_vector(comment, "check: seal", &siv));
+    let mut other = good.to_vec();
+    other[24..40].copy_from_slice(b"some other store");
+    forge::recheck(&mut other[..88]);
+    let comment = "a TOC of another store";
+    made.add(
+        "other-store",
+        toc_vector(comment, "value: store id", &other),
     );
     let cut = &good[..good.len() - 1];
     made.add(
@@ -328,7 +391,7 @@ fn toc_headers(made: &mut Made, salt: &[u8; 16], plain: &[u8], good: &[u8]) {
     );
     made.add(
         "cut-header",
-        toc_vector("cut in the header", "truncated: check", &good[..71]),
+        toc_vector("cut in the header", "truncated: check", &good[..87]),
     );
     let other = Vector::new("sealed with another key", "check: seal")
         .with_hex("master", [9; 32])
@@ -418,7 +481,7 @@ fn toc_contents(made: &mut Made, salt: &[u8; 16], plain: &[u8]) {
             "frame-short",
             "a frame shorter than header and tag",
             "value: length of a frame",
-            one(119, 11, chunk),
+            one(161, 11, chunk),
         ),
         (
             "frame-long",
@@ -513,7 +576,7 @@ pub fn sidecars() -> Made {
     let name: [u8; 32] = Random::new("brick name").array();
     let good = [&toc[..], &forge::sidecar_seal(&name, &toc)].concat();
     let key = run::parse_key(&forge::key_text("dtar-secret-key-", &master()));
-    let keys = key.put_keys(Epoch::FIRST).unwrap();
+    let keys = key.put_keys(StoreId(forge::STORE), Epoch::FIRST).unwrap();
     assert_eq!(make_sidecar(&keys, &BrickName(name), &toc), good);
 
     let vector = |comment: &str, expect: &str, name: &[u8; 32], sidecar: &[u8]| {
@@ -561,11 +624,19 @@ pub fn sidecars() -> Made {
             made.add(file, vector(comment, expect, &name, &bad));
         }
     }
-    let toc = forge::toc(&salt, &toc_plain(&FRAMES), put(20, 2_u32.to_le_bytes()));
-    let bad = [&toc[..], &forge::sidecar_seal(&name, &toc)].concat();
+    let of = |edit: &dyn Fn(&mut [u8])| {
+        let toc = forge::toc(&salt, &toc_plain(&FRAMES), edit);
+        [&toc[..], &forge::sidecar_seal(&name, &toc)].concat()
+    };
+    let bad = of(&put(20, 2_u32.to_le_bytes()));
     made.add(
         "epoch",
         vector("a sidecar of another epoch", "value: epoch", &name, &bad),
+    );
+    let bad = of(&put(24, *b"some other store"));
+    made.add(
+        "other-store",
+        vector("a sidecar of another store", "value: store id", &name, &bad),
     );
     made
 }

@@ -91,6 +91,7 @@ fn good_frames(made: &mut Made) {
 
     let metadata = to_master("metadata").seal(&stored(&CHUNKS), |header| put(64, [1])(header));
     made.add("metadata", good("class 1, metadata", &metadata, &CHUNKS));
+    in_bricks(made, &metadata);
 
     let mut skippable = to_master("skippable-field");
     skippable.fields = vec![127, 2, 0, 0, 5, 0];
@@ -109,6 +110,38 @@ fn good_frames(made: &mut Made) {
     made.add("unknown-suite-first", good(comment, &frame, &CHUNKS));
 }
 
+/// A frame that stands in a brick, in which it need not have been sealed.
+fn in_bricks(made: &mut Made, frame: &[u8]) {
+    let salt = [7; 16];
+    let header = forge::brick_header_of(&salt, &forge::STORE, 2, 1);
+    let comment = "in a brick of its store and class, with another salt and epoch";
+    let vector_in = |vector: Vector, header: &[u8]| vector.with_hex("brick-header", header);
+    made.add(
+        "in-brick",
+        vector_in(good(comment, frame, &CHUNKS), &header),
+    );
+    for (name, comment, field, store, class) in [
+        (
+            "in-brick-class",
+            "a frame of class metadata in a brick of class data",
+            "class",
+            forge::STORE,
+            0,
+        ),
+        (
+            "in-brick-store",
+            "in a brick of another store",
+            "store id",
+            *b"some other store",
+            1,
+        ),
+    ] {
+        let header = forge::brick_header_of(&salt, &store, 1, class);
+        let vector = vector(comment, &format!("header, value: {field}"), frame);
+        made.add(name, vector_in(vector, &header));
+    }
+}
+
 fn headers(made: &mut Made) {
     for (name, comment, expect, offset, byte) in PREFIX_FAULTS {
         let frame = to_master(name).seal(&stored(&CHUNKS), |header| put(offset, [byte])(header));
@@ -122,10 +155,10 @@ fn headers(made: &mut Made) {
     for (name, comment, expect, offset, bytes) in [
         (
             "header-short",
-            "a header shorter than 88 bytes",
+            "a header shorter than 130 bytes",
             "value: header length",
             16,
-            number(87),
+            number(129),
         ),
         (
             "header-long",
@@ -176,6 +209,13 @@ fn headers(made: &mut Made) {
             20,
             number(32),
         ),
+        (
+            "epoch-zero",
+            "epochs begin with 1",
+            "value: epoch",
+            60,
+            number(0),
+        ),
         ("class", "an unknown class", "value: class", 64, vec![2]),
         ("codec", "an unknown codec", "value: codec", 65, vec![2]),
         ("seal-kind", "an unknown seal", "value: seal", 66, vec![2]),
@@ -204,7 +244,7 @@ fn headers(made: &mut Made) {
             "recipient-beyond",
             "a recipient entry that does not fit",
             "truncated: wrapped key",
-            96,
+            112,
             vec![49, 0],
         ),
     ] {
@@ -245,13 +285,13 @@ fn headers(made: &mut Made) {
         made.add(name, vector(comment, &format!("header, {expect}"), &frame));
     }
     let frame = to_master("damage").seal(&stored(&CHUNKS), |_| ());
-    let header = 72 + 1194 + 16;
+    let header = 88 + 1194 + 16;
     for (name, comment, expect, offset) in [
         (
             "check-header",
             "a damaged header",
             "header, check: check",
-            80,
+            100,
         ),
         (
             "check-itself",
@@ -283,15 +323,16 @@ fn headers(made: &mut Made) {
     );
 
     // The check is good again, but the seal covers the header as it was.
-    for (name, comment, offset) in [
-        ("altered-number", "the frame number was altered", 56),
-        ("altered-epoch", "the epoch was altered", 60),
-        ("altered-class", "the class was altered", 64),
-        ("altered-codec", "the codec was altered", 65),
-        ("altered-reserved", "a reserved byte was altered", 68),
+    for (name, comment, offset, bit) in [
+        ("altered-number", "the frame number was altered", 56, 1),
+        ("altered-epoch", "the epoch was altered", 60, 2),
+        ("altered-class", "the class was altered", 64, 1),
+        ("altered-codec", "the codec was altered", 65, 1),
+        ("altered-reserved", "a reserved byte was altered", 68, 1),
+        ("altered-siv", "the SIV was altered", 87, 1),
     ] {
         let mut bad = frame.clone();
-        bad[offset] ^= 1;
+        bad[offset] ^= bit;
         forge::recheck(&mut bad[..header]);
         made.add(name, vector(comment, "seal", &bad));
     }
@@ -318,6 +359,24 @@ fn keys(made: &mut Made) {
         "other-store",
         vector("a frame of another store", "other store", &frame),
     );
+
+    for (name, comment, siv_of) in [
+        (
+            "siv-other",
+            "the tag verifies, but the SIV is that of another content",
+            stored(&[b"other"]),
+        ),
+        (
+            "siv-padding",
+            "the tag verifies, but the SIV is that of the content without its padding",
+            stored(&CHUNKS),
+        ),
+    ] {
+        let mut frame = to_master(name);
+        frame.siv_of = Some(siv_of);
+        let padded = [&stored(&CHUNKS)[..], &[0; 100]].concat();
+        made.add(name, vector(comment, "seal", &frame.seal(&padded, |_| ())));
+    }
 
     // A good frame key, but not the one of this salt.
     let mut frame = to_master("other-brick-key");

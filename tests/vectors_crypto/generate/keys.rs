@@ -5,6 +5,9 @@ use super::super::run;
 use super::super::vector::Vector;
 use super::Made;
 
+/// What SIVs are made of.
+const CONTENT: &[u8] = b"a content";
+
 pub fn derivation() -> Made {
     let mut made = Made::new("key-derivation");
     for (name, master, epoch) in [
@@ -18,8 +21,13 @@ pub fn derivation() -> Made {
         let input = *blake3::hash(b"input").as_bytes();
         let mut vector = Vector::new("all keys that follow from a master secret", "ok")
             .with_hex("master", master)
+            .with_hex("store-id", forge::STORE)
             .with("epoch", epoch)
             .with_hex("put-secret", put)
+            .with_hex(
+                "recipients-key",
+                kdf("recipients key", &[&master, &forge::STORE]),
+            )
             .with_hex("x-wing-seed", kdf("x-wing seed", &[&master]))
             .with_hex("public-key", &public)
             .with_hex("public-key-hash", hash.as_bytes())
@@ -42,22 +50,27 @@ pub fn derivation() -> Made {
         let mut start = [0; 16];
         { gear }.fill(&mut start);
         let id = blake3::keyed_hash(&kdf("chunk id key", &[&put]), &input);
+        let brick_key = [0xa5; 32];
+        let (toc_key, root_key) = (kdf("toc key", &[&put]), kdf("root key", &[&put]));
         vector = vector
             .with_hex("salt", salt)
-            .with_hex(
-                "brick-toc-key",
-                kdf("brick toc key", &[&kdf("toc key", &[&put]), &salt]),
-            )
-            .with_hex(
-                "one-root-key",
-                kdf("one root key", &[&kdf("root key", &[&put]), &salt]),
-            )
-            .with_hex("store-id", forge::STORE)
-            .with_hex("brick-key", [0xa5; 32])
-            .with_hex(
-                "frame-key",
-                kdf("frame key", &[&[0xa5; 32], &forge::STORE, &salt]),
-            )
+            .with_hex("brick-key", brick_key)
+            .with("number", 7)
+            .with_hex("content", CONTENT);
+        let of_frame: [&[u8]; 3] = [&brick_key, &forge::STORE, &salt];
+        for (kind, name, input, number) in [
+            ("frame", "frame key", &of_frame[..], &[7, 0, 0, 0][..]),
+            ("toc", "brick toc key", &[&toc_key, &salt], &[]),
+            ("root", "one root key", &[&root_key, &salt], &[]),
+        ] {
+            let siv_key = kdf(&format!("{kind} siv key"), input);
+            let (siv, key) = forge::content_key([kind, name], input, number, CONTENT);
+            vector = vector
+                .with_hex(&format!("{kind}-siv-key"), siv_key)
+                .with_hex(&format!("{kind}-siv"), siv)
+                .with_hex(&name.replace(' ', "-"), key);
+        }
+        vector = vector
             .with_hex("gear-table-start", start)
             .with_hex("input", input)
             .with_hex("chunk-id", &id.as_bytes()[..16]);
@@ -67,12 +80,7 @@ pub fn derivation() -> Made {
 }
 
 fn put_data() -> Vec<u8> {
-    [
-        &3_u32.to_le_bytes()[..],
-        &forge::put_secret(&master(), 3),
-        blake3::hash(&forge::public_key(&master())).as_bytes(),
-    ]
-    .concat()
+    forge::put_data(&forge::STORE, 3, &[master(), [9; 32]])
 }
 
 pub fn files() -> Made {
@@ -112,7 +120,12 @@ pub fn files() -> Made {
     let put = key_text("dtar-put-key-", &put_data());
     made.add(
         "put",
-        good("a put key of epoch 3", &put, "dtar-put-key-", &put_data()),
+        good(
+            "a put key of epoch 3, with one recipient",
+            &put,
+            "dtar-put-key-",
+            &put_data(),
+        ),
     );
     let public = forge::public_key(&master());
     let text = key_text_lower("dtar-public-key-", &public);
@@ -212,8 +225,8 @@ fn negative_files(made: &mut Made, secret: &str, file: &dyn Fn(&str, &str, &[u8]
     for (name, kind, length) in [
         ("length-secret-short", "dtar-secret-key-", 31),
         ("length-secret-long", "dtar-secret-key-", 33),
-        ("length-put-short", "dtar-put-key-", 67),
-        ("length-put-long", "dtar-put-key-", 69),
+        ("length-put-short", "dtar-put-key-", 115),
+        ("length-put-long", "dtar-put-key-", 117),
         ("length-public-short", "dtar-public-key-", 1215),
         ("length-public-long", "dtar-public-key-", 1217),
     ] {
@@ -225,6 +238,13 @@ fn negative_files(made: &mut Made, secret: &str, file: &dyn Fn(&str, &str, &[u8]
             text.into(),
         ));
     }
+    let zero = forge::put_data(&forge::STORE, 0, &[master()]);
+    cases.push((
+        "put-epoch-zero",
+        "a put key of epoch 0",
+        "epoch 0",
+        key_text("dtar-put-key-", &zero).into(),
+    ));
     // Twelve bits of all ones where an ML-KEM coefficient, at most 3,328, should be.
     let invalid = key_text("dtar-public-key-", &[0xff; 1216]);
     cases.push((
@@ -274,6 +294,30 @@ pub fn passphrases() -> Made {
             &format!("{name}-reserved"),
             good("reserved bytes are ignored, but sealed", &reserved),
         );
+    }
+    let zero = forge::put_data(&forge::STORE, 0, &[master()]);
+    for (name, comment, expect, data) in [
+        (
+            "put-epoch-zero",
+            "a put key of epoch 0",
+            "epoch 0",
+            &zero[..],
+        ),
+        (
+            "put-cut",
+            "shorter than a put key",
+            "value: sealed secret",
+            &put_data()[..115],
+        ),
+        (
+            "put-longer",
+            "longer than a put key",
+            "value: sealed secret",
+            &[&put_data()[..], &[0]].concat(),
+        ),
+    ] {
+        let container = lock(name, 2, data, &|_| ());
+        made.add(name, vector(comment, expect, &container));
     }
     let good = lock("faults", 1, &master(), &|_| ());
     let edited = |offset: usize, bytes: &[u8]| {

@@ -8,6 +8,7 @@ mod bricks;
 mod frames;
 mod keys;
 mod roots;
+mod stores;
 
 use super::vector::Vector;
 
@@ -42,6 +43,7 @@ pub fn all() -> Vec<(String, Vector)> {
         bricks::tocs(),
         bricks::sidecars(),
         roots::roots(),
+        stores::configs(),
     ]
     .into_iter()
     .flat_map(|made| made.vectors)

@@ -48,8 +48,8 @@ fn library_seals(name: &str, bricks: &[([u8; 32], &[u8])]) -> Vec<u8> {
             .collect(),
     };
     let key = run::parse_key(&forge::key_text("dtar-secret-key-", &master()));
-    let keys = key.put_keys(Epoch::FIRST).unwrap();
-    seal_root_with_random(&keys, StoreId(forge::STORE), &root, &mut Random::new(name)).unwrap()
+    let keys = key.put_keys(StoreId(forge::STORE), Epoch::FIRST).unwrap();
+    seal_root_with_random(&keys, &root, &mut Random::new(name)).unwrap()
 }
 
 pub fn roots() -> Made {
@@ -125,14 +125,16 @@ fn headers(made: &mut Made, salt: &[u8; 16], good: &[u8]) {
         let root = edited(&put(16, length.to_le_bytes()));
         made.add(name, vector(comment, expect, &root));
     }
-    let root = edited(&put(24, 2_u32.to_le_bytes()));
-    made.add(
-        "epoch",
-        vector("a root of another epoch", "value: epoch", &root),
-    );
+    for (name, comment, epoch) in [
+        ("epoch", "a root of another epoch", 2_u32),
+        ("epoch-zero", "epochs begin with 1", 0),
+    ] {
+        let root = edited(&put(24, epoch.to_le_bytes()));
+        made.add(name, vector(comment, "value: epoch", &root));
+    }
     for (name, comment, expect, offset) in [
         ("check", "a damaged header", "check: check", 40),
-        ("seal-content", "damaged sealed bytes", "check: seal", 90),
+        ("seal-content", "damaged sealed bytes", "check: seal", 110),
         ("seal-tag", "a damaged tag", "check: seal", good.len() - 1),
     ] {
         let mut bad = good.to_vec();
@@ -141,16 +143,29 @@ fn headers(made: &mut Made, salt: &[u8; 16], good: &[u8]) {
     }
     let mut altered = good.to_vec();
     altered[32] ^= 1;
-    forge::recheck(&mut altered[..80]);
+    forge::recheck(&mut altered[..96]);
     made.add(
         "altered-store",
-        vector("the store id was altered", "check: seal", &altered),
+        vector("the store id was altered", "value: store id", &altered),
     );
+    for (name, comment, offset) in [
+        ("altered-reserved", "a reserved byte was altered", 28),
+        ("altered-salt", "the salt was altered", 48),
+        ("altered-siv", "the SIV was altered", 79),
+    ] {
+        let mut bad = good.to_vec();
+        bad[offset] ^= 1;
+        forge::recheck(&mut bad[..96]);
+        made.add(name, vector(comment, "check: seal", &bad));
+    }
+    let siv = forge::root_with_siv(salt, &plain(&BRICKS), b"other", |_| ());
+    let comment = "the tag verifies, but the SIV is that of another content";
+    made.add("siv-other", vector(comment, "check: seal", &siv));
     let cut = &good[..good.len() - 1];
     made.add("cut", vector("cut short", "truncated: sealed bytes", cut));
     made.add(
         "cut-header",
-        vector("cut in the header", "truncated: check", &good[..79]),
+        vector("cut in the header", "truncated: check", &good[..95]),
     );
 }
 

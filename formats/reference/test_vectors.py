@@ -1,0 +1,129 @@
+"""The vectors of keys, frames and bricks (../vectors): what dtar reads the reader reads, what dtar refuses it refuses."""
+
+import unittest
+from collections import defaultdict
+from pathlib import Path
+
+from dtar_reference.brick import BrickHeader, Toc, open_sidecar
+from dtar_reference.frame import Frame
+from dtar_reference.keys import MasterKey, PutKey, parse_key
+from dtar_reference.wire import FormatError
+
+FOLDER = Path(__file__).parent.parent / "vectors"
+
+
+class Vector:
+    def __init__(self, path: Path):
+        self.lines: dict[str, list[str]] = defaultdict(list)
+        for line in path.read_text().splitlines():
+            key, value = line.split(":", 1)
+            self.lines[key].append(value.strip())
+
+    def text(self, key: str) -> str:
+        return self.lines[key][0]
+
+    def bytes(self, key: str) -> bytes:
+        return bytes.fromhex(self.text(key))
+
+    def key(self) -> MasterKey:
+        return MasterKey(self.bytes("master"))
+
+
+def frame(test, v):
+    opened = Frame(v.bytes("frame"), v.key(), "frame", v.bytes("store-id"))
+    return lambda: test.assertEqual([opened.chunk(i).hex() for i in range(len(opened))], v.lines["chunk"])
+
+
+def brick_header(test, v):
+    header = BrickHeader(v.bytes("header"))
+    return lambda: test.assertEqual((header.store_id, header.salt), (v.bytes("store-id"), v.bytes("salt")))
+
+
+def contents(test, v, toc, frames):
+    lines, offset = [], 80
+    for length, plain, chunks in frames:
+        lines.append(f"frame at {offset} length {length} plain {plain}")
+        lines += [f"chunk {name.hex()} length {n}" for name, n in chunks]
+        offset += length
+
+    def check():
+        test.assertEqual(lines, v.lines["holds"])
+        test.assertEqual(toc.writer, v.bytes("writer"))
+
+    return check
+
+
+def toc(test, v):
+    opened = Toc(v.bytes("toc"))
+    return contents(test, v, opened, opened.open(v.key()))
+
+
+def sidecar(test, v):
+    opened = open_sidecar(v.bytes("sidecar"), v.bytes("brick-name"), v.key())
+    return contents(test, v, opened, opened.open(v.key()))
+
+
+def holds_key(test, v, key):
+    make = MasterKey if v.text("kind") == "dtar-secret-key-" else PutKey
+    return lambda: test.assertEqual(vars_of(key), vars_of(make(v.bytes("data"))))
+
+
+def vars_of(key):
+    return {name: value for name, value in vars(key).items() if isinstance(value, bytes | int)}
+
+
+def key_file(test, v):
+    return holds_key(test, v, parse_key(v.bytes("file")))
+
+
+def passphrase(test, v):
+    return holds_key(test, v, parse_key(v.bytes("file"), v.bytes("passphrase")))
+
+
+def key_derivation(test, v):
+    key = v.key()
+    secret = key.put_secret(v.bytes("store-id"), int(v.text("epoch")))
+    return lambda: test.assertEqual((secret, key.key_id), (v.bytes("put-secret"), v.bytes("key-id")))
+
+
+def in_brick(_name, v) -> bool:
+    """The reader compares frame or TOC with the brick's header where it reads the brick: see test_bricks.py."""
+    return "brick-header" in v.lines
+
+
+class Vectors(unittest.TestCase):
+    def run_kind(self, kind: str, run, left_out=lambda name, v: False):
+        paths = sorted((FOLDER / kind).glob("*.txt"))
+        self.assertTrue(paths, kind)
+        for path in paths:
+            v = Vector(path)
+            if left_out(path.stem, v):
+                continue
+            with self.subTest(vector=f"{kind}/{path.stem}"):
+                if v.text("expect") == "ok":
+                    run(self, v)()
+                else:
+                    with self.assertRaises(FormatError):
+                        run(self, v)
+
+    def test_frames(self):
+        self.run_kind("frame", frame, in_brick)
+
+    def test_brick_headers(self):
+        self.run_kind("brick-header", brick_header)
+
+    def test_tocs(self):
+        self.run_kind("toc", toc, in_brick)
+
+    def test_sidecars(self):
+        self.run_kind("sidecar", sidecar)
+
+    def test_keys(self):
+        # Modes are those of files, and a public key restores nothing.
+        self.run_kind("key-file", key_file, lambda name, v: "mode" in v.lines or name == "public")
+        self.run_kind("passphrase", passphrase)
+        self.run_kind("key-derivation", key_derivation)
+
+
+if __name__ == "__main__":
+    unittest.main()
