@@ -435,10 +435,11 @@ impl Run {
         let frame = previous
             .checked_add_signed(delta)
             .ok_or_else(|| decoder.error("frame ordinal", "0 or more", delta))?;
+        let place = decoder.uv_in("place in the frame", 0..=65_535)?;
         Ok(Self {
             frame,
-            place: low_u32(decoder.uv_in("place in the frame", 0..=65_535)?),
-            count: decoder.uv_in("number of chunks", 1..=65_536)?,
+            place: low_u32(place),
+            count: decoder.uv_in("number of chunks", 1..=65_536 - place)?,
         })
     }
 }
@@ -547,7 +548,7 @@ mod tests {
         }
 
         #[test]
-        fn runs_round_trip(previous in 0_u64..1 << 60, frame in 0_u64..1 << 60, place in 0_u32..65_536, count in 1_u64..65_536) {
+        fn runs_round_trip(previous in 0_u64..1 << 60, frame in 0_u64..1 << 60, place in 0_u32..32_768, count in 1_u64..=32_768) {
             let run = Run { frame, place, count };
             let mut bytes = Vec::new();
             run.encode(previous, &mut bytes);

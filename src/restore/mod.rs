@@ -96,7 +96,6 @@ pub fn open_index(index: &IndexFile, store: &Store, key: &Key) -> Result<(Traile
             found: summary.store_id,
         });
     }
-    let keys = key.put_keys(summary.epoch)?;
     if summary.key_id != key.key_id() {
         return Err(Error::WrongKey {
             path: index.path().to_owned(),
@@ -104,6 +103,7 @@ pub fn open_index(index: &IndexFile, store: &Store, key: &Key) -> Result<(Traile
             found: key.key_id(),
         });
     }
+    let keys = key.put_keys(summary.epoch)?;
     trailer.verify(index, keys.index.hasher())?;
     Ok((trailer, keys))
 }

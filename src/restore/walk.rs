@@ -39,6 +39,10 @@ pub(super) enum Op {
     Lost { length: u64, failure: Box<Failure> },
     /// From here on the output is the body of the member with this name.
     Member(Range<usize>),
+    /// From here on bytes are the body's, up to [`Op::BodyEnd`].
+    BodyStart,
+    /// The body ends here, and its BLAKE3-256 must be this.
+    BodyEnd(ChunkHash),
     /// So many bytes on, tar's end-of-archive blocks begin.
     ArchiveEnd { ahead: u64 },
     /// Two zero blocks, then zeros up to a multiple of `record`.
@@ -75,6 +79,9 @@ pub(super) struct Walker {
     batch: Batch,
     run: Vec<u8>,
     globals: Globals,
+    /// Whether bodies are hashed as a whole: where no hash of the stream is
+    /// at hand, nothing else says that their chunks were put together right.
+    hashes_bodies: bool,
 }
 
 /// The other end of the queue is gone: it has failed, or needs no more.
@@ -93,11 +100,13 @@ impl Walker {
         selection: Option<Selection>,
         out: Sender<Batch>,
     ) -> Self {
+        let hashes_bodies = selection.is_some() || !locator.has_trailer();
         Self {
             members,
             locator,
             frames,
             selection,
+            hashes_bodies,
             walked: Walked::default(),
             out,
             batch: Batch::default(),
@@ -210,6 +219,11 @@ impl Walker {
         {
             self.batch.ops.push(Op::ArchiveEnd { ahead: 0 });
         }
+        // Of a body that is one chunk, the chunk's hash is the body's.
+        let hashed = self.hashes_bodies && record.items != [Item::Whole];
+        if hashed {
+            self.batch.ops.push(Op::BodyStart);
+        }
         for item in &record.items {
             let item = match item {
                 Item::Whole => Item::Chunk {
@@ -220,6 +234,9 @@ impl Walker {
                 other => *other,
             };
             self.item(&item)?;
+        }
+        if hashed {
+            self.batch.ops.push(Op::BodyEnd(record.body_hash));
         }
         self.bytes(record.padding());
         Ok(())
