@@ -72,6 +72,13 @@ impl End {
         bytes.len() == END_LENGTH && bytes.starts_with(END_MAGIC)
     }
 
+    /// The length of the index that `bytes`, the last 64 of a file, state.
+    #[must_use]
+    pub fn stated_length(bytes: &[u8]) -> Option<u64> {
+        let length = bytes.get(PREFIX_LENGTH + 16..)?.first_chunk()?;
+        Some(u64::from_le_bytes(*length))
+    }
+
     /// The end of an index of `length` bytes.
     ///
     /// # Errors

@@ -164,7 +164,8 @@ fn unpack(file: &File, path: &Path) -> Result<File> {
     })
 }
 
-/// Whether the file ends like an index: a member's name may look like zstd.
+/// Whether the file ends like an index of its length: a member's name may look
+/// like zstd, and zstd may end with an end that it could not compress.
 fn has_end(file: &mut File, path: &Path) -> Result<bool> {
     let length = file
         .seek(SeekFrom::End(0))
@@ -176,7 +177,7 @@ fn has_end(file: &mut File, path: &Path) -> Result<bool> {
     file.read_exact_at(&mut last, start)
         .map_err(Error::io("read", path))?;
     file.rewind().map_err(Error::io("read", path))?;
-    Ok(End::is_present(&last))
+    Ok(End::is_present(&last) && End::stated_length(&last) == Some(length))
 }
 
 const TRAILER_MAGIC: &[u8; 8] = crate::format::trailer::MAGIC;
