@@ -41,7 +41,7 @@ pub fn run(args: &RestoreArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let output = setup::output()?;
     let summary = if args.incomplete && index.trailer().is_err() {
         say.warn(
-            "restoring without a trailer: only chunks are verified, not names, modes or order",
+            "restoring without a trailer: only contents are verified, not names, modes or order",
         );
         let keys = key.put_keys(store.epoch())?;
         let catalog = setup::catalog(global, say, &store, &keys)?;

@@ -11,6 +11,7 @@
 )]
 mod forge;
 mod generate;
+mod library;
 mod run;
 mod tokens;
 #[path = "../vectors_crypto/vector.rs"]
@@ -89,6 +90,22 @@ fn every_vector_gives_what_it_says() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn the_library_writes_the_good_ones_alike() {
+    let files = files();
+    for name in [
+        "index-hints/frames",
+        "index-hints/good",
+        "index-hints/levels",
+        "index-map/all-kinds",
+        "index-summary/empty",
+        "index-trailer/good",
+    ] {
+        let index = tokens::from_tokens(Vector::parse(&files[name]).text("index"));
+        assert!(library::written_again(&index) == index, "{name}");
+    }
 }
 
 #[test]

@@ -260,7 +260,9 @@ fn list(vector: &Vector) -> Outcome {
     let items = decode_list(&bytes, &list).map_err(|error| decode_class(&error))?;
     same_items(vector, &items);
     let mut again = Vec::new();
-    items.iter().for_each(|item| item.encode(&mut again));
+    for item in &items {
+        item.encode(&mut again);
+    }
     assert_eq!(again, bytes);
     Ok(())
 }

@@ -322,10 +322,10 @@ impl Archive {
         let chunks = self.chunks();
         let (brick, used) = brick(&chunks);
         let hints = self.levels().into_iter().map(|level| {
-            let runs: Vec<[u64; 3]> = self
-                .places(level, &chunks)
-                .into_iter()
-                .map(|place| [0, place, 1])
+            let places = self.places(level, &chunks);
+            let runs: Vec<[u64; 3]> = places
+                .chunk_by(|one, next| one + 1 == *next)
+                .map(|run| [0, run[0], run.len() as u64])
                 .collect();
             hints(level, &[&runs])
         });
@@ -431,14 +431,14 @@ pub struct Index {
 
 impl Index {
     /// The payload of a section.
-    pub fn section(&mut self, magic: &[u8; 4]) -> &mut Vec<u8> {
+    pub fn section(&mut self, magic: [u8; 4]) -> &mut Vec<u8> {
         let place = self.place(magic);
         &mut self.sections[place].2
     }
 
     /// The place of a section among all.
-    pub fn place(&self, magic: &[u8; 4]) -> usize {
-        let found = self.sections.iter().position(|(found, ..)| found == magic);
+    pub fn place(&self, magic: [u8; 4]) -> usize {
+        let found = self.sections.iter().position(|(found, ..)| *found == magic);
         found.expect("a section of this kind")
     }
 
@@ -449,7 +449,7 @@ impl Index {
     }
 
     /// The same with another payload of one section.
-    pub fn with_section(self, magic: &[u8; 4], payload: Vec<u8>) -> Self {
+    pub fn with_section(self, magic: [u8; 4], payload: Vec<u8>) -> Self {
         self.with(|index| *index.section(magic) = payload)
     }
 

@@ -27,7 +27,7 @@ pub fn maps() -> Made {
     kinds(&mut made, &run);
 
     let archive = trailers::archive();
-    let with = |map: Vec<u8>| archive.plain().with_section(b"MAPS", map);
+    let with = |map: Vec<u8>| archive.plain().with_section(*b"MAPS", map);
     for (name, comment, expect, index) in [
         (
             "kind",
@@ -118,8 +118,8 @@ pub fn maps() -> Made {
         // A second tail for the step behind the first; the steps that are too many take it.
         let index = match name {
             "behind-tail" | "repeat-many" => index.with(|index| {
-                let again = index.section(b"RECS").clone();
-                index.section(b"RECS").extend(again);
+                let again = index.section(*b"RECS").clone();
+                index.section(*b"RECS").extend(again);
             }),
             _ => index,
         };
@@ -132,14 +132,16 @@ pub fn maps() -> Made {
     }
     let left = archive
         .plain()
-        .with(|index| index.section(b"RECS").extend(none(OPAQUE).bytes()));
+        .with(|index| index.section(*b"RECS").extend(none(OPAQUE).bytes()));
     made.refused(
         "records-left",
         "a record that no step uses",
         "value: map",
         &left,
     );
-    let behind = archive.plain().with(|index| index.section(b"RECS").push(0));
+    let behind = archive
+        .plain()
+        .with(|index| index.section(*b"RECS").push(0));
     made.refused(
         "records-behind",
         "a byte behind the last record",
@@ -148,7 +150,7 @@ pub fn maps() -> Made {
     );
     let cut = archive
         .plain()
-        .with(|index| index.section(b"RECS").truncate(50));
+        .with(|index| index.section(*b"RECS").truncate(50));
     made.refused(
         "records-cut",
         "the last record is cut short",
@@ -187,7 +189,7 @@ fn good(made: &mut Made, run: &[u8]) {
         &long,
     );
     let single: Vec<_> = long.steps.iter().map(|step| (*step, 1)).collect();
-    let apart = long.plain().with_section(b"MAPS", steps(&single));
+    let apart = long.plain().with_section(*b"MAPS", steps(&single));
     made.plain("not-joined", "equal steps one by one", &apart, &long);
     let blocks = vec![b'v'; 512 * 65_536];
     let most = Archive::default()

@@ -90,7 +90,7 @@ pub fn restores() -> Made {
             super::super::write::brick_entry(blake3::hash(&brick).as_bytes(), length, &[entry]),
         ]
         .concat();
-        let index = index.clone().with_section(b"BRIK", table);
+        let index = index.clone().with_section(*b"BRIK", table);
         let vector = index_vector(comment, expect, &index.bytes(), &[&brick]);
         made.add(name, vector.with("stream", stream(&archive)));
     }
@@ -133,7 +133,7 @@ fn lists(made: &mut Made, end: &dyn Fn(&Record) -> Archive) {
     ] {
         let archive = end(&Record::new(MEMBER, list));
         let (index, bytes) = archive.with_brick();
-        made.bad(name, comment, expect, &index.bytes(), &[&bytes]);
+        made.late(name, comment, expect, &index.bytes(), &[&bytes], &archive);
     }
 }
 

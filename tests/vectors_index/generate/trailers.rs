@@ -76,7 +76,7 @@ pub fn trailers() -> Made {
             "done-length",
             "the section that ends all has a payload",
             "value: length of DONE",
-            Box::new(|index| index.section(b"DONE").push(0)),
+            Box::new(|index| index.section(*b"DONE").push(0)),
         ),
         (
             "padding",
@@ -124,8 +124,8 @@ pub fn trailers() -> Made {
         }
         made.bad(name, comment, expect, &bytes, &[]);
     }
-    for magic in [b"SUMM", b"RECS", b"MAPS", b"BRIK"] {
-        let name = str::from_utf8(magic).unwrap();
+    for magic in [*b"SUMM", *b"RECS", *b"MAPS", *b"BRIK"] {
+        let name = str::from_utf8(&magic).unwrap();
         let lower = name.to_ascii_lowercase();
         let missing = plain().with(|index| {
             let place = index.place(magic);
@@ -283,7 +283,7 @@ pub fn summaries() -> Made {
     let mut made = Made::new("index-summary");
     let archive = archive();
     let summary = archive.summary();
-    let with = |summary: Vec<u8>| archive.plain().with_section(b"SUMM", summary);
+    let with = |summary: Vec<u8>| archive.plain().with_section(*b"SUMM", summary);
     let put = |offset: usize, bytes: &[u8]| {
         let mut summary = summary.clone();
         summary[offset..offset + bytes.len()].copy_from_slice(bytes);
