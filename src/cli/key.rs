@@ -97,7 +97,7 @@ fn show(secret: bool, global: &GlobalArgs, say: Say) -> Result<Exit> {
 fn new_passphrase(path: &Path) -> Result<Zeroizing<String>> {
     let variable = "DTAR_NEW_PASSPHRASE";
     if let Ok(passphrase) = std::env::var(variable) {
-        return Ok(Zeroizing::new(passphrase));
+        return not_empty(Zeroizing::new(passphrase));
     }
     let ask = |prompt: &str| {
         rpassword::prompt_password(prompt)
@@ -115,10 +115,14 @@ fn new_passphrase(path: &Path) -> Result<Zeroizing<String>> {
             "the two passphrases differ; nothing was changed".into(),
         ));
     }
-    if first.is_empty() {
+    not_empty(first)
+}
+
+fn not_empty(passphrase: Zeroizing<String>) -> Result<Zeroizing<String>> {
+    if passphrase.is_empty() {
         return Err(Error::Usage(
             "an empty passphrase protects nothing; nothing was changed".into(),
         ));
     }
-    Ok(first)
+    Ok(passphrase)
 }

@@ -76,6 +76,8 @@ pub struct RestoreSummary {
     pub unmatched: Vec<String>,
     /// Selected members that were left out, because the stream cuts them short.
     pub cut_short: Vec<Vec<u8>>,
+    /// Selected hard links whose targets are not selected: names and targets.
+    pub dangling: Vec<(Vec<u8>, Vec<u8>)>,
     /// The reader went away after the end-of-archive blocks.
     pub closed_early: bool,
     /// Why an index without a trailer could not be restored further.
@@ -252,6 +254,7 @@ fn run<W: Write>(
         summary.members = walked.members;
         summary.unmatched = walked.unmatched;
         summary.cut_short = walked.cut_short;
+        summary.dangling = walked.dangling;
         if let Some((length, xxh3)) = expected
             && !summary.closed_early
             && summary.hits == 0

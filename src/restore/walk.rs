@@ -66,6 +66,8 @@ pub(super) struct Walked {
     pub unmatched: Vec<String>,
     /// Selected members that the stream cuts short, by name: left out.
     pub cut_short: Vec<Vec<u8>>,
+    /// Selected hard links whose targets are not selected: names and targets.
+    pub dangling: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Turns segments into batches.
@@ -79,6 +81,9 @@ pub(super) struct Walker {
     batch: Batch,
     run: Vec<u8>,
     globals: Globals,
+    /// Global headers before the next selected member. Readers do not expect
+    /// them at the end, so they wait for it.
+    waiting_globals: Vec<u8>,
     /// Whether bodies are hashed as a whole: where no hash of the stream is
     /// at hand, nothing else says that their chunks were put together right.
     hashes_bodies: bool,
@@ -87,8 +92,10 @@ pub(super) struct Walker {
 /// The other end of the queue is gone: it has failed, or needs no more.
 pub(super) struct Gone;
 
-/// Names of members cut short are kept up to so many.
+/// Names of members cut short, and of links, are kept up to so many.
 const MOST_NAMES: usize = 1000;
+/// Bytes of global headers that wait at most.
+const MOST_WAITING: usize = 1 << 20;
 /// Blocking factor of a selection's end: 20 blocks, as tar writes.
 const RECORD: u64 = 10_240;
 
@@ -112,6 +119,7 @@ impl Walker {
             batch: Batch::default(),
             run: Vec::new(),
             globals: Globals::default(),
+            waiting_globals: Vec::new(),
         }
     }
 
@@ -179,16 +187,23 @@ impl Walker {
                 (Some(member), Some(selection)) => selection.wants(&member.name),
                 _ => false,
             };
+            if wanted && let Some(member) = &member {
+                self.look_at_link(member);
+            }
             match member {
                 Some(member) if wanted && has_body => wanted_body = Some((bytes, member.name)),
                 Some(_) if wanted => {
                     self.walked.members += 1;
-                    self.bytes(bytes);
+                    self.selected_group(bytes);
                 }
                 // Global headers go on to hold for what follows.
                 _ => {
                     for extension in extensions(bytes).filter(Extension::is_global) {
-                        self.bytes(&bytes[extension.range]);
+                        let header = &bytes[extension.range];
+                        self.waiting_globals.extend_from_slice(header);
+                    }
+                    if self.waiting_globals.len() > MOST_WAITING {
+                        self.selected_group(&[]);
                     }
                 }
             }
@@ -202,10 +217,29 @@ impl Walker {
             }
             Some((group, name)) => {
                 self.walked.members += 1;
-                self.bytes(group);
+                self.selected_group(group);
                 self.body(record, &name)
             }
             None => self.skip(record),
+        }
+    }
+
+    /// Emits the global headers that wait, and a group.
+    fn selected_group(&mut self, group: &[u8]) {
+        let waiting = std::mem::take(&mut self.waiting_globals);
+        self.bytes(&waiting);
+        self.bytes(group);
+    }
+
+    /// Notes a hard link that cannot be extracted without what it links to.
+    fn look_at_link(&mut self, member: &Member) {
+        let selected = |selection: &Selection| selection.would_want(&member.link);
+        if member.type_flag == b'1'
+            && !self.selection.as_ref().is_some_and(selected)
+            && self.walked.dangling.len() < MOST_NAMES
+        {
+            let names = (member.name.clone(), member.link.clone());
+            self.walked.dangling.push(names);
         }
     }
 
