@@ -5,6 +5,8 @@ use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use super::args::GlobalArgs;
 use super::say::Say;
@@ -51,10 +53,30 @@ pub fn open(global: &GlobalArgs) -> Result<(Store, Key)> {
 /// The store and key in use; makes them if this is their first use.
 pub fn open_or_make(global: &GlobalArgs, say: Say) -> Result<(Store, Key)> {
     let path = store_path(global)?;
-    if is_vacant(&path)? {
-        return make(global, say, &[]);
+    if !is_vacant(&path)? {
+        return open(global);
     }
-    open(global)
+    make(global, say, &[]).or_else(|error| {
+        // Another first run may have been faster.
+        if wait_for_store(&path) {
+            open(global)
+        } else {
+            Err(error)
+        }
+    })
+}
+
+/// Whether a store stands at `path`, perhaps one that is being made at this moment.
+fn wait_for_store(path: &Path) -> bool {
+    const TRIES: u32 = 20;
+    let config = path.join("store.toml");
+    (0..TRIES).any(|_| {
+        let stands = config.exists();
+        if !stands {
+            thread::sleep(Duration::from_millis(50));
+        }
+        stands
+    })
 }
 
 /// Makes a store, and a key if there is none yet.
@@ -82,10 +104,10 @@ pub fn make(
     Ok((store, key))
 }
 
-/// Whether nothing stands at `path`, or an empty folder.
+/// Whether nothing stands at `path`, or a folder in which at most a store was begun.
 fn is_vacant(path: &Path) -> Result<bool> {
     match path.read_dir() {
-        Ok(mut entries) => Ok(entries.next().is_none()),
+        Ok(entries) => Ok(entries.flatten().all(|entry| entry.file_name() == "tmp")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
         Err(error) => Err(Error::io("open the store", path)(error)),
     }
