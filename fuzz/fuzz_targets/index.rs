@@ -65,7 +65,7 @@ fn walk(index: &IndexFile, trailer: &Trailer) -> Result<()> {
         assert!(place < brick.frames.len());
     }
     assert!(bricks.frame(bricks.frame_count()).is_err());
-    for mut hints in trailer.hints(index)? {
+    for mut hints in trailer.hints(index)?.into_iter().flatten() {
         for _ in 0..MOST {
             if hints.is_empty() {
                 break;
@@ -73,7 +73,7 @@ fn walk(index: &IndexFile, trailer: &Trailer) -> Result<()> {
             hints.next_chunk()?;
         }
     }
-    for mut hints in trailer.hints(index)? {
+    for mut hints in trailer.hints(index)?.into_iter().flatten() {
         for count in 1..MOST as u64 {
             hints.skip(count)?;
         }

@@ -1,13 +1,14 @@
 //! `dtar`: a stream in, an index out.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use rustix::io::Errno;
 use serde_json::json;
+use tempfile::NamedTempFile;
 
 use super::args::{ArchiveArgs, GlobalArgs, PadArg};
 use super::progress::{Progress, speed};
@@ -20,6 +21,7 @@ use dtar::store::catalog::Catalog;
 
 pub fn run(args: &ArchiveArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     refuse_terminals(args)?;
+    let target = args.index.as_deref().map(Target::find).transpose()?;
     let (store, key) = setup::open_or_make(global, say)?;
     store.remove_stale()?;
     let keys = store.put_keys(&key)?;
@@ -37,24 +39,26 @@ pub fn run(args: &ArchiveArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     };
     let context = Arc::new(Context { store, keys });
     let start = Instant::now();
-    let summary = match &args.index {
+    let summary = match target {
         None => to_stdout(context, catalog, &options, say)?,
-        Some(path) => to_file(path, context, catalog, &options, say)?,
+        Some(target) => target.write(context, catalog, &options, say)?,
     };
     tell(&summary, start.elapsed(), say);
     Ok(Exit::Done)
 }
 
 fn refuse_terminals(args: &ArchiveArgs) -> Result<()> {
+    if io::stdin().is_terminal() {
+        return Err(Error::Usage(
+            "no tar stream on standard input: try `tar c . | dtar > index.tar`; \
+             `dtar --help` says more"
+                .into(),
+        ));
+    }
     if args.index.is_none() && io::stdout().is_terminal() {
         return Err(Error::Usage(
             "an index is not for a terminal: redirect standard output (`> index.tar`) or give --index FILE"
                 .into(),
-        ));
-    }
-    if io::stdin().is_terminal() {
-        return Err(Error::Usage(
-            "no tar stream on standard input: try `tar c . | dtar > index.tar`".into(),
         ));
     }
     Ok(())
@@ -91,52 +95,77 @@ fn to_open(
     }
 }
 
-/// Writes beside `path` and renames once the index is whole; a pipe or a
-/// device is written to, not replaced.
-fn to_file(
-    path: &Path,
-    context: Arc<Context>,
-    catalog: Catalog,
-    options: &ArchiveOptions,
-    say: Say,
-) -> Result<ArchiveSummary> {
-    if path.metadata().is_ok_and(|found| !found.is_file()) {
-        let output = File::options().write(true).open(path);
-        let output = output.map_err(Error::io("open", path))?;
-        return to_open(output, path, context, catalog, options, say);
+/// Where `--index` leads. Found before the stream is read: nobody wants to
+/// hear after hours that an index cannot be written.
+enum Target {
+    /// A file beside the one of this name, which it takes the place of once the index is whole.
+    File(PathBuf, NamedTempFile),
+    /// A pipe or a device, written as it is.
+    Special(PathBuf, File),
+}
+
+impl Target {
+    fn find(path: &Path) -> Result<Self> {
+        let kind = match path.metadata() {
+            Ok(found) => Some(found.file_type()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(Error::io("look at", path)(error)),
+        };
+        match kind {
+            Some(kind) if kind.is_dir() => Err(Error::Usage(format!(
+                "--index {}: is a folder; name a file in it",
+                path.display()
+            ))),
+            Some(kind) if !kind.is_file() => {
+                let file = OpenOptions::new().write(true).open(path);
+                let file = file.map_err(Error::io("open", path))?;
+                Ok(Self::Special(path.to_owned(), file))
+            }
+            // A link goes on to lead where it led.
+            Some(_) => Self::beside(&path.canonicalize().map_err(Error::io("look at", path))?),
+            None => Self::beside(path),
+        }
     }
-    // Of a link, the file that it leads to is replaced.
-    let target = path.canonicalize();
-    let path = target.as_deref().unwrap_or(path);
-    let dir = match path.parent() {
+
+    fn beside(path: &Path) -> Result<Self> {
+        let dir = folder_of(path);
+        let temp = tempfile::Builder::new()
+            .prefix(".dtar-index-")
+            .permissions(default_permissions())
+            .tempfile_in(dir)
+            .map_err(Error::io("make a file in", dir))?;
+        Ok(Self::File(path.to_owned(), temp))
+    }
+
+    fn write(
+        self,
+        context: Arc<Context>,
+        catalog: Catalog,
+        options: &ArchiveOptions,
+        say: Say,
+    ) -> Result<ArchiveSummary> {
+        match self {
+            Self::Special(path, file) => to_open(file, &path, context, catalog, options, say),
+            Self::File(path, temp) => {
+                let file = temp.reopen().map_err(Error::io("write", &path))?;
+                let summary = to_open(file, &path, context, catalog, options, say)?;
+                temp.persist(&path)
+                    .map_err(|error| Error::io("write", &path)(error.error))?;
+                let dir = folder_of(&path);
+                File::open(dir)
+                    .and_then(|dir| dir.sync_all())
+                    .map_err(Error::io("write", dir))?;
+                Ok(summary)
+            }
+        }
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
         Some(dir) if dir != Path::new("") => dir,
         _ => Path::new("."),
-    };
-    let temp = tempfile::Builder::new()
-        .prefix(".dtar-index-")
-        .permissions(default_permissions())
-        .tempfile_in(dir)
-        .map_err(Error::io("make a file in", dir))?;
-    let file = temp.reopen().map_err(Error::io("write", path))?;
-    let name = path;
-    let (file, summary) = with_monitor(say, |monitor| {
-        archive(
-            setup::input(),
-            file,
-            name,
-            context,
-            catalog,
-            options,
-            monitor,
-        )
-    })?;
-    file.sync_all().map_err(Error::io("write", path))?;
-    temp.persist(path)
-        .map_err(|error| Error::io("write", path)(error.error))?;
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(Error::io("write", dir))?;
-    Ok(summary)
+    }
 }
 
 /// What any program would give a file that it makes: the umask decides.

@@ -40,19 +40,25 @@ pub struct GlobalArgs {
     /// Folder for the catalog, a cache [default: dtar in the user's cache folder]
     #[arg(long, value_name = "DIR", env = "DTAR_CATALOG", global = true, value_hint = ValueHint::DirPath)]
     pub catalog: Option<PathBuf>,
-    /// Say nothing but errors
+    /// Say nothing but errors and, with --json, the summary
     #[arg(long, short, global = true)]
     pub quiet: bool,
     /// Summary and progress as JSON lines on standard error
     ///
-    /// With `ls`, `store` and `key show`: the output itself as JSON.
+    /// One object a line; its "type" is "progress" (once a second), "note",
+    /// "warning", "error", "damage" or, at the end, "summary". Sizes are in bytes.
+    /// The README lists the other fields. With `ls`, `store` and `key show`: the
+    /// output itself as JSON.
     #[arg(long, global = true)]
     pub json: bool,
 }
 
 #[derive(Debug, Args)]
 pub struct ArchiveArgs {
-    /// Write the index to FILE instead of standard output; it appears once it is whole
+    /// Write the index to FILE instead of standard output
+    ///
+    /// FILE appears, or is replaced, once the index is whole; a run that fails
+    /// leaves it as it was.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub index: Option<PathBuf>,
     /// Compression level, 1 (fast) to 22 (small)
@@ -90,6 +96,12 @@ pub enum Command {
     /// Turn an index back into its tar stream, on standard output
     Restore(RestoreArgs),
     /// List an index, like `tar tv`
+    ///
+    /// With --json one object a line: `name`, `type` (the letter before the mode),
+    /// `mode` (octal), `uid`, `gid`, `user`, `group`, `size`, `mtime` (seconds since
+    /// 1970), `mtime_ns`, of a link `link`, of a device `device` (major, minor). JSON
+    /// holds no bytes that are not UTF-8: in names they are replaced, and a field such
+    /// as `name_hex` holds the true bytes in hex.
     Ls(LsArgs),
     /// Make a store, and a key if there is none
     Init(InitArgs),

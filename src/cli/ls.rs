@@ -1,5 +1,6 @@
 //! `dtar ls`: lists an index, like `tar tv`.
 
+use std::fmt::Write as _;
 use std::io::{self, BufWriter, Write};
 
 use jiff::Timestamp;
@@ -24,6 +25,7 @@ pub fn run(args: &LsArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let zone = TimeZone::system();
     let mut listing = Listing::new(&index, &trailer);
     let mut failed = None;
+    let mut width = LEAST_WIDTH;
     while failed.is_none()
         && listing.next(&mut |member| {
             if selection
@@ -35,7 +37,7 @@ pub fn run(args: &LsArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
             let line = if say.is_json() {
                 json_line(member).to_string().into_bytes()
             } else {
-                line(member, &zone)
+                line(member, &zone, &mut width)
             };
             if failed.is_none() {
                 failed = out
@@ -77,7 +79,11 @@ fn check_seal(index: &IndexFile, global: &GlobalArgs, say: Say) -> Result<()> {
     open_index(index, &store, &key).map(drop)
 }
 
-fn line(member: &Member, zone: &TimeZone) -> Vec<u8> {
+/// Columns for owner and size together, at first.
+const LEAST_WIDTH: usize = 19;
+
+/// A line; `width` grows with the longest owner and size so far, as in GNU tar.
+fn line(member: &Member, zone: &TimeZone, width: &mut usize) -> Vec<u8> {
     let owner = format!(
         "{}/{}",
         name_or_number(&member.user, member.uid),
@@ -88,11 +94,11 @@ fn line(member: &Member, zone: &TimeZone) -> Vec<u8> {
     } else {
         member.size.to_string()
     };
-    let width = 19_usize
-        .saturating_sub(owner.chars().count())
-        .max(size.len() + 1);
+    let owner_width = owner.chars().count();
+    *width = (*width).max(owner_width + 1 + size.len());
+    let rest = *width - owner_width;
     let mut line = format!(
-        "{}{} {owner}{size:>width$} {} ",
+        "{}{} {owner}{size:>rest$} {} ",
         member.letter(),
         mode(member.mode),
         time(member.mtime, zone),
@@ -113,14 +119,39 @@ fn line(member: &Member, zone: &TimeZone) -> Vec<u8> {
     line
 }
 
-/// A terminal must not obey what a name says.
+/// A terminal must not obey what a name says: what does not print is escaped as GNU tar does it.
 fn escape(name: &[u8], line: &mut Vec<u8>) {
-    for &byte in name {
-        if byte < 0x20 || byte == 0x7f || byte == b'\\' {
-            line.extend(std::ascii::escape_default(byte));
-        } else {
-            line.push(byte);
+    for chunk in name.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            let mut bytes = [0; 4];
+            let bytes = character.encode_utf8(&mut bytes).as_bytes();
+            if character == '\\' || character.is_control() {
+                escape_bytes(bytes, line);
+            } else {
+                line.extend_from_slice(bytes);
+            }
         }
+        escape_bytes(chunk.invalid(), line);
+    }
+}
+
+fn escape_bytes(bytes: &[u8], line: &mut Vec<u8>) {
+    for &byte in bytes {
+        let letter = match byte {
+            0x07 => b'a',
+            0x08 => b'b',
+            b'\t' => b't',
+            b'\n' => b'n',
+            0x0b => b'v',
+            0x0c => b'f',
+            b'\r' => b'r',
+            b'\\' => b'\\',
+            _ => {
+                line.extend_from_slice(format!("\\{byte:03o}").as_bytes());
+                continue;
+            }
+        };
+        line.extend_from_slice(&[b'\\', letter]);
     }
 }
 
@@ -160,37 +191,20 @@ fn time(seconds: i64, zone: &TimeZone) -> String {
 }
 
 fn json_line(member: &Member) -> Value {
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    // Only where the text is not the name: JSON cannot hold all names.
-    let raw = |bytes: &[u8]| {
-        std::str::from_utf8(bytes).is_err().then(|| {
-            let mut hex = String::new();
-            for byte in bytes {
-                hex.extend(
-                    [byte >> 4, byte & 15]
-                        .map(|digit| char::from(b"0123456789abcdef"[usize::from(digit)])),
-                );
-            }
-            hex
-        })
-    };
     let mut value = json!({
-        "name": text(&member.name),
         "type": member.letter().to_string(),
         "mode": format!("{:04o}", member.mode),
         "uid": member.uid,
         "gid": member.gid,
-        "user": text(&member.user),
-        "group": text(&member.group),
         "size": member.size,
         "mtime": member.mtime,
         "mtime_ns": member.mtime_nanos,
     });
-    if let Some(name) = raw(&member.name) {
-        value["name_hex"] = json!(name);
-    }
+    put_text(&mut value, "name", &member.name);
+    put_text(&mut value, "user", &member.user);
+    put_text(&mut value, "group", &member.group);
     if !member.link.is_empty() {
-        value["link"] = json!(text(&member.link));
+        put_text(&mut value, "link", &member.link);
     }
     if member.is_device() {
         value["device"] = json!([member.device.0, member.device.1]);
@@ -198,9 +212,37 @@ fn json_line(member: &Member) -> Value {
     value
 }
 
+/// Puts bytes that should be text; also in hex where they are not, for JSON cannot hold them.
+pub fn put_text(value: &mut Value, key: &str, bytes: &[u8]) {
+    value[key] = json!(String::from_utf8_lossy(bytes));
+    if std::str::from_utf8(bytes).is_err() {
+        let mut hex = String::with_capacity(2 * bytes.len());
+        for byte in bytes {
+            // Writing to a string cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+        }
+        value[format!("{key}_hex")] = json!(hex);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_cannot_move_the_cursor() {
+        for (name, text) in [
+            (&b"plain name"[..], "plain name"),
+            ("ä€".as_bytes(), "ä€"),
+            (b"a\\b\nc\x1b\x07\x7f", "a\\\\b\\nc\\033\\a\\177"),
+            (b"\xff\xc3", "\\377\\303"),
+            ("\u{9b}".as_bytes(), "\\302\\233"),
+        ] {
+            let mut line = Vec::new();
+            escape(name, &mut line);
+            assert_eq!(line, text.as_bytes());
+        }
+    }
 
     #[test]
     fn modes_read_as_in_ls() {

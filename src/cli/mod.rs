@@ -5,6 +5,7 @@ mod args;
 mod init;
 mod key;
 mod ls;
+mod man;
 mod progress;
 mod restore;
 mod say;
@@ -67,10 +68,7 @@ fn dispatch(cli: &Cli, say: Say) -> Result<Exit> {
             print(&script)
         }
         Some(Command::Man) => {
-            let mut page = Vec::new();
-            clap_mangen::Man::new(Cli::command())
-                .render(&mut page)
-                .map_err(Error::io("write", "the man page"))?;
+            let page = man::page(Cli::command()).map_err(Error::io("write", "the man page"))?;
             print(&page)
         }
     }

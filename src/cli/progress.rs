@@ -35,7 +35,7 @@ impl Progress {
         let (end, ended) = mpsc::channel();
         let show: Box<dyn FnMut(&Monitor) + Send> = if say.shows_progress() {
             bar(verb)
-        } else if say.is_json() {
+        } else if say.tells_progress() {
             json_lines(say)
         } else {
             return Self {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::args::{GlobalArgs, RestoreArgs};
+use super::ls::put_text;
 use super::progress::{Progress, speed};
 use super::say::Say;
 use super::{setup, size};
@@ -62,13 +63,14 @@ fn report_hit(hit: &Hit, say: Say) {
     let end = hit.start.saturating_add(hit.length);
     let member = String::from_utf8_lossy(&hit.member);
     if say.is_json() {
-        say.event(&json!({
+        let mut event = json!({
             "type": "damage",
-            "member": member,
             "start": hit.start,
             "end": end,
             "reason": hit.reason,
-        }));
+        });
+        put_text(&mut event, "member", &hit.member);
+        say.event(&event);
         return;
     }
     let place = if hit.member.is_empty() {
@@ -86,6 +88,13 @@ fn tell(summary: &RestoreSummary, time: std::time::Duration, say: Say) {
     for pattern in &summary.unmatched {
         say.error_text(&format!(
             "{pattern}: no member of the index has such a name"
+        ));
+    }
+    for (name, target) in &summary.dangling {
+        say.warn(&format!(
+            "{}: a hard link to {}, which is not selected; it cannot be extracted alone",
+            String::from_utf8_lossy(name),
+            String::from_utf8_lossy(target)
         ));
     }
     for name in &summary.cut_short {

@@ -32,6 +32,11 @@ impl Say {
         !self.quiet && !self.json && io::stderr().is_terminal()
     }
 
+    /// Whether JSON lines about progress are wanted.
+    pub const fn tells_progress(self) -> bool {
+        self.json && !self.quiet
+    }
+
     /// Something good to know.
     pub fn note(self, text: &str) {
         if !self.quiet {

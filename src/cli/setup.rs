@@ -67,10 +67,30 @@ pub fn require_secret(global: &GlobalArgs, key: &Key) -> Result<()> {
 /// The store and key in use; makes them if this is their first use.
 pub fn open_or_make(global: &GlobalArgs, say: Say) -> Result<(Store, Key)> {
     let path = store_path(global)?;
-    if is_vacant(&path)? {
-        return make(global, say, &[]);
+    if !is_vacant(&path)? {
+        return open(global);
     }
-    open(global)
+    make(global, say, &[]).or_else(|error| {
+        // Another first run may have been faster.
+        if wait_for_store(&path) {
+            open(global)
+        } else {
+            Err(error)
+        }
+    })
+}
+
+/// Whether a store stands at `path`, perhaps one that is being made at this moment.
+fn wait_for_store(path: &Path) -> bool {
+    const TRIES: u32 = 20;
+    let config = path.join("store.toml");
+    (0..TRIES).any(|_| {
+        let stands = config.exists();
+        if !stands {
+            thread::sleep(Duration::from_millis(50));
+        }
+        stands
+    })
 }
 
 /// Makes a store, and a key if there is none yet.

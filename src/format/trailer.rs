@@ -1,6 +1,8 @@
 //! The index trailer: sections, summary, map, brick table, hints and end
 //! (`formats/index.md`, from "Trailer" on).
 
+use std::ops::RangeInclusive;
+
 use super::frame;
 use super::wire::{
     DecodeError, DecodeResult, Decoder, Fault, PREFIX_LENGTH, check, put_check, put_prefix, put_uv,
@@ -71,6 +73,13 @@ impl End {
     #[must_use]
     pub fn is_present(bytes: &[u8]) -> bool {
         bytes.len() == END_LENGTH && bytes.starts_with(END_MAGIC)
+    }
+
+    /// The length of the index that `bytes`, the last 64 of a file, state.
+    #[must_use]
+    pub fn stated_length(bytes: &[u8]) -> Option<u64> {
+        let length = bytes.get(PREFIX_LENGTH + 16..)?.first_chunk()?;
+        Some(u64::from_le_bytes(*length))
     }
 
     /// The end of an index of `length` bytes.
@@ -342,8 +351,10 @@ pub struct UsedBrick {
 const FIRST_FRAME: u64 = 80;
 const MAX_FRAMES: u64 = 65_536;
 const MAX_BRICK_LENGTH: u64 = 1 << 40;
-/// The longest frame header and the longest sealed part.
-const MAX_FRAME_LENGTH: u64 = 65_536 + (65 << 20);
+/// Header and sealed part.
+const FRAME_LENGTHS: RangeInclusive<u64> = (frame::MIN_HEADER_LENGTH + frame::MIN_SEALED_LENGTH)
+    as u64
+    ..=(frame::MAX_HEADER_LENGTH + frame::MAX_SEALED_LENGTH) as u64;
 
 impl UsedBrick {
     /// Appends the entry of the brick table.
@@ -375,7 +386,7 @@ impl UsedBrick {
         for _ in 0..count {
             number += decoder.uv_in("frame number", 0..=MAX_FRAMES)?;
             offset += decoder.uv_in("frame offset", 0..=MAX_BRICK_LENGTH)?;
-            let frame_length = decoder.uv_in("frame length", 1..=MAX_FRAME_LENGTH)?;
+            let frame_length = decoder.uv_in("frame length", FRAME_LENGTHS)?;
             let plain_length = decoder.uv_in("plain length", 1..=64 << 20)?;
             if number >= MAX_FRAMES || offset + frame_length > length {
                 return Err(decoder.error(
@@ -436,10 +447,11 @@ impl Run {
         let frame = previous
             .checked_add_signed(delta)
             .ok_or_else(|| decoder.error("frame ordinal", "0 or more", delta))?;
+        let place = decoder.uv_in("place in the frame", 0..=65_535)?;
         Ok(Self {
             frame,
-            place: low_u32(decoder.uv_in("place in the frame", 0..=65_535)?),
-            count: decoder.uv_in("number of chunks", 1..=65_536)?,
+            place: low_u32(place),
+            count: decoder.uv_in("number of chunks", 1..=65_536 - place)?,
         })
     }
 }
@@ -551,7 +563,7 @@ mod tests {
         }
 
         #[test]
-        fn runs_round_trip(previous in 0_u64..1 << 60, frame in 0_u64..1 << 60, place in 0_u32..65_536, count in 1_u64..65_536) {
+        fn runs_round_trip(previous in 0_u64..1 << 60, frame in 0_u64..1 << 60, place in 0_u32..32_768, count in 1_u64..=32_768) {
             let run = Run { frame, place, count };
             let mut bytes = Vec::new();
             run.encode(previous, &mut bytes);

@@ -16,6 +16,8 @@ use crate::format::trailer::{
 use crate::format::wire::{DecodeError, Decoder, UV_MAX_LENGTH};
 
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// Logarithm of the largest window that a compressed index may need: 128 MiB.
+const WINDOW_LOG_MAX: u32 = 27;
 /// How much of a file without an end is searched for traces of an index.
 const SEARCHED: u64 = 64 << 20;
 
@@ -55,7 +57,7 @@ impl IndexFile {
         if found == 4 && magic == ZSTD_MAGIC && !has_end(&mut file, path)? {
             let mut unpack = zstd::Decoder::new(&file).map_err(Error::io("unpack", path))?;
             unpack
-                .window_log_max(27)
+                .window_log_max(WINDOW_LOG_MAX)
                 .map_err(Error::io("unpack", path))?;
             file = spool(unpack, path).map_err(|error| not_unpacked(error, path))?;
         }
@@ -147,7 +149,8 @@ impl IndexFile {
     }
 }
 
-/// Whether the file ends like an index: a member's name may look like zstd.
+/// Whether the file ends like an index of its length: a member's name may look
+/// like zstd, and zstd may end with an end that it could not compress.
 fn has_end(file: &mut File, path: &Path) -> Result<bool> {
     let length = file
         .seek(SeekFrom::End(0))
@@ -159,10 +162,12 @@ fn has_end(file: &mut File, path: &Path) -> Result<bool> {
     };
     file.read_exact_at(&mut last, start)
         .map_err(Error::io("read", path))?;
-    Ok(End::is_present(&last))
+    Ok(End::is_present(&last) && End::stated_length(&last) == Some(length))
 }
 
 const TRAILER_MAGIC: &[u8; 8] = crate::format::trailer::MAGIC;
+/// Length of the two zero blocks between the members part and the trailer.
+const ZERO_BLOCKS: u64 = 1024;
 
 fn not_an_index(path: &Path, why: &str) -> Error {
     Error::Refused {
@@ -237,6 +242,9 @@ impl Trailer {
             let span = (start, start + length);
             let slot = match kind {
                 None => continue,
+                Some(SectionKind::Done) if length > 0 => {
+                    return Err(region.error("length of DONE", 0, length));
+                }
                 Some(SectionKind::Done) => break,
                 Some(SectionKind::Hints) => {
                     hints.push(span);
@@ -262,12 +270,21 @@ impl Trailer {
             return Err(region.error("sections", "SUMM, RECS, MAPS and BRIK", "one missing"));
         };
         let summary = read_summary(index, summary)?;
-        if summary.members_length.checked_add(1024) != Some(end.trailer_offset) {
+        if summary.members_length.checked_add(ZERO_BLOCKS) != Some(end.trailer_offset) {
             return Err(region.error(
                 "length of the members part",
-                end.trailer_offset.saturating_sub(1024),
+                end.trailer_offset.saturating_sub(ZERO_BLOCKS),
                 summary.members_length,
             ));
+        }
+        let between = (summary.members_length, end.trailer_offset);
+        let mut blocks = index.region("zero blocks before the trailer", between.0, between.1);
+        if blocks
+            .peek(ZERO_BLOCKS as usize)?
+            .iter()
+            .any(|&byte| byte != 0)
+        {
+            return Err(blocks.error("zero blocks", "two", "other bytes"));
         }
         Ok(Self {
             summary,
@@ -350,18 +367,20 @@ impl Trailer {
         BrickTable::open(index.region("index brick table", self.bricks.0, self.bricks.1))
     }
 
-    /// Readers of the hints, one a level, level 0 first.
+    /// Readers of the hints by level; levels that do not occur have none.
     ///
     /// # Errors
     /// Levels out of order.
-    pub fn hints(&self, index: &IndexFile) -> Result<Vec<HintReader>> {
-        self.hints
-            .iter()
-            .enumerate()
-            .map(|(level, span)| {
-                HintReader::open(index.region("index hints", span.0, span.1), level)
-            })
-            .collect()
+    pub fn hints(&self, index: &IndexFile) -> Result<[Option<HintReader>; record::LEVELS]> {
+        let mut readers = [const { None }; record::LEVELS];
+        let mut least = 0;
+        for span in &self.hints {
+            let region = index.region("index hints", span.0, span.1);
+            let (level, reader) = HintReader::open(region, least)?;
+            readers[level] = Some(reader);
+            least = level + 1;
+        }
+        Ok(readers)
     }
 }
 
@@ -424,7 +443,7 @@ impl MapReader {
 
 /// The bricks of an index; entries are decoded when they are asked for.
 ///
-/// It keeps 16 bytes a brick.
+/// It keeps 16 bytes a brick, and 32 more until it is open.
 pub struct BrickTable {
     region: Region,
     /// For each brick: the ordinal of its first frame, and where its entry stands.
@@ -447,11 +466,18 @@ impl BrickTable {
         })?;
         let mut entries = Vec::new();
         let mut frame_count: u64 = 0;
+        let mut names = Vec::new();
         for _ in 0..count {
             let start = region.position();
             let brick = read_brick(&mut region)?;
             entries.push((frame_count, start));
+            names.push(brick.name);
             frame_count += brick.frames.len() as u64;
+        }
+        names.sort_unstable();
+        if let Some([name, ..]) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            let found = format!("{name} again");
+            return Err(region.error("brick name", "each brick once", found));
         }
         if region.rest() > 0 {
             return Err(region.error("bricks", "nothing behind the last", region.rest()));
@@ -554,16 +580,18 @@ pub struct HintReader {
 }
 
 impl HintReader {
-    fn open(mut region: Region, level: usize) -> Result<Self> {
-        let (found, rest) = region.decode(1 + UV_MAX_LENGTH, |bytes| {
+    /// The hints in `region` and their level, which must be at least `least`.
+    fn open(mut region: Region, least: usize) -> Result<(usize, Self)> {
+        let (level, rest) = region.decode(1 + UV_MAX_LENGTH, |bytes| {
             let mut decoder = Decoder::new("index hints", bytes);
             let head = (decoder.u8("level")?, decoder.uv("number of chunks")?);
             Ok((head, decoder.position()))
         })?;
-        if usize::from(found) != level {
-            return Err(region.error("level", level, found));
+        let level = usize::from(level);
+        if !(least..record::LEVELS).contains(&level) {
+            return Err(region.error("level", format!("{least} to 7, ascending"), level));
         }
-        Ok(Self {
+        let reader = Self {
             region,
             rest,
             passed: 0,
@@ -576,7 +604,8 @@ impl HintReader {
                 count: 0,
             },
             previous: 0,
-        })
+        };
+        Ok((level, reader))
     }
 
     /// Ordinal of the frame, and place in it, of the next chunk.
@@ -631,6 +660,23 @@ impl HintReader {
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.rest == 0
+    }
+
+    /// Checks that all chunks are read, and that no bytes follow them.
+    ///
+    /// # Errors
+    /// Something is left.
+    pub fn end(&self) -> Result<()> {
+        if !self.is_empty() {
+            let left = format!("{} more chunks than its records hold", self.rest);
+            return Err(self.region.error("chunks", "the end", left));
+        }
+        if self.region.rest() > 0 {
+            let left = format!("{} bytes", self.region.rest());
+            let expected = "nothing behind the last";
+            return Err(self.region.error("page", expected, left));
+        }
+        Ok(())
     }
 
     fn advance(&mut self, count: u64) {

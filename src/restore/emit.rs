@@ -10,6 +10,7 @@ use super::frames::Failure;
 use super::walk::{Batch, Op};
 use crate::archive::Monitor;
 use crate::error::{Error, Result};
+use crate::id::ChunkHash;
 
 /// Bytes that had to be replaced by zeros.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,8 @@ pub(super) struct Emitter<'a, W: Write> {
     hits: u64,
     member: Vec<u8>,
     member_position: u64,
+    /// The hash of the body so far, where it is wanted, and the hits before it.
+    body: Option<(blake3::Hasher, u64)>,
     position: u64,
     /// Where tar's end-of-archive blocks end, once they were met.
     archive_end: Option<u64>,
@@ -59,6 +62,7 @@ impl<'a, W: Write> Emitter<'a, W> {
             hits: 0,
             member: Vec::new(),
             member_position: 0,
+            body: None,
             position: 0,
             archive_end: None,
         }
@@ -100,6 +104,8 @@ impl<'a, W: Write> Emitter<'a, W> {
                 self.member.extend_from_slice(&bytes[name.clone()]);
                 self.member_position = 0;
             }
+            Op::BodyStart => self.body = Some((blake3::Hasher::new(), self.hits)),
+            Op::BodyEnd(hash) => self.end_body(hash)?,
             Op::ArchiveEnd { ahead } => {
                 let end = self.position + ahead + 1024;
                 self.archive_end.get_or_insert(end);
@@ -114,9 +120,28 @@ impl<'a, W: Write> Emitter<'a, W> {
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), Stop> {
         self.checksum.update(bytes);
+        if let Some((hasher, _)) = &mut self.body {
+            hasher.update(bytes);
+        }
         self.position += bytes.len() as u64;
         self.member_position += bytes.len() as u64;
         self.out.write(bytes).map_err(Stop::Output)
+    }
+
+    /// Compares the body's hash, unless zeros had to take the place of a part of it.
+    fn end_body(&mut self, expected: &ChunkHash) -> Result<(), Stop> {
+        match self.body.take() {
+            Some((hasher, hits))
+                if hits == self.hits && hasher.finalize() != *expected.as_bytes() =>
+            {
+                Err(Stop::Failed(Error::Damaged(format!(
+                    "{}: what was restored is not the body that was archived: their hashes \
+                     differ, though every chunk was right; please report this",
+                    String::from_utf8_lossy(&self.member)
+                ))))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn zeros(&mut self, mut length: u64) -> Result<(), Stop> {

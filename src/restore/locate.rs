@@ -5,7 +5,7 @@ use std::path::Path;
 use super::frames::FrameSpec;
 use crate::crypto::ChunkIdKey;
 use crate::error::{Error, Exit, Result};
-use crate::format::record::Counts;
+use crate::format::record::{Counts, LEVELS};
 use crate::format::trailer::UsedFrame;
 use crate::id::ChunkHash;
 use crate::index::{BrickTable, HintReader, IndexFile, Trailer};
@@ -18,7 +18,7 @@ pub(super) type Place = (u64, FrameSpec, u32);
 pub(super) enum Locator {
     /// By the hints of an index.
     Hints {
-        levels: Vec<HintReader>,
+        levels: Box<[Option<HintReader>; LEVELS]>,
         bricks: BrickTable,
     },
     /// By a catalog, where an index has no trailer.
@@ -31,9 +31,14 @@ pub(super) enum Locator {
 impl Locator {
     pub(super) fn from_hints(index: &IndexFile, trailer: &Trailer) -> Result<Self> {
         Ok(Self::Hints {
-            levels: trailer.hints(index)?,
+            levels: Box::new(trailer.hints(index)?),
             bricks: trailer.bricks(index)?,
         })
+    }
+
+    /// Whether the index has a trailer, and with it a hash of the whole stream.
+    pub(super) const fn has_trailer(&self) -> bool {
+        matches!(self, Self::Hints { .. })
     }
 
     /// Where the next chunk of `level` lies. `None`: nowhere (only without hints).
@@ -45,9 +50,7 @@ impl Locator {
     ) -> Result<Option<Place>> {
         match self {
             Self::Hints { levels, bricks } => {
-                let Some(hints) = levels.get_mut(level) else {
-                    return Err(no_hints(bricks.path(), level));
-                };
+                let hints = hints_of(&mut levels[..], level, bricks.path())?;
                 let (ordinal, place) = hints.next_chunk()?;
                 let (_, brick, number) = bricks.frame(ordinal)?;
                 let spec = FrameSpec {
@@ -83,10 +86,7 @@ impl Locator {
     pub(super) fn skip(&mut self, counts: &Counts) -> Result<()> {
         if let Self::Hints { levels, bricks } = self {
             for (level, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
-                levels
-                    .get_mut(level)
-                    .ok_or_else(|| no_hints(bricks.path(), level))?
-                    .skip(count)?;
+                hints_of(&mut levels[..], level, bricks.path())?.skip(count)?;
             }
         }
         Ok(())
@@ -95,25 +95,24 @@ impl Locator {
     /// Checks that the stream has used every chunk that the hints name.
     pub(super) fn end(&self) -> Result<()> {
         match self {
-            Self::Hints { levels, bricks } if !levels.iter().all(HintReader::is_empty) => {
-                Err(broken(
-                    bricks.path(),
-                    "it has hints for more chunks than its records hold",
-                ))
-            }
-            _ => Ok(()),
+            Self::Hints { levels, .. } => levels.iter().flatten().try_for_each(HintReader::end),
+            Self::Catalog { .. } => Ok(()),
         }
     }
 }
 
-fn no_hints(path: &Path, level: usize) -> Error {
-    broken(path, &format!("no hints for chunks of level {level}"))
-}
-
-fn broken(path: &Path, what: &str) -> Error {
-    Error::Refused {
+fn hints_of<'a>(
+    levels: &'a mut [Option<HintReader>],
+    level: usize,
+    path: &Path,
+) -> Result<&'a mut HintReader> {
+    let hints = levels.get_mut(level).and_then(Option::as_mut);
+    hints.ok_or_else(|| Error::Refused {
         path: path.to_owned(),
-        message: format!("broken index: {what}; take another copy of the index, or archive again"),
+        message: format!(
+            "broken index: no hints for chunks of level {level}; take another copy of the index, \
+             or archive again"
+        ),
         exit: Exit::Damaged,
-    }
+    })
 }

@@ -77,6 +77,8 @@ pub struct RestoreSummary {
     pub unmatched: Vec<String>,
     /// Selected members that were left out, because the stream cuts them short.
     pub cut_short: Vec<Vec<u8>>,
+    /// Selected hard links whose targets are not selected: names and targets.
+    pub dangling: Vec<(Vec<u8>, Vec<u8>)>,
     /// The reader went away after the end-of-archive blocks.
     pub closed_early: bool,
     /// Why an index without a trailer could not be restored further.
@@ -140,6 +142,10 @@ pub fn restore<W: Write>(
     let (out, batches) = bounded(BATCHES_AHEAD);
     let mut walker = Walker::new(trailer.members(index), locator, frames, selection, out);
     let mut steps = Steps::new(index, &trailer);
+    if whole {
+        // The emitter counts, and compares length and checksum at once.
+        steps = steps.of_any_length();
+    }
     let expected = whole.then_some((trailer.summary.stream_length, trailer.summary.stream_xxh3));
     let walk = move || -> Result<Walked> {
         while let Some(segment) = steps.next_segment()? {
@@ -246,6 +252,7 @@ fn run<W: Write>(
         summary.members = walked.members;
         summary.unmatched = walked.unmatched;
         summary.cut_short = walked.cut_short;
+        summary.dangling = walked.dangling;
         if let Some((length, xxh3)) = expected
             && !summary.closed_early
             && summary.hits == 0

@@ -50,6 +50,13 @@ impl Selection {
         wanted
     }
 
+    /// Whether a member with this name would be wanted.
+    #[must_use]
+    pub fn would_want(&self, name: &[u8]) -> bool {
+        let name = normal(name);
+        self.patterns.iter().any(|pattern| pattern.matches(name))
+    }
+
     /// The patterns that no member has matched.
     pub fn unmatched(&self) -> impl Iterator<Item = &str> {
         self.patterns

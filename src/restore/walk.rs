@@ -39,6 +39,10 @@ pub(super) enum Op {
     Lost { length: u64, failure: Box<Failure> },
     /// From here on the output is the body of the member with this name.
     Member(Range<usize>),
+    /// From here on bytes are the body's, up to [`Op::BodyEnd`].
+    BodyStart,
+    /// The body ends here, and its BLAKE3-256 must be this.
+    BodyEnd(ChunkHash),
     /// So many bytes on, tar's end-of-archive blocks begin.
     ArchiveEnd { ahead: u64 },
     /// Two zero blocks, then zeros up to a multiple of `record`.
@@ -62,6 +66,8 @@ pub(super) struct Walked {
     pub unmatched: Vec<String>,
     /// Selected members that the stream cuts short, by name: left out.
     pub cut_short: Vec<Vec<u8>>,
+    /// Selected hard links whose targets are not selected: names and targets.
+    pub dangling: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Turns segments into batches.
@@ -75,13 +81,21 @@ pub(super) struct Walker {
     batch: Batch,
     run: Vec<u8>,
     globals: Globals,
+    /// Global headers before the next selected member. Readers do not expect
+    /// them at the end, so they wait for it.
+    waiting_globals: Vec<u8>,
+    /// Whether bodies are hashed as a whole: where no hash of the stream is
+    /// at hand, nothing else says that their chunks were put together right.
+    hashes_bodies: bool,
 }
 
 /// The other end of the queue is gone: it has failed, or needs no more.
 pub(super) struct Gone;
 
-/// Names of members cut short are kept up to so many.
+/// Names of members cut short, and of links, are kept up to so many.
 const MOST_NAMES: usize = 1000;
+/// Bytes of global headers that wait at most.
+const MOST_WAITING: usize = 1 << 20;
 /// Blocking factor of a selection's end: 20 blocks, as tar writes.
 const RECORD: u64 = 10_240;
 
@@ -93,16 +107,19 @@ impl Walker {
         selection: Option<Selection>,
         out: Sender<Batch>,
     ) -> Self {
+        let hashes_bodies = selection.is_some() || !locator.has_trailer();
         Self {
             members,
             locator,
             frames,
             selection,
+            hashes_bodies,
             walked: Walked::default(),
             out,
             batch: Batch::default(),
             run: Vec::new(),
             globals: Globals::default(),
+            waiting_globals: Vec::new(),
         }
     }
 
@@ -170,16 +187,23 @@ impl Walker {
                 (Some(member), Some(selection)) => selection.wants(&member.name),
                 _ => false,
             };
+            if wanted && let Some(member) = &member {
+                self.look_at_link(member);
+            }
             match member {
                 Some(member) if wanted && has_body => wanted_body = Some((bytes, member.name)),
                 Some(_) if wanted => {
                     self.walked.members += 1;
-                    self.bytes(bytes);
+                    self.selected_group(bytes);
                 }
                 // Global headers go on to hold for what follows.
                 _ => {
                     for extension in extensions(bytes).filter(Extension::is_global) {
-                        self.bytes(&bytes[extension.range]);
+                        let header = &bytes[extension.range];
+                        self.waiting_globals.extend_from_slice(header);
+                    }
+                    if self.waiting_globals.len() > MOST_WAITING {
+                        self.selected_group(&[]);
                     }
                 }
             }
@@ -193,10 +217,29 @@ impl Walker {
             }
             Some((group, name)) => {
                 self.walked.members += 1;
-                self.bytes(group);
+                self.selected_group(group);
                 self.body(record, &name)
             }
             None => self.skip(record),
+        }
+    }
+
+    /// Emits the global headers that wait, and a group.
+    fn selected_group(&mut self, group: &[u8]) {
+        let waiting = std::mem::take(&mut self.waiting_globals);
+        self.bytes(&waiting);
+        self.bytes(group);
+    }
+
+    /// Notes a hard link that cannot be extracted without what it links to.
+    fn look_at_link(&mut self, member: &Member) {
+        let selected = |selection: &Selection| selection.would_want(&member.link);
+        if member.type_flag == b'1'
+            && !self.selection.as_ref().is_some_and(selected)
+            && self.walked.dangling.len() < MOST_NAMES
+        {
+            let names = (member.name.clone(), member.link.clone());
+            self.walked.dangling.push(names);
         }
     }
 
@@ -210,6 +253,11 @@ impl Walker {
         {
             self.batch.ops.push(Op::ArchiveEnd { ahead: 0 });
         }
+        // Of a body that is one chunk, the chunk's hash is the body's.
+        let hashed = self.hashes_bodies && record.items != [Item::Whole];
+        if hashed {
+            self.batch.ops.push(Op::BodyStart);
+        }
         for item in &record.items {
             let item = match item {
                 Item::Whole => Item::Chunk {
@@ -220,6 +268,9 @@ impl Walker {
                 other => *other,
             };
             self.item(&item)?;
+        }
+        if hashed {
+            self.batch.ops.push(Op::BodyEnd(record.body_hash));
         }
         self.bytes(record.padding());
         Ok(())

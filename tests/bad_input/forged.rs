@@ -361,7 +361,7 @@ fn sections_that_are_not_as_they_should_be_are_refused() {
         &["index summary", "cut short"],
     );
     damaged(
-        |index| index.sections.push((*b"HINT", 0, vec![5, 0])),
+        |index| index.sections.push((*b"HINT", 0, vec![8, 0])),
         &["index hints", "level"],
     );
 }

@@ -57,6 +57,8 @@ def parse_list(data: bytes, stated: Item, what: str) -> list[Item]:
     r = Reader(data, what)
     items = []
     while r.left():
+        if len(items) == ITEMS_MAX:
+            r.fail(f"more than {ITEMS_MAX} items in a list")
         item = _item(r)
         if item.kind == WHOLE:
             r.fail("whole body inside a list")

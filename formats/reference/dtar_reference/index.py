@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import struct
 import tempfile
 
 import blake3
@@ -13,6 +14,7 @@ from .sections import Summary, parse_bricks, parse_hints
 from .wire import FormatError, Reader, UnknownVersion
 
 END_LEN, SEAL_LEN, ZERO_BLOCKS = 64, 32, 1024
+TRAILER_MIN = 24 + 16 + SEAL_LEN
 REQUIRED = (b"SUMM", b"RECS", b"MAPS", b"BRIK")
 _ZSTD = b"\x28\xb5\x2f\xfd"
 
@@ -46,9 +48,14 @@ def read_index(path: str) -> memoryview:
     """The uncompressed index."""
     with open(path, "rb") as f:
         view = _map(f)
-    if view[:4] == _ZSTD and view[-END_LEN:][:8] != b"dtarIEND":
+    if view[:4] == _ZSTD and not _ends_as_index(view):
         return _decompressed(view)
     return view
+
+
+def _ends_as_index(view: memoryview) -> bool:
+    last = view[-END_LEN:]
+    return len(last) == END_LEN and last[:8] == b"dtarIEND" and last[32:40] == struct.pack("<Q", len(view))
 
 
 def _no_end(view: memoryview):
@@ -99,6 +106,8 @@ class Index:
             raise FormatError("damaged index: reserved bytes of its end are not zero")
         if length != len(view) or length % 512 or self.trailer + self.trailer_len + END_LEN != length:
             raise FormatError("damaged index: offset and lengths in its end do not agree")
+        if self.trailer % 512 or self.trailer_len < TRAILER_MIN:
+            raise FormatError("damaged index: no trailer can stand where its end says")
 
     def _sections(self) -> dict[bytes, list[tuple[int, int]]]:
         seal_at = len(self.view) - END_LEN - SEAL_LEN
@@ -108,7 +117,6 @@ class Index:
             raise FormatError("damaged index: the trailer is not where it says")
         known = {*REQUIRED, b"HINT"}
         sections: dict[bytes, list[tuple[int, int]]] = {}
-        names = set()
         while True:
             name, flags, length = r.take(4), r.u32(), r.u64()
             r.view_of(length)
@@ -116,10 +124,9 @@ class Index:
                 if length:
                     r.fail("DONE has a payload")
                 break
-            if name in names and name != b"HINT":
-                r.fail(f"section {name!r} stands twice")
-            names.add(name)
             if name in known:
+                if name in sections and name != b"HINT":
+                    r.fail(f"section {name!r} stands twice")
                 sections.setdefault(name, []).append((r.pos - length, r.pos))
             elif flags & 1:
                 raise UnknownVersion(f"index: unknown critical section {name!r}")

@@ -1,0 +1,34 @@
+//! What the command says and does, apart from the bytes of streams: output for people and
+//! programs, options, selections, keys, and several runs at once.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../roundtrip/tree.rs"]
+#[allow(dead_code, reason = "shared with the tests of round trips")]
+mod tree;
+
+mod first_run;
+mod generated;
+mod index_file;
+mod json;
+mod keys;
+mod listing;
+mod options;
+mod selection;
+mod together;
+
+use std::process::Command;
+
+use common::sandbox::Run;
+
+/// Runs a prepared command to its end.
+fn run(mut command: Command) -> Run {
+    let output = command.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!stderr.contains("panicked at"), "{stderr}");
+    Run {
+        code: output.status.code(),
+        stdout: output.stdout,
+        stderr,
+    }
+}

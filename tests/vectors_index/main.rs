@@ -1,0 +1,133 @@
+//! The vectors of `uv`, body records and indexes in `formats/vectors`.
+//!
+//! Each file is run through the library: indexes are restored, from a store, with the
+//! reader of the command. The files are made by a second implementation ([`write`]);
+//! `DTAR_BLESS=1 cargo test --test vectors_index` writes them anew.
+
+#[path = "../vectors_crypto/forge.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the vectors of keys and bricks, which need the rest of it"
+)]
+mod forge;
+mod generate;
+mod library;
+mod run;
+mod tokens;
+#[path = "../vectors_crypto/vector.rs"]
+#[allow(
+    dead_code,
+    reason = "shared with the vectors of keys and bricks, which need the rest of it"
+)]
+mod vector;
+mod write;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use vector::Vector;
+
+/// The folders whose vectors are run here.
+const KINDS: [&str; 12] = [
+    "body-list",
+    "body-record",
+    "body-run",
+    "index-bricks",
+    "index-compressed",
+    "index-end",
+    "index-hints",
+    "index-map",
+    "index-restore",
+    "index-summary",
+    "index-trailer",
+    "uv",
+];
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("formats/vectors")
+}
+
+/// All files of our kinds, by `kind/name`.
+fn files() -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    for kind in KINDS {
+        let entries = fs::read_dir(folder().join(kind)).expect("every kind has its folder");
+        for entry in entries {
+            let path = entry.unwrap().path();
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            assert_eq!(extension, Some("txt"), "{}", path.display());
+            let name = path.file_stem().unwrap().to_str().unwrap();
+            files.insert(format!("{kind}/{name}"), fs::read_to_string(&path).unwrap());
+        }
+    }
+    files
+}
+
+fn kind_of(name: &str) -> &str {
+    name.split_once('/').unwrap().0
+}
+
+#[test]
+fn every_vector_gives_what_it_says() {
+    let files = files();
+    for kind in KINDS {
+        let of_kind = || files.iter().filter(|(name, _)| kind_of(name) == kind);
+        let good = |text: &String| Vector::parse(text).text("expect") == "ok";
+        assert!(of_kind().any(|(_, text)| good(text)), "no good {kind}");
+        assert!(of_kind().any(|(_, text)| !good(text)), "no bad {kind}");
+    }
+    let runner = run::Runner::new();
+    let mut failures = Vec::new();
+    for (name, text) in &files {
+        let vector = Vector::parse(text);
+        let found = runner.run(kind_of(name), &vector);
+        if found != vector.text("expect") {
+            failures.push(format!(
+                "{name}: expected {}, found {found}",
+                vector.text("expect")
+            ));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn the_library_writes_the_good_ones_alike() {
+    let files = files();
+    for name in [
+        "index-hints/frames",
+        "index-hints/good",
+        "index-hints/levels",
+        "index-map/all-kinds",
+        "index-summary/empty",
+        "index-trailer/good",
+    ] {
+        let index = tokens::from_tokens(Vector::parse(&files[name]).text("index"));
+        assert!(library::written_again(&index) == index, "{name}");
+    }
+}
+
+#[test]
+fn every_vector_can_be_made_again() {
+    let made: BTreeMap<String, String> = generate::all()
+        .into_iter()
+        .map(|(name, vector)| (name, vector.to_text()))
+        .collect();
+    if std::env::var_os("DTAR_BLESS").is_some() {
+        for kind in KINDS {
+            let _ = fs::remove_dir_all(folder().join(kind));
+            fs::create_dir_all(folder().join(kind)).unwrap();
+        }
+        for (name, text) in &made {
+            fs::write(folder().join(format!("{name}.txt")), text).unwrap();
+        }
+    }
+    let files = files();
+    for (name, text) in &made {
+        assert_eq!(files.get(name), Some(text), "{name}");
+    }
+    for name in files.keys() {
+        assert!(made.contains_key(name), "{name} is nobody's");
+    }
+}
