@@ -443,9 +443,7 @@ impl<W: Write> Lists<'_, W> {
         let id = self.context.keys.chunk_id.id(&hash);
         let (frame, place) = match self.dedup.find_one(&id, list.len())? {
             Some(found) => found,
-            None => self
-                .dedup
-                .store(Series::Chunks, id, list, self.monitor)?,
+            None => self.dedup.store(Series::Chunks, id, list, self.monitor)?,
         };
         self.index.hint(level, frame, place)?;
         self.store_copy(level, list, frame)?;
