@@ -67,7 +67,8 @@ def _which(program: str) -> str | None:
     return shutil.which(program, path=path)
 
 
-def _build_dtar() -> str:
+def build_dtar() -> str:
+    """Builds the release binary of this tree; gives its path."""
     subprocess.run(["cargo", "build", "--release", "--locked", "--quiet"], cwd=ROOT, check=True)
     target = Path(os.environ.get("CARGO_TARGET_DIR") or ROOT / "target")
     return str((ROOT / target / "release/dtar").resolve())
@@ -116,7 +117,7 @@ def find_tools(names: Sequence[str], build: bool) -> tuple[list[Tool], list[str]
     paths: dict[str, str | None] = {}
     for program in wanted:
         if program == "dtar":
-            paths[program] = _build_dtar()
+            paths[program] = build_dtar()
         elif program in CRATES:
             paths[program] = _built(program, build)
         else:

@@ -158,7 +158,7 @@ def image(folder: Path, quick: bool) -> str:
     uuid = "64746172-0000-4000-8000-000000000001"
     subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-U", uuid, "-E", f"hash_seed={uuid}",
                     "-m", "0", "-N", str(len(names) * 2 + 1000), "-d", str(tree), str(disk),
-                    f"{size // 1024}k"], env=env, check=True)
+                    f"{size // 1024}k"], env=env, check=True, stdout=subprocess.DEVNULL)
     _pack(disk, folder / "new.tar")
     rng = random.Random("image")
     script = []
