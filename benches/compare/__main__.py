@@ -11,13 +11,12 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from corpora import MAKERS, Corpus, corpus
-from install import TOOLS, find_tools, say, tools_folder, versions
-from measure import Failed, run, warm
-from report import Run, machine_line, report
-from tools import Sandbox, Tool
-
-PHASES = ("new", "same", "next", "restore")
+sys.dont_write_bytecode = True
+from corpora import MAKERS, Corpus, corpus  # noqa: E402
+from install import TOOLS, find_tools, say, tools_folder, versions  # noqa: E402
+from measure import Failed, run, warm  # noqa: E402
+from report import PHASES, Run, machine_line, report  # noqa: E402
+from tools import Sandbox, Tool  # noqa: E402
 
 
 def measure(tool: Tool, data: Corpus, number: int, work: Path) -> Run:

@@ -10,9 +10,9 @@ import json
 import multiprocessing
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable
 
 from generated import logs, noise, tiny
 from install import say, tools_folder

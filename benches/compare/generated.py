@@ -13,8 +13,8 @@ EPOCH = 1_700_000_000
 WORDS = """address alpha backup block brick buffer cache change chunk client close cold copy data
 device disk entry error event file flush frame group header host index kernel layer limit link list
 load lock member memory message mode module name network node offset open owner page path peer pipe
-policy pool port process queue range read record region remote reply request reset restore retry root
-route sample schedule segment server session shard signal socket source stage state status store
+policy pool port process queue range read record region remote reply request reset restore retry
+root route sample schedule segment server session shard signal socket source stage state status store
 stream sync table tape target task thread time token trace transfer tree type update user value
 version volume worker write zone""".split()
 
@@ -71,7 +71,7 @@ def _add_text(archive: tarfile.TarFile, name: str, text: list[str], mtime: int) 
 
 
 class Noise(io.RawIOBase):
-    """Incompressible bytes from a seed; `readinto` and `read` need whole MiB or the rest."""
+    """Incompressible bytes from a seed, without end."""
 
     def __init__(self, seed: str) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class Noise(io.RawIOBase):
         self.rest = b""
 
     def read(self, size: int = -1) -> bytes:
-        """So many bytes; there is no end."""
+        """So many bytes."""
         parts, need = [self.rest], size - len(self.rest)
         while need > 0:
             parts.append(self.rng.randbytes(MIB))
@@ -94,17 +94,17 @@ class Joined(io.RawIOBase):
 
     def __init__(self, *parts: tuple[io.RawIOBase, int]) -> None:
         super().__init__()
-        self.parts = [list(part) for part in parts]
+        self.parts = list(parts)
 
     def read(self, size: int = -1) -> bytes:
         """So many bytes, or fewer at the end."""
         answer = b""
         while self.parts and len(answer) < size:
-            part = self.parts[0]
-            take = min(size - len(answer), part[1])
-            answer += part[0].read(take)
-            part[1] -= take
-            if part[1] == 0:
+            source, left = self.parts[0]
+            take = min(size - len(answer), left)
+            answer += source.read(take) or b""
+            self.parts[0] = (source, left - take)
+            if take == left:
                 self.parts.pop(0)
         return answer
 

@@ -10,8 +10,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Sequence
 
 from peers import BorgImport, BorgStream, Bupstash, Restic, Rustic, Zbackup
 from tools import Dtar, Floor, Tool

@@ -7,9 +7,10 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Callable
+from typing import IO
 
 BLOCK = 1 << 20
 #: Starts "$@" in the background, with this shell's input, and tells its process id.
@@ -105,12 +106,18 @@ def _start(command: Command, log: Path, last: int | None) -> list[int]:
 def _wait(processes: list[int]) -> tuple[float, int, list[int]]:
     """Waits for all; gives their CPU seconds, the largest peak, the exit codes."""
     cpu, peak, codes = 0.0, 0, []
-    for process in processes:
-        # A process's figures include those of the children that it waited for.
-        _, status, usage = os.wait4(process, 0)
-        codes.append(os.waitstatus_to_exitcode(status))
-        cpu += usage.ru_utime + usage.ru_stime
-        peak = max(peak, usage.ru_maxrss * 1024)
+    try:
+        for process in processes:
+            # A process's figures include those of the children that it waited for.
+            _, status, usage = os.wait4(process, 0)
+            codes.append(os.waitstatus_to_exitcode(status))
+            cpu += usage.ru_utime + usage.ru_stime
+            peak = max(peak, usage.ru_maxrss * 1024)
+    except KeyboardInterrupt:
+        # What a shell starts in the background does not hear the interrupt.
+        for process in processes[len(codes):]:
+            os.kill(process, signal.SIGKILL)
+        raise
     return cpu, peak, codes
 
 

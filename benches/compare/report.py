@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, Callable, Iterable, Sequence
+from typing import Any
 
 from corpora import Corpus
 from tools import Tool
@@ -81,7 +82,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
         lines[1][i] = "-" * (widths[i] - 1) + ":"
     return "\n".join(
         "| " + " | ".join(cell.ljust(width) if i == 0 else cell.rjust(width)
-                          for i, (cell, width) in enumerate(zip(line, widths))) + " |"
+                          for i, (cell, width) in enumerate(zip(line, widths, strict=True))) + " |"
         for line in lines)
 
 
@@ -138,7 +139,8 @@ def _corpus(data: Corpus, names: list[str], runs: list[Run]) -> str:
     zstd = medians.size(FLOOR, "new")
     sizes = [*(size(phase) for phase in PHASES[:3]), ("growth by next", medians.growth)]
     length = data.new.stat().st_size
-    out = [f"## {data.name}", f"{data.about}. {length:,} bytes; next: {data.next.stat().st_size:,}.",
+    out = [f"## {data.name}",
+           f"{data.about}. {length:,} bytes; next: {data.next.stat().st_size:,}.",
            "Wall time in seconds" + (", and as a multiple of the floor" * (FLOOR in names)),
            _section(names, [cost(phase, "wall") for phase in PHASES], 1, 2, floors),
            "CPU time, user and system, in seconds",

@@ -10,8 +10,8 @@ import shutil
 import subprocess
 import sysconfig
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Iterator
 
 from generated import EPOCH, MIB, new_tar
 from install import need, package_version
@@ -29,7 +29,8 @@ def linux(folder: Path, quick: bool) -> str:
         return _quick_linux(folder)
     package, old, new = _linux_versions()
     for version, name in ((old, "new.tar"), (new, "next.tar")):
-        subprocess.run(["apt-get", "download", "-q", f"{package}={version}"], cwd=folder, check=True)
+        subprocess.run(["apt-get", "download", "-q", f"{package}={version}"], cwd=folder,
+                       stdout=subprocess.DEVNULL, check=True)
         (deb,) = folder.glob("*.deb")
         unpack_source(deb, folder / name)
         deb.unlink()
@@ -52,7 +53,8 @@ def _linux_versions() -> tuple[str, str, str]:
     names = ask("search", "--names-only", r"^linux-source-[0-9.]+$")
     packages = re.findall(r"^(linux-source-[0-9.]+) ", names, re.MULTILINE)
     for package in sorted(packages, key=lambda name: (name != "linux-source-6.1", name)):
-        versions = [line.split("|")[1].strip() for line in ask("madison", package).splitlines()]
+        versions = [line.split("|")[1].strip() for line in ask("madison", package).splitlines()
+                    if line.endswith(" Packages")]
         if len(set(versions)) > 1:
             return package, versions[-1], versions[0]
     raise SystemExit("apt offers no linux-source package in two versions; see benches/README.md")
@@ -176,7 +178,8 @@ def image(folder: Path, quick: bool) -> str:
     disk.unlink()
     shutil.rmtree(tree)
     return f"ext4 image of {size:,} bytes, {len(names):,} files, mke2fs " \
-           f"{package_version('e2fsprogs')}; next: 1 % of the files replaced, scattered blocks written"
+           f"{package_version('e2fsprogs')}; next: 1 % of the files replaced, one block " \
+           "in 2,000 overwritten"
 
 
 def _copy_tree(tree: Path, limit: int) -> list[str]:
