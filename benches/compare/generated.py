@@ -68,6 +68,8 @@ def tiny(folder: Path, quick: bool) -> str:
 def _add_text(archive: tarfile.TarFile, name: str, text: list[str], mtime: int) -> None:
     body = "".join(text).encode()[:2047]
     archive.addfile(member(name, len(body), mtime), io.BytesIO(body))
+    # Of 500,000 members, tarfile would keep 500,000 headers.
+    archive.members = []  # type: ignore[attr-defined]
 
 
 class Noise(io.RawIOBase):
