@@ -65,7 +65,9 @@ fn walk(index: &IndexFile, trailer: &Trailer) -> Result<()> {
         assert!(place < brick.frames.len());
     }
     assert!(bricks.frame(bricks.frame_count()).is_err());
-    for mut hints in trailer.hints(index)?.into_iter().flatten() {
+    let levels = trailer.hints(index)?;
+    let copies = trailer.copies(index, &levels)?;
+    for mut hints in levels.into_iter().chain(copies).flatten() {
         for _ in 0..MOST {
             if hints.is_empty() {
                 break;
@@ -73,7 +75,9 @@ fn walk(index: &IndexFile, trailer: &Trailer) -> Result<()> {
             hints.next_chunk()?;
         }
     }
-    for mut hints in trailer.hints(index)?.into_iter().flatten() {
+    let levels = trailer.hints(index)?;
+    let copies = trailer.copies(index, &levels)?;
+    for mut hints in levels.into_iter().chain(copies).flatten() {
         for count in 1..MOST as u64 {
             hints.skip(count)?;
         }

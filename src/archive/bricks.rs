@@ -25,6 +25,7 @@ use crate::brick::{
 use crate::error::{Error, Result};
 use crate::format::toc::{Toc, TocChunk};
 use crate::id::{BrickName, ChunkId, Class, WriterId};
+use crate::index::Series;
 use crate::store::atomic::TempFile;
 use crate::threads;
 
@@ -47,6 +48,7 @@ pub(super) struct FrameOptions {
 
 /// One frame and all its buffers, used again and again.
 pub(super) struct FrameSlot {
+    pub(super) series: Series,
     pub(super) builder: FrameBuilder,
     pub(super) ids: Vec<ChunkId>,
     frame: CompressedFrame,
@@ -55,6 +57,7 @@ pub(super) struct FrameSlot {
 impl FrameSlot {
     fn new() -> Self {
         Self {
+            series: Series::Chunks,
             builder: FrameBuilder::new(),
             ids: Vec::new(),
             frame: CompressedFrame::new(),
@@ -82,6 +85,8 @@ pub(super) struct Published {
     pub(super) name: BrickName,
     pub(super) length: u64,
     pub(super) toc: Toc,
+    /// Of each frame.
+    pub(super) series: Vec<Series>,
 }
 
 /// The stages that make bricks, each on a thread of its own.
@@ -103,8 +108,10 @@ impl BrickStages {
         writer: WriterId,
         options: FrameOptions,
     ) -> Result<Self> {
-        // One slot being filled, one on each thread of the pool, two waiting.
-        let slots = pool.current_num_threads() + 3;
+        // One slot of each series being filled, one on each thread of the pool, two
+        // waiting. Those that are sent come back without any help of whoever fills
+        // the others, so one can always be waited for.
+        let slots = pool.current_num_threads() + 4;
         let (give_back, free) = bounded(slots);
         for _ in 0..slots {
             let _ = give_back.send(Box::new(FrameSlot::new()));
@@ -283,6 +290,7 @@ struct WrittenBrick {
     hasher: blake3::Hasher,
     length: u64,
     toc: Toc,
+    series: Vec<Series>,
 }
 
 impl WrittenBrick {
@@ -326,6 +334,7 @@ impl Write {
             hasher: blake3::Hasher::new(),
             length: 0,
             toc: Toc::new(Class::Data, self.writer),
+            series: Vec::new(),
         };
         brick.write(&header)?;
         Ok(brick)
@@ -342,6 +351,7 @@ impl Write {
             slot.frame.plain_length,
             chunks.map(|(&id, &length)| TocChunk { id, length }),
         )?;
+        brick.series.push(slot.series);
         slot.builder.clear();
         slot.ids.clear();
         let _ = self.give_back.send(slot);
@@ -361,6 +371,7 @@ impl Write {
                 name: BrickName(*brick.hasher.finalize().as_bytes()),
                 length: brick.length,
                 toc: brick.toc,
+                series: brick.series,
             },
             toc_bytes,
         })

@@ -13,7 +13,7 @@ use super::monitor::Monitor;
 use crate::error::{Error, Result};
 use crate::format::trailer::UsedFrame;
 use crate::id::{BrickName, ChunkId, WriterId};
-use crate::index::{BrickSource, FrameRef, StoredFrame};
+use crate::index::{BrickSource, FrameRef, OwnFrame, Series, StoredFrame};
 use crate::store::catalog::{BrickRef, Catalog, Location};
 
 /// Plain bytes in a frame: grouping up to here is worth more than 27 % in size
@@ -29,7 +29,7 @@ pub(super) type Found = (FrameRef, u32);
 ///
 /// They leave when their brick is published, so there are never more than
 /// those of two or three bricks, 262,144 chunks each at most.
-type Pending = HashMap<ChunkId, (u32, u32), BuildHasherDefault<IdHasher>>;
+type Pending = HashMap<ChunkId, (OwnFrame, u32), BuildHasherDefault<IdHasher>>;
 
 /// Chunk ids are already uniform, and keyed: their first bytes are a good hash.
 #[derive(Default)]
@@ -52,10 +52,66 @@ pub(super) struct Dedup {
     pub(super) catalog: Catalog,
     stages: BrickStages,
     pending: Pending,
-    slot: Option<Box<FrameSlot>>,
-    /// Number in this run of the frame that is being filled.
-    frame: u32,
+    chunks: Filling,
+    copies: Filling,
     found: Vec<Option<Location>>,
+}
+
+/// The frame of one series that is being filled.
+struct Filling {
+    series: Series,
+    slot: Option<Box<FrameSlot>>,
+    frame: OwnFrame,
+}
+
+impl Filling {
+    const fn new(series: Series) -> Self {
+        Self {
+            series,
+            slot: None,
+            frame: OwnFrame::first(series),
+        }
+    }
+
+    fn push(
+        &mut self,
+        id: ChunkId,
+        chunk: &[u8],
+        stages: &BrickStages,
+        monitor: &Monitor,
+    ) -> Result<(OwnFrame, u32)> {
+        if let Some(slot) = &self.slot
+            && (slot.builder.plain_length() + chunk.len() > FRAME_PLAIN
+                || slot.builder.chunk_count() == FRAME_CHUNKS)
+        {
+            self.send(stages)?;
+        }
+        let slot = match &mut self.slot {
+            Some(slot) => slot,
+            none => match super::next_of(&stages.free, monitor)? {
+                Some(slot) => none.insert(slot),
+                None => return Err(stages_ended()),
+            },
+        };
+        slot.series = self.series;
+        slot.ids.push(id);
+        Ok((self.frame, slot.builder.push(chunk)))
+    }
+
+    /// Sends what there is on its way.
+    fn send(&mut self, stages: &BrickStages) -> Result<()> {
+        let Some(slot) = self.slot.take() else {
+            return Ok(());
+        };
+        self.frame = self
+            .frame
+            .next()
+            .ok_or_else(|| Error::Internal("more than 2^31 frames in one run".into()))?;
+        if stages.send(slot) {
+            return Ok(());
+        }
+        Err(stages_ended())
+    }
 }
 
 impl Dedup {
@@ -71,8 +127,8 @@ impl Dedup {
             catalog,
             stages: BrickStages::start(context, pool, monitor, writer, options)?,
             pending: Pending::default(),
-            slot: None,
-            frame: 0,
+            chunks: Filling::new(Series::Chunks),
+            copies: Filling::new(Series::Copies),
             found: Vec::new(),
         })
     }
@@ -107,39 +163,26 @@ impl Dedup {
         Ok(found)
     }
 
-    /// Puts a chunk that is nowhere yet into the frame that is being filled.
-    pub(super) fn store(&mut self, id: ChunkId, chunk: &[u8], monitor: &Monitor) -> Result<Found> {
-        if let Some(slot) = &self.slot
-            && (slot.builder.plain_length() + chunk.len() > FRAME_PLAIN
-                || slot.builder.chunk_count() == FRAME_CHUNKS)
-        {
-            self.send_frame()?;
-        }
-        let slot = match &mut self.slot {
-            Some(slot) => slot,
-            none => match super::next_of(&self.stages.free, monitor)? {
-                Some(slot) => none.insert(slot),
-                None => return Err(stages_ended()),
-            },
+    /// Puts a chunk that is nowhere yet into the frame of `series` that is being filled.
+    pub(super) fn store(
+        &mut self,
+        series: Series,
+        id: ChunkId,
+        chunk: &[u8],
+        monitor: &Monitor,
+    ) -> Result<Found> {
+        let filling = match series {
+            Series::Chunks => &mut self.chunks,
+            Series::Copies => &mut self.copies,
         };
-        let place = slot.builder.push(chunk);
-        slot.ids.push(id);
-        self.pending.insert(id, (self.frame, place));
-        Ok((FrameRef::Own(self.frame), place))
+        let (frame, place) = filling.push(id, chunk, &self.stages, monitor)?;
+        self.pending.insert(id, (frame, place));
+        Ok((FrameRef::Own(frame), place))
     }
 
-    fn send_frame(&mut self) -> Result<()> {
-        let Some(slot) = self.slot.take() else {
-            return Ok(());
-        };
-        self.frame = self
-            .frame
-            .checked_add(1)
-            .ok_or_else(|| Error::Internal("more than 2^32 frames in one run".into()))?;
-        if self.stages.send(slot) {
-            return Ok(());
-        }
-        Err(stages_ended())
+    fn send_last_frames(&mut self) -> Result<()> {
+        self.chunks.send(&self.stages)?;
+        self.copies.send(&self.stages)
     }
 
     /// Takes note of the bricks that were published since the last call.
@@ -153,7 +196,7 @@ impl Dedup {
         Ok(())
     }
 
-    /// Sends the last frame and waits for the last brick. If a stage has
+    /// Sends the last frames and waits for the last brick. If a stage has
     /// failed, `outcome` so far is only its consequence: the stage's error counts.
     pub(super) fn finish(
         mut self,
@@ -161,7 +204,7 @@ impl Dedup {
         monitor: &Monitor,
         mut each: impl FnMut(&Published, u32) -> Result<()>,
     ) -> Result<Catalog> {
-        let outcome = outcome.and_then(|()| self.send_frame());
+        let outcome = outcome.and_then(|()| self.send_last_frames());
         let Self {
             mut catalog,
             stages,

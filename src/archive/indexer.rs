@@ -15,11 +15,11 @@ use super::split::{Batch, Batches, Chunk, Event, hash_zeros};
 use super::{ArchiveOptions, ArchiveSummary, Context, next_of, now, wait};
 use crate::brick::seal_root;
 use crate::error::{Error, Result};
-use crate::format::record::{Item, Kind, Record};
+use crate::format::record::{self, Item, Kind, Record};
 use crate::format::root::Root;
 use crate::format::trailer::Summary;
 use crate::id::{ChunkHash, ChunkId, WriterId};
-use crate::index::{IndexWriter, StoredFrame, Used};
+use crate::index::{FrameRef, IndexWriter, Series, StoredFrame, Used};
 use crate::store::atomic;
 use crate::store::catalog::{BrickRef, Catalog};
 use crate::tar::BodyHead;
@@ -42,10 +42,11 @@ pub(super) struct Indexer<W: Write> {
     end: Option<(u64, u128)>,
     /// Where the verbatim run that is being written began.
     run_start: u64,
-    /// Reused: ids and lengths of a batch's chunks, and encoded records.
+    /// Reused: ids and lengths of a batch's chunks, encoded records, the copy of a list.
     ids: Vec<ChunkId>,
     lengths: Vec<u32>,
     record: Vec<u8>,
+    list_copy: Vec<u8>,
 }
 
 /// The body that is going by.
@@ -108,6 +109,7 @@ impl<W: Write> Indexer<W> {
             ids: Vec::new(),
             lengths: Vec::new(),
             record: Vec::new(),
+            list_copy: Vec::new(),
         })
     }
 
@@ -299,7 +301,8 @@ impl<W: Write> Indexer<W> {
         } else {
             self.summary.new += length;
             Monitor::add(&self.monitor.new, length);
-            self.dedup.store(chunk.id, bytes, &self.monitor)?
+            self.dedup
+                .store(Series::Chunks, chunk.id, bytes, &self.monitor)?
         };
         self.index.hint(0, frame, place)?;
         if chunk.whole {
@@ -311,6 +314,7 @@ impl<W: Write> Indexer<W> {
             dedup: &mut self.dedup,
             index: &mut self.index,
             monitor: &self.monitor,
+            copy: &mut self.list_copy,
         };
         let length = chunk.length();
         self.body
@@ -356,6 +360,7 @@ impl<W: Write> Indexer<W> {
             dedup: &mut self.dedup,
             index: &mut self.index,
             monitor: &self.monitor,
+            copy: &mut self.list_copy,
         };
         let items = match self.body.whole {
             Some(_) => vec![Item::Whole],
@@ -423,12 +428,13 @@ impl<W: Write> Indexer<W> {
     }
 }
 
-/// Stores lists of chunks as chunks.
+/// Stores lists of chunks as chunks, each twice (`formats/index.md#copies`).
 struct Lists<'a, W: Write> {
     context: &'a Context,
     dedup: &'a mut Dedup,
     index: &'a mut IndexWriter<W>,
     monitor: &'a Monitor,
+    copy: &'a mut Vec<u8>,
 }
 
 impl<W: Write> Lists<'_, W> {
@@ -437,10 +443,27 @@ impl<W: Write> Lists<'_, W> {
         let id = self.context.keys.chunk_id.id(&hash);
         let (frame, place) = match self.dedup.find_one(&id, list.len())? {
             Some(found) => found,
-            None => self.dedup.store(id, list, self.monitor)?,
+            None => self.dedup.store(Series::Chunks, id, list, self.monitor)?,
         };
         self.index.hint(level, frame, place)?;
+        self.store_copy(level, list, frame)?;
         Ok(hash)
+    }
+
+    /// The copy must not share the fate of the list, which lies in the frame `other`.
+    /// Only a stream that holds both as contents of files can have put them together.
+    fn store_copy(&mut self, level: usize, list: &[u8], other: FrameRef) -> Result<()> {
+        record::copy_of_list(list, self.copy);
+        let hash = ChunkHash(*blake3::hash(self.copy).as_bytes());
+        let id = self.context.keys.chunk_id.id(&hash);
+        let found = self.dedup.find_one(&id, list.len())?;
+        let (frame, place) = match found.filter(|(frame, _)| *frame != other) {
+            Some(found) => found,
+            None => self
+                .dedup
+                .store(Series::Copies, id, self.copy, self.monitor)?,
+        };
+        self.index.copy_hint(level, frame, place)
     }
 }
 
@@ -452,8 +475,8 @@ fn note_published<W: Write>(
 ) -> Result<()> {
     summary.bricks += 1;
     summary.stored += published.length;
-    for (frame, _) in (0_u32..).zip(published.toc.frames()) {
-        index.own_frame(StoredFrame { brick, frame })?;
+    for (frame, &series) in (0_u32..).zip(&published.series) {
+        index.own_frame(series, StoredFrame { brick, frame })?;
     }
     Ok(())
 }

@@ -173,6 +173,11 @@ fn tell(summary: &RestoreSummary, time: std::time::Duration, say: Say) {
             String::from_utf8_lossy(target)
         ));
     }
+    for reason in &summary.mended {
+        say.warn(&format!(
+            "{reason}. The chunk lists there were read from their copies: these are not lost"
+        ));
+    }
     for name in &summary.cut_short {
         let name = String::from_utf8_lossy(name);
         say.error_text(&format!(

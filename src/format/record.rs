@@ -358,6 +358,13 @@ fn decode_patches(value: &mut Decoder<'_>) -> DecodeResult<Vec<Patch>> {
     Ok(patches)
 }
 
+/// Puts the copy of `list`, as it is stored beside it, into `copy`; or the list
+/// back from its copy (`formats/index.md#copies`).
+pub fn copy_of_list(list: &[u8], copy: &mut Vec<u8>) {
+    copy.clear();
+    copy.extend(list.iter().map(|byte| !byte));
+}
+
 /// The items of the list `bytes`, which `list` describes.
 ///
 /// # Errors

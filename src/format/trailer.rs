@@ -134,17 +134,20 @@ pub enum SectionKind {
     Bricks,
     /// Where the chunks of one level lie.
     Hints,
+    /// Where the copies of the lists of one level lie.
+    Copies,
     /// The end of the sections.
     Done,
 }
 
 impl SectionKind {
-    const ALL: [(Self, [u8; 4]); 6] = [
+    const ALL: [(Self, [u8; 4]); 7] = [
         (Self::Summary, *b"SUMM"),
         (Self::Records, *b"RECS"),
         (Self::Map, *b"MAPS"),
         (Self::Bricks, *b"BRIK"),
         (Self::Hints, *b"HINT"),
+        (Self::Copies, *b"COPY"),
         (Self::Done, *b"DONE"),
     ];
 
@@ -157,12 +160,12 @@ impl SectionKind {
             .map_or([0; 4], |(_, magic)| *magic)
     }
 
-    /// The head of a section of `length` bytes; all of version 1 are critical.
+    /// The head of a section of `length` bytes; all but the places of copies are critical.
     #[must_use]
     pub fn head(self, length: u64) -> [u8; SECTION_HEAD_LENGTH] {
         let mut head = [0; SECTION_HEAD_LENGTH];
         head[..4].copy_from_slice(&self.magic());
-        head[4] = 1;
+        head[4] = u8::from(self != Self::Copies);
         head[8..].copy_from_slice(&length.to_le_bytes());
         head
     }

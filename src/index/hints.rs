@@ -24,8 +24,57 @@ pub struct StoredFrame {
 pub enum FrameRef {
     /// In the store before this run needed it.
     Stored(StoredFrame),
-    /// The so-manieth frame of this run.
-    Own(u32),
+    /// One of this run.
+    Own(OwnFrame),
+}
+
+/// What a frame of this run is for. The frames of each series are numbered for
+/// themselves, in the order in which they were sent: while one of chunks is
+/// filled, one of copies may be, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Series {
+    /// Chunks of bodies, and lists.
+    Chunks,
+    /// Copies of lists.
+    Copies,
+}
+
+/// A frame of this run: the highest bit is its series, the others its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OwnFrame(u32);
+
+impl OwnFrame {
+    const COPIES: u32 = 1 << 31;
+
+    /// The first frame of a series.
+    #[must_use]
+    pub const fn first(series: Series) -> Self {
+        Self(match series {
+            Series::Chunks => 0,
+            Series::Copies => Self::COPIES,
+        })
+    }
+
+    /// The next frame of the series; `None` behind the last.
+    #[must_use]
+    pub const fn next(self) -> Option<Self> {
+        match Self(self.0.wrapping_add(1)) {
+            next if next.0 & !Self::COPIES == 0 => None,
+            next => Some(next),
+        }
+    }
+
+    const fn series(self) -> Series {
+        if self.0 & Self::COPIES == 0 {
+            Series::Chunks
+        } else {
+            Series::Copies
+        }
+    }
+
+    const fn number(self) -> u32 {
+        self.0 & !Self::COPIES
+    }
 }
 
 /// What is known about bricks by their ordinals.
@@ -46,7 +95,7 @@ pub trait BrickSource {
 /// An ordinal that no brick has: marks frames of this run in a spool.
 const OWN: u32 = u32::MAX;
 
-/// Runs of chunks of one level, in stream order.
+/// Runs of chunks of one level, or of their copies, in stream order.
 struct Level {
     spool: Spool,
     chunks: u64,
@@ -54,13 +103,35 @@ struct Level {
 }
 
 impl Level {
+    fn new(dir: &Path) -> Self {
+        Self {
+            spool: Spool::new(dir),
+            chunks: 0,
+            run: None,
+        }
+    }
+
+    fn push(&mut self, frame: FrameRef, place: u32) -> Result<()> {
+        self.chunks += 1;
+        if let Some((last, first, count)) = &mut self.run
+            && *last == frame
+            && *first + *count == place
+        {
+            *count += 1;
+            return Ok(());
+        }
+        self.flush()?;
+        self.run = Some((frame, place, 1));
+        Ok(())
+    }
+
     fn flush(&mut self) -> Result<()> {
         let Some((frame, place, count)) = self.run.take() else {
             return Ok(());
         };
         let (brick, frame) = match frame {
             FrameRef::Stored(StoredFrame { brick, frame }) => (brick, frame),
-            FrameRef::Own(own) => (OWN, own),
+            FrameRef::Own(own) => (OWN, own.0),
         };
         let mut entry = [0; 16];
         for (bytes, value) in entry.chunks_exact_mut(4).zip([brick, frame, place, count]) {
@@ -73,14 +144,35 @@ impl Level {
 /// The places of all chunks that a stream uses.
 pub(super) struct Hints {
     levels: Vec<Level>,
-    own: PairSpool,
+    /// Of the copies of lists: those of level 1 come first.
+    copies: Vec<Level>,
+    own: Own,
+}
+
+/// Where the frames of this run came to lie.
+struct Own {
+    chunks: PairSpool,
+    copies: PairSpool,
+}
+
+impl Own {
+    fn series(&mut self, series: Series) -> &mut PairSpool {
+        match series {
+            Series::Chunks => &mut self.chunks,
+            Series::Copies => &mut self.copies,
+        }
+    }
 }
 
 impl Hints {
     pub(super) fn new(dir: &Path) -> Self {
         Self {
             levels: Vec::new(),
-            own: PairSpool::new(dir),
+            copies: Vec::new(),
+            own: Own {
+                chunks: PairSpool::new(dir),
+                copies: PairSpool::new(dir),
+            },
         }
     }
 
@@ -94,64 +186,36 @@ impl Hints {
     ) -> Result<()> {
         debug_assert!(level < LEVELS);
         while self.levels.len() <= level {
-            self.levels.push(Level {
-                spool: Spool::new(dir),
-                chunks: 0,
-                run: None,
-            });
+            self.levels.push(Level::new(dir));
         }
-        let level = &mut self.levels[level];
-        level.chunks += 1;
-        if let Some((last, first, count)) = &mut level.run
-            && *last == frame
-            && *first + *count == place
-        {
-            *count += 1;
-            return Ok(());
-        }
-        level.flush()?;
-        level.run = Some((frame, place, 1));
-        Ok(())
+        self.levels[level].push(frame, place)
     }
 
-    /// Says where the next frame of this run came to lie.
-    pub(super) fn own_frame(&mut self, stored: StoredFrame) -> Result<()> {
-        self.own.push((stored.brick, stored.frame))
-    }
-
-    /// Calls `each` for every run of `level`, with its frame resolved.
-    fn runs(
+    /// Notes the place of the copy of the next list of `level`, which is at least 1.
+    pub(super) fn push_copy(
         &mut self,
+        dir: &Path,
         level: usize,
-        mut each: impl FnMut(StoredFrame, u32, u32) -> Result<()>,
+        frame: FrameRef,
+        place: u32,
     ) -> Result<()> {
-        self.levels[level].flush()?;
-        let mut reader = self.levels[level].spool.reader()?;
-        while let Some(entry) = reader.array::<16>()? {
-            let mut values = [0; 4];
-            for (value, bytes) in values.iter_mut().zip(entry.chunks_exact(4)) {
-                *value = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-            }
-            let [brick, frame, place, count] = values;
-            let stored = if brick == OWN {
-                let (brick, frame) = self
-                    .own
-                    .get(u64::from(frame))?
-                    .ok_or_else(|| Error::Internal(format!("frame {frame} was never stored")))?;
-                StoredFrame { brick, frame }
-            } else {
-                StoredFrame { brick, frame }
-            };
-            each(stored, place, count)?;
+        debug_assert!((1..LEVELS).contains(&level));
+        while self.copies.len() < level {
+            self.copies.push(Level::new(dir));
         }
-        Ok(())
+        self.copies[level - 1].push(frame, place)
+    }
+
+    /// Says where the next frame of a series of this run came to lie.
+    pub(super) fn own_frame(&mut self, series: Series, stored: StoredFrame) -> Result<()> {
+        self.own.series(series).push((stored.brick, stored.frame))
     }
 
     /// All bricks and frames that the stream uses.
     pub(super) fn used(&mut self) -> Result<Used> {
         let mut used = Used::default();
-        for level in 0..self.levels.len() {
-            self.runs(level, |frame, _, _| {
+        for level in self.levels.iter_mut().chain(&mut self.copies) {
+            level.runs(&mut self.own, |frame, _, _| {
                 used.add(frame);
                 Ok(())
             })?;
@@ -162,18 +226,59 @@ impl Hints {
 
     /// The `HINT` sections' payloads, level by level.
     pub(super) fn sections(&mut self, dir: &Path, used: &Used) -> Result<Vec<Spool>> {
-        (0..self.levels.len())
-            .map(|level| self.section(dir, level, used))
+        let levels = (0_u8..).zip(&mut self.levels);
+        levels
+            .map(|(number, level)| level.section(number, dir, &mut self.own, used))
             .collect()
     }
 
-    fn section(&mut self, dir: &Path, level: usize, used: &Used) -> Result<Spool> {
+    /// The `COPY` sections' payloads, level by level.
+    pub(super) fn copy_sections(&mut self, dir: &Path, used: &Used) -> Result<Vec<Spool>> {
+        let levels = (1_u8..).zip(&mut self.copies);
+        levels
+            .map(|(number, level)| level.section(number, dir, &mut self.own, used))
+            .collect()
+    }
+}
+
+impl Level {
+    /// Calls `each` for every run, with its frame resolved.
+    fn runs(
+        &mut self,
+        own: &mut Own,
+        mut each: impl FnMut(StoredFrame, u32, u32) -> Result<()>,
+    ) -> Result<()> {
+        self.flush()?;
+        let mut reader = self.spool.reader()?;
+        while let Some(entry) = reader.array::<16>()? {
+            let mut values = [0; 4];
+            for (value, bytes) in values.iter_mut().zip(entry.chunks_exact(4)) {
+                *value = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+            }
+            let [brick, frame, place, count] = values;
+            let stored = if brick == OWN {
+                let number = OwnFrame(frame).number();
+                let (brick, frame) = own
+                    .series(OwnFrame(frame).series())
+                    .get(u64::from(number))?
+                    .ok_or_else(|| Error::Internal(format!("frame {number} was never stored")))?;
+                StoredFrame { brick, frame }
+            } else {
+                StoredFrame { brick, frame }
+            };
+            each(stored, place, count)?;
+        }
+        Ok(())
+    }
+
+    /// The payload of the section of this level.
+    fn section(&mut self, number: u8, dir: &Path, own: &mut Own, used: &Used) -> Result<Spool> {
         let mut payload = Spool::new(dir);
-        let mut head = vec![u8::try_from(level).unwrap_or(u8::MAX)];
-        put_uv(&mut head, self.levels[level].chunks);
+        let mut head = vec![number];
+        put_uv(&mut head, self.chunks);
         payload.write(&head)?;
         let mut page = Page::default();
-        self.runs(level, |frame, place, count| {
+        self.runs(own, |frame, place, count| {
             let frame = used.ordinal(frame);
             // A run takes at most 30 bytes.
             if page.runs.len() + 30 > PAGE_LENGTH {

@@ -14,7 +14,7 @@ mod region;
 mod spool;
 mod writer;
 
-pub use hints::{BrickSource, FrameRef, StoredFrame, Used};
-pub use reader::{BrickTable, HintReader, IndexFile, MapReader, Trailer};
+pub use hints::{BrickSource, FrameRef, OwnFrame, Series, StoredFrame, Used};
+pub use reader::{BrickTable, HintReader, IndexFile, Levels, MapReader, Trailer};
 pub use region::Region;
 pub use writer::IndexWriter;

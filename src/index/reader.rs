@@ -222,7 +222,11 @@ pub struct Trailer {
     map: Span,
     bricks: Span,
     hints: Vec<Span>,
+    copies: Vec<Span>,
 }
+
+/// Readers of the hints by level; levels that do not occur have none.
+pub type Levels = [Option<HintReader>; record::LEVELS];
 
 impl Trailer {
     fn open(index: &IndexFile, end: End) -> Result<Self> {
@@ -232,7 +236,7 @@ impl Trailer {
             decode_head(bytes, end.trailer_offset).map(|()| ((), HEAD_LENGTH))
         })?;
         let mut found: [Option<Span>; 4] = [None; 4];
-        let mut hints = Vec::new();
+        let (mut hints, mut copies) = (Vec::new(), Vec::new());
         loop {
             let (kind, length) = region.decode(SECTION_HEAD_LENGTH, |bytes| {
                 SectionKind::decode(bytes).map(|section| (section, SECTION_HEAD_LENGTH))
@@ -246,10 +250,15 @@ impl Trailer {
                     return Err(region.error("length of DONE", 0, length));
                 }
                 Some(SectionKind::Done) => break,
-                Some(SectionKind::Hints) => {
-                    hints.push(span);
-                    if hints.len() > record::LEVELS {
-                        return Err(region.error("sections", "one HINT a level", "more"));
+                Some(levels @ (SectionKind::Hints | SectionKind::Copies)) => {
+                    let spans = if levels == SectionKind::Hints {
+                        &mut hints
+                    } else {
+                        &mut copies
+                    };
+                    spans.push(span);
+                    if spans.len() > record::LEVELS {
+                        return Err(region.error("sections", "one HINT or COPY a level", "more"));
                     }
                     continue;
                 }
@@ -293,6 +302,7 @@ impl Trailer {
             map,
             bricks,
             hints,
+            copies,
         })
     }
 
@@ -367,16 +377,36 @@ impl Trailer {
         BrickTable::open(index.region("index brick table", self.bricks.0, self.bricks.1))
     }
 
-    /// Readers of the hints by level; levels that do not occur have none.
+    /// Where the chunks of each level lie.
     ///
     /// # Errors
     /// Levels out of order.
-    pub fn hints(&self, index: &IndexFile) -> Result<[Option<HintReader>; record::LEVELS]> {
+    pub fn hints(&self, index: &IndexFile) -> Result<Levels> {
         let mut readers = [const { None }; record::LEVELS];
         let mut least = 0;
         for span in &self.hints {
             let region = index.region("index hints", span.0, span.1);
             let (level, reader) = HintReader::open(region, least)?;
+            readers[level] = Some(reader);
+            least = level + 1;
+        }
+        Ok(readers)
+    }
+
+    /// Where the copies of the lists of each level lie; `hints` are those of the lists.
+    ///
+    /// # Errors
+    /// Levels out of order; another number of copies than of lists.
+    pub fn copies(&self, index: &IndexFile, hints: &Levels) -> Result<Levels> {
+        let mut readers = [const { None }; record::LEVELS];
+        let mut least = 1;
+        for span in &self.copies {
+            let region = index.region("index hints of copies", span.0, span.1);
+            let (level, reader) = HintReader::open(region, least)?;
+            let lists = hints[level].as_ref().map_or(0, |hints| hints.rest);
+            if reader.rest != lists {
+                return Err(reader.region.error("copies", lists, reader.rest));
+            }
             readers[level] = Some(reader);
             least = level + 1;
         }

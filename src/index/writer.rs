@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::hints::{BrickSource, FrameRef, Hints, StoredFrame, Used};
+use super::hints::{BrickSource, FrameRef, Hints, Series, StoredFrame, Used};
 use super::spool::Spool;
 use crate::error::{Error, Result};
 use crate::format::trailer::{
@@ -106,12 +106,20 @@ impl<W: Write> IndexWriter<W> {
         self.hints.push(&self.spool_dir, level, frame, place)
     }
 
-    /// Says where the next frame of this run came to lie.
+    /// Notes where the copy of the next list of `level` lies.
     ///
     /// # Errors
     /// I/O errors of the output or of a spool.
-    pub fn own_frame(&mut self, stored: StoredFrame) -> Result<()> {
-        self.hints.own_frame(stored)
+    pub fn copy_hint(&mut self, level: usize, frame: FrameRef, place: u32) -> Result<()> {
+        self.hints.push_copy(&self.spool_dir, level, frame, place)
+    }
+
+    /// Says where the next frame of a series of this run came to lie.
+    ///
+    /// # Errors
+    /// I/O errors of the output or of a spool.
+    pub fn own_frame(&mut self, series: Series, stored: StoredFrame) -> Result<()> {
+        self.hints.own_frame(series, stored)
     }
 
     /// The bricks that the stream uses. All frames of this run must be known by now.
@@ -156,6 +164,9 @@ impl<W: Write> IndexWriter<W> {
         self.out.section(SectionKind::Bricks, &mut bricks)?;
         for mut hints in self.hints.sections(&self.spool_dir, used)? {
             self.out.section(SectionKind::Hints, &mut hints)?;
+        }
+        for mut copies in self.hints.copy_sections(&self.spool_dir, used)? {
+            self.out.section(SectionKind::Copies, &mut copies)?;
         }
         self.out.write(&SectionKind::Done.head(0))?;
         self.out.finish(offset)

@@ -11,6 +11,7 @@ use rayon::ThreadPool;
 
 use crate::brick::{FrameError, FrameOpener, OpenFrame, OpenScratch};
 use crate::error::{Error, Exit};
+use crate::format::record::copy_of_list;
 use crate::format::trailer::UsedFrame;
 use crate::id::{BrickName, ChunkHash, Class};
 use crate::store::layout::Layout;
@@ -30,6 +31,18 @@ impl Failure {
             message: self.message.clone(),
             exit: self.exit,
         }
+    }
+
+    /// The failure of a list whose copy failed `also`.
+    pub(super) fn and(mut self, also: &Self) -> Self {
+        if (&self.path, &self.message) != (&also.path, &also.message) {
+            self.message = format!(
+                "{}; nor is there the copy of this chunk list: {}",
+                self.message,
+                also.error()
+            );
+        }
+        self
     }
 }
 
@@ -98,14 +111,35 @@ impl Slot {
             (Some(chunk), Some(found)) if found == hash && chunk.len() == length as usize => {
                 Ok(chunk)
             }
-            _ => Err(Failure {
-                path: self.path.clone(),
-                message: format!(
-                    "its frame is sound, but place {place} does not hold the chunk {hash} of \
-                     {length} bytes that the index names; {REPLACE}"
-                ),
-                exit: Exit::Damaged,
-            }),
+            _ => Err(self.other_chunk(&format!("{hash} of {length} bytes"), place)),
+        }
+    }
+
+    /// Puts into `list` what the copy at `place` is a copy of: a list that must have this
+    /// hash and length. Waits for the frame.
+    pub(super) fn list_of_copy(
+        &self,
+        place: u32,
+        length: u32,
+        hash: &ChunkHash,
+        list: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
+        let opened = self.opened.wait().as_ref().map_err(Clone::clone)?;
+        copy_of_list(opened.frame.chunk(place).unwrap_or_default(), list);
+        if list.len() == length as usize && blake3::hash(list) == *hash.as_bytes() {
+            return Ok(());
+        }
+        Err(self.other_chunk(&format!("that is a copy of {hash}"), place))
+    }
+
+    fn other_chunk(&self, wanted: &str, place: u32) -> Failure {
+        Failure {
+            path: self.path.clone(),
+            message: format!(
+                "its frame is sound, but place {place} does not hold the chunk {wanted} that \
+                 the index names; {REPLACE}"
+            ),
+            exit: Exit::Damaged,
         }
     }
 }

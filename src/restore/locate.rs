@@ -5,10 +5,10 @@ use std::path::Path;
 use super::frames::FrameSpec;
 use crate::crypto::ChunkIdKey;
 use crate::error::{Error, Exit, Result};
-use crate::format::record::{Counts, LEVELS};
+use crate::format::record::Counts;
 use crate::format::trailer::UsedFrame;
 use crate::id::ChunkHash;
-use crate::index::{BrickTable, HintReader, IndexFile, Trailer};
+use crate::index::{BrickTable, HintReader, IndexFile, Levels, Trailer};
 use crate::store::catalog::Catalog;
 
 /// Where a chunk lies: a number that stands for the frame, the frame, the place in it.
@@ -18,7 +18,9 @@ pub(super) type Place = (u64, FrameSpec, u32);
 pub(super) enum Locator {
     /// By the hints of an index.
     Hints {
-        levels: Box<[Option<HintReader>; LEVELS]>,
+        levels: Box<Levels>,
+        /// Of the copies of lists.
+        copies: Box<Levels>,
         bricks: BrickTable,
     },
     /// By a catalog, where an index has no trailer.
@@ -30,8 +32,10 @@ pub(super) enum Locator {
 
 impl Locator {
     pub(super) fn from_hints(index: &IndexFile, trailer: &Trailer) -> Result<Self> {
+        let levels = trailer.hints(index)?;
         Ok(Self::Hints {
-            levels: Box::new(trailer.hints(index)?),
+            copies: Box::new(trailer.copies(index, &levels)?),
+            levels: Box::new(levels),
             bricks: trailer.bricks(index)?,
         })
     }
@@ -49,15 +53,9 @@ impl Locator {
         length: u32,
     ) -> Result<Option<Place>> {
         match self {
-            Self::Hints { levels, bricks } => {
+            Self::Hints { levels, bricks, .. } => {
                 let hints = hints_of(&mut levels[..], level, bricks.path())?;
-                let (ordinal, place) = hints.next_chunk()?;
-                let (_, brick, number) = bricks.frame(ordinal)?;
-                let spec = FrameSpec {
-                    brick: brick.name,
-                    frame: brick.frames[number],
-                };
-                Ok(Some((ordinal, spec, place)))
+                next_place(hints, bricks).map(Some)
             }
             Self::Catalog { catalog, key } => {
                 let mut found = Vec::new();
@@ -82,11 +80,30 @@ impl Locator {
         }
     }
 
-    /// Passes chunks that are not wanted.
+    /// Where the copy of the list that was located last lies, if that is known; `level` is
+    /// the list's. To be called once for each list.
+    pub(super) fn locate_copy(&mut self, level: usize) -> Result<Option<Place>> {
+        if let Self::Hints { copies, bricks, .. } = self
+            && let Some(Some(copies)) = copies.get_mut(level)
+        {
+            return next_place(copies, bricks).map(Some);
+        }
+        Ok(None)
+    }
+
+    /// Passes chunks that are not wanted, and the copies of those that are lists.
     pub(super) fn skip(&mut self, counts: &Counts) -> Result<()> {
-        if let Self::Hints { levels, bricks } = self {
+        if let Self::Hints {
+            levels,
+            copies,
+            bricks,
+        } = self
+        {
             for (level, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
                 hints_of(&mut levels[..], level, bricks.path())?.skip(count)?;
+                if let Some(Some(copies)) = copies.get_mut(level) {
+                    copies.skip(count)?;
+                }
             }
         }
         Ok(())
@@ -95,10 +112,24 @@ impl Locator {
     /// Checks that the stream has used every chunk that the hints name.
     pub(super) fn end(&self) -> Result<()> {
         match self {
-            Self::Hints { levels, .. } => levels.iter().flatten().try_for_each(HintReader::end),
+            Self::Hints { levels, copies, .. } => {
+                let mut all = levels.iter().chain(copies.iter()).flatten();
+                all.try_for_each(HintReader::end)
+            }
             Self::Catalog { .. } => Ok(()),
         }
     }
+}
+
+/// What `hints` name next.
+fn next_place(hints: &mut HintReader, bricks: &mut BrickTable) -> Result<Place> {
+    let (ordinal, place) = hints.next_chunk()?;
+    let (_, brick, number) = bricks.frame(ordinal)?;
+    let spec = FrameSpec {
+        brick: brick.name,
+        frame: brick.frames[number],
+    };
+    Ok((ordinal, spec, place))
 }
 
 fn hints_of<'a>(

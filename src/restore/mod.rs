@@ -84,6 +84,8 @@ pub struct RestoreSummary {
     pub cut_short: Vec<Vec<u8>>,
     /// Selected hard links whose targets are not selected: names and targets.
     pub dangling: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Why chunk lists were read from their copies, each reason once. Nothing is lost by it.
+    pub mended: Vec<String>,
     /// The reader went away after the end-of-archive blocks.
     pub closed_early: bool,
     /// Why an index without a trailer could not be restored further.
@@ -281,6 +283,7 @@ fn run<W: Write>(
         summary.unmatched = walked.unmatched;
         summary.cut_short = walked.cut_short;
         summary.dangling = walked.dangling;
+        summary.mended = walked.mended;
         if let Some((length, xxh3)) = expected
             && !summary.closed_early
             && summary.hits == 0

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
-use super::frames::{Failure, FrameCache, Slot};
-use super::locate::Locator;
+use super::frames::{Failure, FrameCache, FrameSpec, Slot};
+use super::locate::{Locator, Place};
 use super::select::Selection;
 use super::steps::Segment;
 use crate::error::{Exit, Result};
@@ -68,6 +68,8 @@ pub(super) struct Walked {
     pub cut_short: Vec<Vec<u8>>,
     /// Selected hard links whose targets are not selected: names and targets.
     pub dangling: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Why lists of chunks were read from their copies, each reason once.
+    pub mended: Vec<String>,
 }
 
 /// Turns segments into batches.
@@ -92,7 +94,7 @@ pub(super) struct Walker {
 /// The other end of the queue is gone: it has failed, or needs no more.
 pub(super) struct Gone;
 
-/// Names of members cut short, and of links, are kept up to so many.
+/// Names of members cut short, names of links, and reasons are kept up to so many.
 const MOST_NAMES: usize = 1000;
 /// Bytes of global headers that wait at most.
 const MOST_WAITING: usize = 1 << 20;
@@ -304,17 +306,17 @@ impl Walker {
     }
 
     fn list(&mut self, list: &List) -> Result<()> {
-        let items = match self.place(usize::from(list.level), &list.hash, list.length)? {
-            Err(failure) => Err(failure),
-            Ok((slot, place)) => slot
-                .chunk(place, list.length, &list.hash)
-                .and_then(|bytes| {
-                    decode_list(bytes, list).map_err(|error| Failure {
-                        path: self.members.path().clone(),
-                        message: format!("in the list of chunks {}: {error}", list.hash),
-                        exit: Exit::Damaged,
-                    })
-                }),
+        let level = usize::from(list.level);
+        let placed = self.place(level, &list.hash, list.length)?;
+        let copy = self.locator.locate_copy(level)?;
+        let found = placed.and_then(|(slot, place)| {
+            let bytes = slot.chunk(place, list.length, &list.hash)?;
+            Ok(self.decode(bytes, list))
+        });
+        let items = match (found, copy) {
+            (Ok(items), _) => items,
+            (Err(failure), None) => Err(failure),
+            (Err(failure), Some(copy)) => self.list_of_copy(list, copy, failure),
         };
         match items {
             Ok(items) => items.iter().try_for_each(|item| self.item(item)),
@@ -323,6 +325,41 @@ impl Walker {
                 self.lost(list.covers, failure);
                 Ok(())
             }
+        }
+    }
+
+    /// The items of a list that cannot be had, because of `failure`, from its copy.
+    fn list_of_copy(
+        &mut self,
+        list: &List,
+        copy: Place,
+        failure: Failure,
+    ) -> Result<Vec<Item>, Failure> {
+        let (key, spec, place) = copy;
+        let slot = self.slot(key, spec);
+        let mut bytes = Vec::new();
+        match slot.list_of_copy(place, list.length, &list.hash, &mut bytes) {
+            Ok(()) => {
+                self.mended(&failure);
+                self.decode(&bytes, list)
+            }
+            Err(also) => Err(failure.and(&also)),
+        }
+    }
+
+    fn decode(&self, bytes: &[u8], list: &List) -> Result<Vec<Item>, Failure> {
+        decode_list(bytes, list).map_err(|error| Failure {
+            path: self.members.path().clone(),
+            message: format!("in the list of chunks {}: {error}", list.hash),
+            exit: Exit::Damaged,
+        })
+    }
+
+    /// Notes, once, why lists were read from their copies.
+    fn mended(&mut self, failure: &Failure) {
+        let reason = failure.error().to_string();
+        if self.walked.mended.len() < MOST_NAMES && !self.walked.mended.contains(&reason) {
+            self.walked.mended.push(reason);
         }
     }
 
@@ -343,13 +380,15 @@ impl Walker {
                 exit: Exit::Damaged,
             }));
         };
-        let slot = if let Some(slot) = self.frames.kept(key) {
-            slot
-        } else {
-            self.batch.frame_bytes += u64::from(spec.frame.plain_length);
-            self.frames.fetch(key, spec)
-        };
-        Ok(Ok((slot, place)))
+        Ok(Ok((self.slot(key, spec), place)))
+    }
+
+    fn slot(&mut self, key: u64, spec: FrameSpec) -> Arc<Slot> {
+        if let Some(slot) = self.frames.kept(key) {
+            return slot;
+        }
+        self.batch.frame_bytes += u64::from(spec.frame.plain_length);
+        self.frames.fetch(key, spec)
     }
 
     fn lost(&mut self, length: u64, failure: Failure) {

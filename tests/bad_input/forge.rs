@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use dtar::brick::{BrickSealer, CompressedFrame};
+use dtar::brick::{BrickSealer, CompressedFrame, OpenFrame, OpenScratch};
 use dtar::format::frame::{Codec, ContentHeader};
 use dtar::format::record::{self, Record};
 use dtar::format::trailer::{End, encode_head};
@@ -162,6 +162,29 @@ impl Content {
 /// A length in 32 bits.
 pub fn length(length: usize) -> u32 {
     u32::try_from(length).unwrap()
+}
+
+/// The chunks of the only brick's first frame.
+pub fn first_frame(made: &Made) -> Vec<Vec<u8>> {
+    let key = key_file::load(&made.sandbox.key(), &mut |_| unreachable!()).unwrap();
+    let store = Store::open(&made.sandbox.store(), &key).unwrap();
+    let brick = made.brick();
+    let (head, behind) = brick_parts(&brick).frames[0].clone();
+    let mut sealed = vec![0; length_of(behind.end - head.start)];
+    let file = fs::File::open(&brick).unwrap();
+    file.read_exact_at(&mut sealed, head.start).unwrap();
+    let opener = key.opener(*store.id()).unwrap();
+    let mut frame = OpenFrame::default();
+    opener
+        .open(&mut sealed, &mut OpenScratch::default(), &mut frame)
+        .unwrap();
+    (0..frame.chunk_count())
+        .map(|place| frame.chunk(place).unwrap().to_vec())
+        .collect()
+}
+
+fn length_of(length: u64) -> usize {
+    usize::try_from(length).unwrap()
 }
 
 /// Puts a frame sealed to the right key in the place of the only brick's first

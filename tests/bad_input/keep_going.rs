@@ -7,7 +7,8 @@ use std::ops::Range;
 use crate::common::block::Stream;
 use crate::common::sandbox::Run;
 use crate::common::source::Random;
-use crate::made::{Made, brick_parts, cut, flip, text};
+use crate::forge::{self, Content, replace_frame};
+use crate::made::{Made, brick_parts, cut, flip, is_beginning, text};
 
 /// A hit as standard error tells it: member, and bytes of its body.
 fn hits(run: &Run) -> Vec<(String, Range<usize>)> {
@@ -61,6 +62,7 @@ fn a_missing_brick_costs_its_member_alone() {
 
 #[test]
 fn a_damaged_frame_costs_its_own_range_alone() {
+    // Of many chunks, none of them twice, so that there are lists.
     let body = Random(4).bytes(10 << 20);
     let stream = Stream::new()
         .file("before", b"a few bytes")
@@ -75,23 +77,117 @@ fn a_damaged_frame_costs_its_own_range_alone() {
     let made = Made::of(stream);
     let brick = made.brick();
     let frames = brick_parts(&brick).frames;
-    assert!(frames.len() >= 3, "{} frames", frames.len());
-    for (number, (header, sealed)) in frames.iter().enumerate() {
+    let ((of_copies, _), of_chunks) = frames.split_last().unwrap();
+    assert!(of_chunks.len() >= 3, "{} frames", frames.len());
+    let (mut lost, mut mended) = (Vec::new(), 0);
+    for (number, (header, sealed)) in of_chunks.iter().enumerate() {
         for offset in [header.start + 20, header.end - 20, sealed.start + 1000] {
             flip(&brick, offset, 1);
             let run = made.restore(&["--keep-going"]).exits(3);
             let at = format!("frame {number} at byte {}", header.start);
             let run = run.says(&[text(&brick), &at]);
             let hits = hits(&run);
+            assert!(run.stdout == with_zeros(&made.stream, &bodies, &hits));
             let large: Vec<_> = hits.iter().filter(|(name, _)| name == "large").collect();
             assert_eq!(large.len(), 1, "one range, not many: {}", run.stderr);
-            // A frame has 4 MiB; one that holds a list of chunks costs all
-            // that the list covers.
-            assert!(large[0].1.len() < 9 << 20, "{:?}", large[0]);
-            assert!(run.stdout == with_zeros(&made.stream, &bodies, &hits));
+            assert!(large[0].1.len() <= 4 << 20, "{:?}", large[0]);
+            if offset > sealed.start {
+                mended += usize::from(run.stderr.contains("read from their copies"));
+                lost.extend(hits);
+            }
             flip(&brick, offset, 1);
         }
     }
+    // Each byte is lost with one frame and no other.
+    for (name, length) in [("before", 11), ("large", body.len()), ("behind", 10)] {
+        let mut end = 0;
+        for (_, range) in lost.iter().filter(|(member, _)| member == name) {
+            assert_eq!(range.start, end, "{name}: {lost:?}");
+            end = range.end;
+        }
+        assert_eq!(end, length, "{name}: {lost:?}");
+    }
+    assert!(mended > 0, "no damaged frame held a list");
+    // The last frame has nothing but copies of lists.
+    flip(&brick, of_copies.start + 20, 1);
+    made.is_whole();
+}
+
+/// Two bodies with lists, in a brick of two frames, but the last list of "many" is lost.
+fn without_list() -> Made {
+    let [other, many] = [5, 6].map(|seed| Random(seed).bytes(1 << 20));
+    let made = Made::of(
+        Stream::new()
+            .file("other", &other)
+            .file("many", &many)
+            .end(),
+    );
+    assert_eq!(brick_parts(&made.brick()).frames.len(), 2);
+    let mut chunks = forge::first_frame(&made);
+    // The list that is closed when the body ends comes last.
+    *chunks.last_mut().unwrap() = b"no list".to_vec();
+    let chunks: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
+    replace_frame(&made, &Content::stored(&chunks));
+    made
+}
+
+#[test]
+fn a_list_that_is_lost_alone_costs_nothing() {
+    let made = without_list();
+    let many = 512 + (1 << 20);
+    for (arguments, start) in [(&[][..], 0), (&["--keep-going"], 0), (&["many"], many)] {
+        let run = made.restore(arguments).exits(0);
+        let place = "its frame is sound, but place";
+        let run = run.says(&[
+            "warning",
+            text(&made.brick()),
+            place,
+            "read from their copies",
+        ]);
+        assert!(run.stdout.starts_with(&made.stream[start..2 * many]));
+    }
+}
+
+#[test]
+fn a_list_lost_with_its_copy_costs_what_it_covers() {
+    let made = without_list();
+    let brick = made.brick();
+    let copies = brick_parts(&brick).frames[1].1.start;
+    flip(&brick, copies, 1);
+    let words = [
+        "its frame is sound, but place",
+        "copy of this chunk list",
+        "frame 1 at byte",
+    ];
+    let run = made.restore(&[]).exits(3).says(&words);
+    is_beginning(&run.stdout, &made.stream);
+    let run = made.restore(&["--keep-going"]).exits(3).says(&words);
+    let hits = hits(&run);
+    assert_eq!(hits.len(), 1, "{}", run.stderr);
+    assert_eq!(hits[0].1.end, 1 << 20);
+    let bodies = [("many", 512 + (1 << 20) + 512)];
+    assert!(run.stdout == with_zeros(&made.stream, &bodies, &hits));
+}
+
+#[test]
+fn lists_and_copies_are_stored_once() {
+    let mut made = Made::of(Stream::new().file("many", &Random(6).bytes(2 << 20)).end());
+    let brick = made.brick();
+    made.archive_again(&[]).exits(0);
+    assert_eq!(made.brick(), brick);
+    // What both are found by, the sidecar, is there still; another stream uses them, too.
+    let stream = Stream::new().file("before", b"more").raw(&made.stream).0;
+    made.index = made.sandbox.archive("index.tar", &stream[..]);
+    made.stream = stream;
+    let bricks = made.bricks();
+    let new = bricks.iter().find(|other| **other != brick).unwrap();
+    assert_eq!(bricks.len(), 2);
+    assert_eq!(
+        brick_parts(new).frames.len(),
+        1,
+        "neither list nor copy is new"
+    );
+    flip(&brick, brick_parts(&brick).frames[1].1.start, 1);
     made.is_whole();
 }
 
@@ -132,7 +228,7 @@ fn everything_gone_still_gives_headers_and_zeros() {
 }
 
 #[test]
-fn a_lost_list_costs_what_it_covers() {
+fn a_list_lost_with_its_brick_costs_what_it_covers() {
     // So many chunks that the record holds a list, which is a chunk of its own.
     let body = Random(6).bytes(3 << 20);
     let made = Made::of(Stream::new().file("many", &body).end());
@@ -147,6 +243,24 @@ fn a_lost_list_costs_what_it_covers() {
     let mut expected = made.stream.clone();
     expected[512..512 + body.len()].fill(0);
     assert!(run.stdout == expected);
+}
+
+#[test]
+fn a_copy_beside_its_list_is_not_relied_on() {
+    let body = Random(6).bytes(800 << 10);
+    let made = Made::of(Stream::new().file("many", &body).end());
+    let list = forge::first_frame(&made).pop().unwrap();
+    let copy: Vec<u8> = list.iter().map(|byte| !byte).collect();
+    // The store forgets all, and then meets list and copy first as contents of files.
+    for folder in ["bricks", "tocs"] {
+        fs::remove_dir_all(made.sandbox.store().join(folder)).unwrap();
+    }
+    fs::remove_dir_all(made.sandbox.catalog()).unwrap();
+    let stream = Stream::new().file("list", &list).file("copy", &copy);
+    let stream = stream.file("many", &body).end();
+    let index = made.sandbox.archive("index.tar", &stream[..]);
+    made.sandbox.restores(&index, &stream[..]);
+    assert_eq!(brick_parts(&made.brick()).frames.len(), 2);
 }
 
 #[test]

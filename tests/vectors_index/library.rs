@@ -7,7 +7,9 @@ use dtar::crypto::KeyFile;
 use dtar::format::record::Record;
 use dtar::format::trailer::{Place, UsedFrame};
 use dtar::id::{BrickName, Epoch, StoreId};
-use dtar::index::{BrickSource, BrickTable, FrameRef, IndexFile, IndexWriter, Region, StoredFrame};
+use dtar::index::{
+    BrickSource, BrickTable, FrameRef, HintReader, IndexFile, IndexWriter, Region, StoredFrame,
+};
 
 use super::forge;
 
@@ -60,8 +62,8 @@ pub fn written_again(index: &[u8]) -> Vec<u8> {
         }
     }
     let mut bricks = Bricks(trailer.bricks(&index).unwrap());
-    for (level, hints) in trailer.hints(&index).unwrap().iter_mut().enumerate() {
-        let Some(hints) = hints else { continue };
+    let mut places = |hints: &mut HintReader| {
+        let mut places = Vec::new();
         while !hints.is_empty() {
             let (ordinal, place) = hints.next_chunk().unwrap();
             let (brick, used, frame) = bricks.0.frame(ordinal).unwrap();
@@ -69,7 +71,18 @@ pub fn written_again(index: &[u8]) -> Vec<u8> {
                 brick: u32::try_from(brick).unwrap(),
                 frame: used.frames[frame].number,
             });
+            places.push((frame, place));
+        }
+        places
+    };
+    let mut hints = trailer.hints(&index).unwrap();
+    let mut copies = trailer.copies(&index, &hints).unwrap();
+    for level in 0..hints.len() {
+        for (frame, place) in hints[level].as_mut().map_or(Vec::new(), &mut places) {
             writer.hint(level, frame, place).unwrap();
+        }
+        for (frame, place) in copies[level].as_mut().map_or(Vec::new(), &mut places) {
+            writer.copy_hint(level, frame, place).unwrap();
         }
     }
     let used = writer.used().unwrap();

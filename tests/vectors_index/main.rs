@@ -96,6 +96,7 @@ fn every_vector_gives_what_it_says() {
 fn the_library_writes_the_good_ones_alike() {
     let files = files();
     for name in [
+        "index-hints/copies",
         "index-hints/frames",
         "index-hints/good",
         "index-hints/levels",

@@ -138,7 +138,8 @@ fn decode_class(error: &DecodeError) -> String {
 }
 
 /// Errors that have only a message: words of it, and how vectors call them.
-const CLASSES: [(&str, &str); 10] = [
+const CLASSES: [(&str, &str); 11] = [
+    ("nor is there the copy of this chunk list", "list and copy"),
     ("incomplete index", "incomplete index"),
     ("not a dtar index", "not a dtar index"),
     ("index altered", "index altered"),

@@ -10,7 +10,7 @@ import zstandard
 
 from .frame import WINDOW_MAX
 from .keys import kdf
-from .sections import Summary, parse_bricks, parse_hints
+from .sections import Summary, parse_bricks, parse_copies, parse_hints
 from .wire import FormatError, Reader, UnknownVersion
 
 END_LEN, SEAL_LEN, ZERO_BLOCKS = 64, 32, 1024
@@ -88,7 +88,8 @@ class Index:
         self.records = sections[b"RECS"][0]
         self.maps = sections[b"MAPS"][0]
         self.bricks, self.frames = parse_bricks(Reader(view, "BRIK", *sections[b"BRIK"][0]))
-        self.hints = parse_hints(view, sections.get(b"HINT", []), len(self.frames))
+        self.hints = parse_hints(view, "HINT", sections.get(b"HINT", []), len(self.frames))
+        self.copies = parse_copies(view, sections.get(b"COPY", []), self.hints, len(self.frames))
 
     def _end(self):
         view = self.view
@@ -115,7 +116,7 @@ class Index:
         r.prefix(b"dtarTRLR")
         if r.u64() != self.trailer:
             raise FormatError("damaged index: the trailer is not where it says")
-        known = {*REQUIRED, b"HINT"}
+        known = {*REQUIRED, b"HINT", b"COPY"}
         sections: dict[bytes, list[tuple[int, int]]] = {}
         while True:
             name, flags, length = r.take(4), r.u32(), r.u64()
@@ -125,7 +126,7 @@ class Index:
                     r.fail("DONE has a payload")
                 break
             if name in known:
-                if name in sections and name != b"HINT":
+                if name in sections and name in REQUIRED:
                     r.fail(f"section {name!r} stands twice")
                 sections.setdefault(name, []).append((r.pos - length, r.pos))
             elif flags & 1:

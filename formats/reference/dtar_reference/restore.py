@@ -1,6 +1,7 @@
 """From index and bricks to the stream: ../../index.md#maps."""
 
 import os
+import sys
 from collections import Counter, OrderedDict
 
 import blake3
@@ -26,6 +27,7 @@ from .wire import FormatError, Reader, blake3_256
 
 IN_PLACE, FROM_RECS, AT_MARKER = 0, 1, 2
 _PIECE = 1 << 20
+_INVERTED = bytes(255 - b for b in range(256))
 _CACHE = 256 << 20  # plain bytes of the frames that are kept open
 
 
@@ -69,6 +71,7 @@ class Restorer:
         self.frames = Frames(index, key, directories)
         self._plan()
         self.places = {level: hints.places() for level, hints in index.hints.items()}
+        self.copies = {level: copies.places() for level, copies in index.copies.items()}
 
     def _steps(self):
         """Each step: start and end of its run, its record."""
@@ -126,12 +129,29 @@ class Restorer:
         if +chunks != Counter({level: h.count for level, h in self.index.hints.items()}):
             raise FormatError("HINT: not one place for each chunk that the records need")
 
-    def _chunk(self, item, what: str) -> bytes:
-        ordinal, place = next(self.places[item.level])
+    def _stored(self, ordinal: int, place: int, what: str) -> tuple[Frame, bytes]:
         frame = self.frames.get(ordinal)
         if place >= len(frame):
             raise FormatError(f"{what}: hint to chunk {place} of a frame of {len(frame)}")
-        data = frame.chunk(place)
+        return frame, frame.chunk(place)
+
+    def _list(self, item, what: str) -> bytes:
+        copy = next(self.copies[item.level]) if item.level in self.copies else None
+        try:
+            return self._chunk(item, what)
+        except FormatError as e:
+            if copy is None:
+                raise
+            frame, data = self._stored(*copy, what)
+            data = data.translate(_INVERTED)
+            if len(data) != item.length or blake3_256(data) != item.hash:
+                raise FormatError(f"{what}: chunk {copy[1]} of {frame.header.what} is no copy of {item.hash.hex()}") from e
+            print(f"{e}: a list was read from its copy, nothing is lost by this", file=sys.stderr)
+            return data
+
+    def _chunk(self, item, what: str) -> bytes:
+        ordinal, place = next(self.places[item.level])
+        frame, data = self._stored(ordinal, place, what)
         if len(data) != item.length or blake3_256(data) != item.hash:
             raise FormatError(f"{what}: chunk {place} of {frame.header.what} is not {item.hash.hex()}")
         return data
@@ -142,7 +162,7 @@ class Restorer:
                 for at in range(0, item.covers, _PIECE):
                     yield bytes(min(_PIECE, item.covers - at))
             elif item.kind == LIST:
-                data = self._chunk(item, what)
+                data = self._list(item, what)
                 yield from self._items(parse_list(data, item, f"{what}, list"), what)
             else:
                 yield self._chunk(item, what)

@@ -1,4 +1,4 @@
-"""The sections SUMM, MAPS, BRIK and HINT: ../../index.md#trailer."""
+"""The sections SUMM, MAPS, BRIK, HINT and COPY: ../../index.md#trailer."""
 
 from dataclasses import dataclass
 
@@ -68,13 +68,13 @@ def steps(r: Reader):
 
 
 class Hints:
-    """The places of the chunks of one level, in the order of use."""
+    """The places of the chunks of one level, or of the copies of its lists, in the order of use."""
 
-    def __init__(self, view, start: int, end: int, frames: int):
-        r = Reader(view, "HINT", start, end)
+    def __init__(self, view, name: str, start: int, end: int, frames: int):
+        r = Reader(view, name, start, end)
         self.level = r.between(r.u8(), 0, LEVEL_MAX, "level")
         self.count = r.uv()
-        self.what = f"HINT of level {self.level}"
+        self.what = f"{name} of level {self.level}"
         self.frames = frames
         self.pages = (view, r.pos, end)
         if sum(count for _, _, count in self.runs()) != self.count:
@@ -112,11 +112,22 @@ class Hints:
                 yield frame, place + i
 
 
-def parse_hints(view, payloads: list[tuple[int, int]], frames: int) -> dict[int, Hints]:
+def parse_hints(view, name: str, payloads: list[tuple[int, int]], frames: int) -> dict[int, Hints]:
     hints: dict[int, Hints] = {}
     for start, end in payloads:
-        section = Hints(view, start, end, frames)
+        section = Hints(view, name, start, end, frames)
         if hints and section.level <= max(hints):
             raise FormatError(f"{section.what}: sections do not stand in the order of levels")
         hints[section.level] = section
     return hints
+
+
+def parse_copies(view, payloads: list[tuple[int, int]], hints: dict[int, Hints], frames: int) -> dict[int, Hints]:
+    copies = parse_hints(view, "COPY", payloads, frames)
+    for level, section in copies.items():
+        if level == 0:
+            raise FormatError("COPY of level 0: only lists have copies")
+        lists = hints[level].count if level in hints else 0
+        if section.count != lists:
+            raise FormatError(f"{section.what}: {section.count} copies of {lists} lists")
+    return copies

@@ -195,6 +195,7 @@ pub fn hints() -> Made {
     );
     frames(&mut made);
     levels(&mut made);
+    super::copies::hints(&mut made);
 
     let page = |count: u64, runs: &[u8]| [&[0, 3][..], &hint_page(0, count, runs)].concat();
     let put = |offset: usize, value: &[u8]| {

@@ -6,6 +6,7 @@
 
 mod bodies;
 mod bricks;
+mod copies;
 mod ends;
 mod maps;
 mod records;

@@ -95,6 +95,7 @@ pub fn restores() -> Made {
         made.add(name, vector.with("stream", stream(&archive)));
     }
     lists(&mut made, &end);
+    super::copies::restores(&mut made);
     made.add("patch-beyond-run", {
         let record = Record::new(MEMBER, Items::none().zeros(5)).fields(&[patches(&[(513, b"x")])]);
         let archive = end(&record);
