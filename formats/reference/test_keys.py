@@ -16,7 +16,7 @@ STORE, OTHER = b"s" * 16, b"t" * 16
 
 
 def put_data(epoch=3) -> bytes:
-    return STORE + struct.pack("<I", epoch) + b"p" * 32 + b"h" * 32 + b"r" * 32
+    return STORE + struct.pack("<I", epoch) + b"p" * 32 + b"g" * 32 + b"h" * 32 + b"r" * 32
 
 
 PUT = t.bech32m("dtar-put-key-", put_data())
@@ -60,7 +60,7 @@ class KeyFiles(unittest.TestCase):
             self.assertEqual(parse_key(text.encode()).master, t.MASTER)
         put = parse_key(PUT.encode())
         self.assertEqual((put.epoch, put.put_secret(STORE, 3)), (3, b"p" * 32))
-        self.assertEqual(put.key_id, b"h" * 16)
+        self.assertEqual((put.gear_key, put.key_id), (b"g" * 32, b"h" * 16))
         with self.assertRaisesRegex(FormatError, "epoch 4 is needed"):
             put.put_secret(STORE, 4)
         with self.assertRaisesRegex(FormatError, f"put key of store {STORE.hex()}"):

@@ -83,7 +83,8 @@ def passphrase(test, v):
 def key_derivation(test, v):
     key = v.key()
     secret = key.put_secret(v.bytes("store-id"), int(v.text("epoch")))
-    return lambda: test.assertEqual((secret, key.key_id), (v.bytes("put-secret"), v.bytes("key-id")))
+    found = (secret, key.gear_key, key.key_id)
+    return lambda: test.assertEqual(found, tuple(v.bytes(name) for name in ("put-secret", "gear-key", "key-id")))
 
 
 def in_brick(_name, v) -> bool:

@@ -10,7 +10,7 @@ use dtar::archive::{ArchiveOptions, Context, Monitor, archive};
 use dtar::crypto::{Key, KeyFile};
 use dtar::id::Epoch;
 use dtar::index::IndexFile;
-use dtar::restore::{RestoreOptions, restore};
+use dtar::restore::{Origin, RestoreOptions, restore};
 use dtar::store::Store;
 use dtar::store::catalog::Catalog;
 use libfuzzer_sys::fuzz_target;
@@ -75,7 +75,7 @@ impl Place {
         let mut stream = Vec::new();
         restore(
             &index,
-            self.store(),
+            &Origin::from(&self.store()),
             &key(),
             &mut stream,
             &RestoreOptions::default(),

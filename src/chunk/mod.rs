@@ -23,7 +23,7 @@ const STEPS: [(u64, Step); 2] = [
     (
         4 << 20,
         Step {
-            min: 2 << 10,
+            min: 4 << 10,
             average: 8 << 10,
             max: 64 << 10,
             small_mask: 0x7fff_0000_0000_0000,

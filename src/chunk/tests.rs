@@ -34,7 +34,7 @@ fn xof(name: &str, length: usize) -> Vec<u8> {
 fn plain_cut(gear: &[u64; 256], offset: u64, body: &[u8]) -> usize {
     let (min, average, max, small, large) = if offset < 4 * 1_024 * 1_024 {
         (
-            2_048,
+            4_096,
             8_192,
             65_536,
             0x7fff_0000_0000_0000,
@@ -196,7 +196,7 @@ fn around(start: u64, sizes: [usize; 3]) -> Vec<(u64, usize)> {
 }
 
 fn wanted() -> [Vector; 5] {
-    let first = around(0, [2_048, 8_192, 65_536]);
+    let first = around(0, [4_096, 8_192, 65_536]);
     let second = around(4 << 20, [16_384, 65_536, 524_288]);
     let third = around(1 << 30, [65_536, 262_144, 1_048_576]);
     let steps = vec![

@@ -139,6 +139,14 @@ pub struct RestoreArgs {
     /// Restore what an index without its trailer still gives
     #[arg(long)]
     pub incomplete: bool,
+    /// With the key of a further recipient (escrow): take an index that it cannot check
+    ///
+    /// Only the store's own key can tell whether an index was altered. With another
+    /// key to which the store seals, names, modes, order and which chunks make up a
+    /// file are whatever the index says, and whoever can alter it and put bricks
+    /// where dtar looks for them decides what comes out.
+    #[arg(long)]
+    pub unauthenticated: bool,
 }
 
 #[derive(Debug, Args)]
@@ -149,6 +157,9 @@ pub struct LsArgs {
     /// Only members with such names, as with `restore`
     #[arg(value_name = "PATTERN")]
     pub patterns: Vec<String>,
+    /// List the index though the key in use is not its store's own, and cannot check it
+    #[arg(long)]
+    pub unauthenticated: bool,
 }
 
 #[derive(Debug, Args)]

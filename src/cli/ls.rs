@@ -11,15 +11,15 @@ use super::args::{GlobalArgs, LsArgs};
 use super::say::Say;
 use super::setup;
 use dtar::error::{Error, Exit, Result};
-use dtar::index::IndexFile;
-use dtar::restore::{Listing, Selection, open_index};
+use dtar::index::{IndexFile, Trailer};
+use dtar::restore::{Listing, Origin, Selection, is_sealed_with, open_index};
 use dtar::store::Store;
 use dtar::tar::Member;
 
 pub fn run(args: &LsArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let index = IndexFile::open(&args.index)?;
     let trailer = index.trailer()?;
-    check_seal(&index, global, say)?;
+    check_seal(&index, &trailer, args, global, say)?;
     let mut selection = Selection::new(&args.patterns)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let zone = TimeZone::system();
@@ -67,16 +67,33 @@ pub fn run(args: &LsArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     })
 }
 
-/// Checks the seal if store and key are at hand; says so if not.
-fn check_seal(index: &IndexFile, global: &GlobalArgs, say: Say) -> Result<()> {
-    let at_hand = setup::key_path(global)?.exists() && setup::store_path(global)?.exists();
-    if !at_hand {
-        say.note("no key or no store here: the index could not be checked for changes");
+/// Checks the seal if the key is at hand; says so if not.
+fn check_seal(
+    index: &IndexFile,
+    trailer: &Trailer,
+    args: &LsArgs,
+    global: &GlobalArgs,
+    say: Say,
+) -> Result<()> {
+    if !setup::key_path(global)?.exists() {
+        say.note("no key here: the index could not be checked for changes");
         return Ok(());
     }
     let key = setup::key(global)?;
-    let store = Store::open(&setup::store_path(global)?, &key)?;
-    open_index(index, &store, &key).map(drop)
+    if !is_sealed_with(trailer, &key) {
+        if !args.unauthenticated {
+            return Err(setup::not_the_own_key(index, trailer, &key));
+        }
+        say.warn("this key cannot check the index for changes: names and sizes are what it says");
+        return Ok(());
+    }
+    let path = setup::store_path(global)?;
+    let origin = if Store::stands_in(&path)? {
+        Origin::from(&Store::open(&path, &key)?)
+    } else {
+        Origin::without_store(&path)
+    };
+    open_index(index, &origin, &key).map(drop)
 }
 
 /// Columns for owner and size together, at first.

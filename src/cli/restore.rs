@@ -12,9 +12,11 @@ use super::progress::{Progress, speed};
 use super::say::Say;
 use super::{setup, size};
 use dtar::archive::Monitor;
+use dtar::crypto::Key;
 use dtar::error::{Error, Exit, Result};
 use dtar::index::IndexFile;
-use dtar::restore::{self, Hit, RestoreOptions, RestoreSummary};
+use dtar::restore::{self, Hit, Origin, RestoreOptions, RestoreSummary};
+use dtar::store::Store;
 
 pub fn run(args: &RestoreArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     if io::stdout().is_terminal() {
@@ -23,11 +25,12 @@ pub fn run(args: &RestoreArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
         ));
     }
     let index = IndexFile::open(&args.index)?;
-    let (store, key) = setup::open(global)?;
+    let key = setup::key(global)?;
     setup::require_secret(global, &key)?;
     let options = RestoreOptions {
         bricks_in: args.bricks.clone(),
         patterns: args.patterns.clone(),
+        unauthenticated: args.unauthenticated,
         threads: 0,
     };
     let monitor = Arc::new(Monitor::default());
@@ -45,18 +48,91 @@ pub fn run(args: &RestoreArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
         say.warn(
             "restoring without a trailer: only chunks are verified, not names, modes or order",
         );
+        let store = Store::open(&setup::store_path(global)?, &key)?;
         let keys = store.put_keys(&key)?;
         let catalog = setup::catalog(global, say, &store, &keys)?;
         restore::restore_incomplete(
-            &index, store, &key, catalog, output, &options, on_hit, &monitor,
+            &index, &store, &key, catalog, output, &options, on_hit, &monitor,
         )
     } else {
-        restore::restore(&index, store, &key, output, &options, on_hit, &monitor)
+        origin(args, global, &index, &key, say).and_then(|origin| {
+            restore::restore(&index, &origin, &key, output, &options, on_hit, &monitor)
+        })
     };
     drop(progress);
-    let summary = summary?;
+    let summary = summary.map_err(|error| advise(error, &index))?;
     tell(&summary, start.elapsed(), say);
     Ok(restore::exit(&summary))
+}
+
+/// Where to restore from. Says what is not there, and what cannot be checked.
+fn origin(
+    args: &RestoreArgs,
+    global: &GlobalArgs,
+    index: &IndexFile,
+    key: &Key,
+    say: Say,
+) -> Result<Origin> {
+    let trailer = index.trailer()?;
+    let path = setup::store_path(global)?;
+    let stands = Store::stands_in(&path)?;
+    if !stands && args.bricks.is_empty() {
+        return Err(Error::Refused {
+            path,
+            message: "not a dtar store: no store.toml in it; name the store with --store DIR or \
+                      DTAR_STORE, or, if there are only bricks, the folder that they are in \
+                      with --bricks DIR"
+                .into(),
+            exit: Exit::Failed,
+        });
+    }
+    let authentic = restore::is_sealed_with(&trailer, key);
+    if !authentic && !args.unauthenticated {
+        return Err(setup::not_the_own_key(index, &trailer, key));
+    }
+    if !authentic {
+        say.warn(&format!(
+            "restoring without authentication: {} is the store's own key, {} is not, and cannot \
+             check the index{}. Chunks are verified, but names, modes, order and which chunks \
+             make up a file are whatever the index says: use only an index and bricks that \
+             nobody else could alter",
+            trailer.summary.key_id,
+            key.key_id(),
+            if stands { " or store.toml" } else { "" },
+        ));
+    }
+    match (stands, authentic) {
+        (false, _) => {
+            say.note(&format!(
+                "{}: no store here; bricks are looked for where --bricks says",
+                path.display()
+            ));
+            Ok(Origin::without_store(&path))
+        }
+        (true, true) => Ok(Origin::from(&Store::open(&path, key)?)),
+        (true, false) => Origin::unverified(&path),
+    }
+}
+
+/// Says what to do where the store in use is not that of the index: the one in the
+/// default place, perhaps, while the right one is gone.
+fn advise(error: Error, index: &IndexFile) -> Error {
+    let (path, problem) = match error {
+        Error::OtherStore { ref path, .. } if path == index.path() => (path, error.to_string()),
+        Error::WrongKey { ref path, .. } if path.ends_with("store.toml") => {
+            (path, error.to_string())
+        }
+        other => return other,
+    };
+    let problem = problem.trim_start_matches(&format!("{}: ", path.display()));
+    Error::Refused {
+        path: path.clone(),
+        message: format!(
+            "{problem}; or name the store of the index with --store DIR; if only its bricks are \
+             left, name them with --bricks DIR, and with --store a folder that is no store"
+        ),
+        exit: error.exit(),
+    }
 }
 
 fn report_hit(hit: &Hit, say: Say) {

@@ -14,6 +14,7 @@ use dtar::archive::Monitor;
 use dtar::crypto::{Key, PutKeys};
 use dtar::error::{Error, Exit, Result};
 use dtar::id::Epoch;
+use dtar::index::{IndexFile, Trailer};
 use dtar::key_file;
 use dtar::store::catalog::Catalog;
 use dtar::store::{Store, places};
@@ -62,6 +63,21 @@ pub fn require_secret(global: &GlobalArgs, key: &Key) -> Result<()> {
             .into(),
         exit: Exit::Failed,
     })
+}
+
+/// Refuses an index whose seal the key in use cannot check.
+pub fn not_the_own_key(index: &IndexFile, trailer: &Trailer, key: &Key) -> Error {
+    Error::Refused {
+        path: index.path().to_owned(),
+        message: format!(
+            "wrong key: the index is sealed with key {}, its store's own, but the key in use is \
+             {}; give the right one with --key. If this is one of the store's further \
+             recipients, such as a key in escrow, use --unauthenticated",
+            trailer.summary.key_id,
+            key.key_id(),
+        ),
+        exit: Exit::Failed,
+    }
 }
 
 /// The store and key in use; makes them if this is their first use.

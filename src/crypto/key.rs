@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::derive::{PUT_SECRET, derive};
+use super::derive::{GEAR_KEY, PUT_SECRET, derive};
 use super::encapsulation::DecapsulationKey;
 use super::public::{PublicKey, key_id};
 use super::put::PutKeys;
@@ -32,6 +32,7 @@ pub(super) struct PutKey {
     store_id: StoreId,
     epoch: Epoch,
     put_secret: Secret,
+    gear_key: Secret,
     pub(super) public_key_hash: [u8; 32],
     pub(super) recipients_hash: [u8; 32],
 }
@@ -63,12 +64,14 @@ impl Key {
                 store_id,
                 epoch,
                 put_secret,
+                gear_key,
                 public_key_hash,
                 recipients_hash,
             } => Ok(Some(Self(Kind::Put(Box::new(PutKey {
                 store_id: *store_id,
                 epoch: *epoch,
                 put_secret: Secret::copy_of(put_secret),
+                gear_key: Secret::copy_of(gear_key),
                 public_key_hash: *public_key_hash,
                 recipients_hash: *recipients_hash,
             }))))),
@@ -86,6 +89,7 @@ impl Key {
                 store_id: key.store_id,
                 epoch: key.epoch,
                 put_secret: (*key.put_secret.expose()).into(),
+                gear_key: (*key.gear_key.expose()).into(),
                 public_key_hash: key.public_key_hash,
                 recipients_hash: key.recipients_hash,
             },
@@ -163,6 +167,15 @@ impl Key {
         }
     }
 
+    /// Follows from the master secret alone: the same content is cut alike in every
+    /// store and epoch.
+    fn gear_key(&self) -> Secret {
+        match &self.0 {
+            Kind::Secret(key) => derive(GEAR_KEY, &[key.master.expose()]),
+            Kind::Put(key) => key.gear_key.clone(),
+        }
+    }
+
     /// The keys that archiving into a store in `epoch` needs.
     ///
     /// # Errors
@@ -170,7 +183,7 @@ impl Key {
     /// store or epoch.
     pub fn put_keys(&self, store_id: StoreId, epoch: Epoch) -> Result<PutKeys> {
         let put_secret = self.put_secret(store_id, epoch)?;
-        Ok(PutKeys::new(&put_secret, store_id, epoch))
+        Ok(PutKeys::new(&put_secret, self.gear_key(), store_id, epoch))
     }
 
     /// The put key of a store in `epoch`, whose public keys are `recipients`, its own
@@ -188,6 +201,7 @@ impl Key {
             store_id,
             epoch,
             put_secret: self.put_secret(store_id, epoch)?,
+            gear_key: self.gear_key(),
             public_key_hash: self.public_key_hash(),
             recipients_hash: hash_all(recipients),
         }))))
@@ -264,10 +278,25 @@ mod tests {
     #[test]
     fn stores_and_epochs_have_different_keys() {
         let key = Key::generate().unwrap();
-        let table = |store, epoch| key.put_keys(store, Epoch(epoch)).unwrap().gear.table();
-        assert_eq!(table(STORE, 1), table(STORE, 1));
-        assert_ne!(table(STORE, 1), table(STORE, 2));
-        assert_ne!(table(STORE, 1), table(OTHER_STORE, 1));
+        let id = |store, epoch| {
+            let keys = key.put_keys(store, Epoch(epoch)).unwrap();
+            keys.chunk_id.id(&ChunkHash([9; 32]))
+        };
+        assert_eq!(id(STORE, 1), id(STORE, 1));
+        assert_ne!(id(STORE, 1), id(STORE, 2));
+        assert_ne!(id(STORE, 1), id(OTHER_STORE, 1));
+    }
+
+    #[test]
+    fn all_stores_and_epochs_of_a_key_cut_alike_and_its_put_keys_too() {
+        let key = Key::generate().unwrap();
+        let table =
+            |key: &Key, store, epoch| key.put_keys(store, Epoch(epoch)).unwrap().gear.table();
+        let first = table(&key, STORE, 1);
+        assert_eq!(first, table(&key, STORE, 2));
+        assert_eq!(first, table(&key, OTHER_STORE, 1));
+        assert_eq!(first, table(&put_key(&key), STORE, 3));
+        assert_ne!(first, table(&Key::generate().unwrap(), STORE, 1));
     }
 
     #[test]

@@ -3,16 +3,16 @@
 use zeroize::{Zeroize, Zeroizing};
 
 use super::derive::{
-    BRICK_TOC_KEY, CHUNK_ID_KEY, GEAR_KEY, INDEX_KEY, ONE_ROOT_KEY, ROOT_KEY, ROOT_SIV_KEY,
-    SIDECAR_KEY, STORE_KEY, TOC_KEY, TOC_SIV_KEY, derive,
+    BRICK_TOC_KEY, CHUNK_ID_KEY, INDEX_KEY, ONE_ROOT_KEY, ROOT_KEY, ROOT_SIV_KEY, SIDECAR_KEY,
+    STORE_KEY, TOC_KEY, TOC_SIV_KEY, derive,
 };
 use super::seal::{ContentKeys, Sealing, Unverified};
 use super::secret::Secret;
 use crate::error::Result;
 use crate::id::{BrickName, ChunkHash, ChunkId, Epoch, Salt, Siv, StoreId};
 
-/// The keys that follow from the put secret of one store and epoch
-/// (`formats/keys.md#secrets`).
+/// The keys that follow from the put secret of one store and epoch, and the gear key,
+/// which all stores of a key share (`formats/keys.md#secrets`).
 #[derive(Clone)]
 pub struct PutKeys {
     /// Makes chunk ids.
@@ -36,15 +36,20 @@ pub struct PutKeys {
 }
 
 impl PutKeys {
-    /// The keys that follow from `put_secret`.
-    pub(super) fn new(put_secret: &Secret, store_id: StoreId, epoch: Epoch) -> Self {
+    /// The keys that follow from `put_secret`, and the gear key.
+    pub(super) fn new(
+        put_secret: &Secret,
+        gear_key: Secret,
+        store_id: StoreId,
+        epoch: Epoch,
+    ) -> Self {
         let key = |context| derive(context, &[put_secret.expose()]);
         Self {
             chunk_id: ChunkIdKey(key(CHUNK_ID_KEY)),
             toc: TocKey(key(TOC_KEY)),
             sidecar: SidecarKey(key(SIDECAR_KEY)),
             root: RootKey(key(ROOT_KEY)),
-            gear: GearKey(key(GEAR_KEY)),
+            gear: GearKey(gear_key),
             index: IndexKey(key(INDEX_KEY)),
             store: StoreKey(key(STORE_KEY)),
             store_id,

@@ -209,6 +209,8 @@ pub enum KeyMaterial {
         epoch: Epoch,
         /// The put secret.
         put_secret: Zeroizing<[u8; 32]>,
+        /// The gear key, the same for all stores of the secret key.
+        gear_key: Zeroizing<[u8; 32]>,
         /// BLAKE3-256 of the store's own public key.
         public_key_hash: [u8; 32],
         /// BLAKE3-256 of all public keys of the store, its own first.
@@ -272,11 +274,13 @@ impl KeyMaterial {
         let (store_id, rest) = data.split_first_chunk()?;
         let (epoch, rest) = rest.split_first_chunk()?;
         let (put_secret, rest) = rest.split_at_checked(32)?;
+        let (gear_key, rest) = rest.split_at_checked(32)?;
         let (public_key_hash, recipients_hash) = rest.split_first_chunk()?;
         Some(Self::Put {
             store_id: StoreId(*store_id),
             epoch: Epoch(u32::from_le_bytes(*epoch)),
             put_secret: copy_secret(put_secret)?,
+            gear_key: copy_secret(gear_key)?,
             public_key_hash: *public_key_hash,
             recipients_hash: recipients_hash.try_into().ok()?,
         })
@@ -295,12 +299,14 @@ impl KeyMaterial {
                 store_id,
                 epoch,
                 put_secret,
+                gear_key,
                 public_key_hash,
                 recipients_hash,
             } => {
                 data.extend_from_slice(store_id.as_bytes());
                 data.extend_from_slice(&epoch.0.to_le_bytes());
                 data.extend_from_slice(put_secret.as_slice());
+                data.extend_from_slice(gear_key.as_slice());
                 data.extend_from_slice(public_key_hash);
                 data.extend_from_slice(recipients_hash);
                 Inside::Put

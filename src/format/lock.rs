@@ -64,7 +64,7 @@ impl Inside {
     pub const fn length(self) -> usize {
         match self {
             Self::Secret => 32,
-            Self::Put => 116,
+            Self::Put => 148,
         }
     }
 
@@ -223,8 +223,8 @@ mod tests {
 
     #[test]
     fn lengths_follow_the_kind() {
-        assert!(Locked::decode(&container(2, [8, 1, 1], 132)).is_ok());
-        for (inside, sealed) in [(2, 48), (2, 131), (2, 133), (1, 132), (3, 132)] {
+        assert!(Locked::decode(&container(2, [8, 1, 1], 164)).is_ok());
+        for (inside, sealed) in [(2, 48), (2, 163), (2, 165), (1, 164), (3, 164)] {
             assert!(Locked::decode(&container(inside, [8, 1, 1], sealed)).is_err());
         }
     }

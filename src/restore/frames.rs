@@ -14,7 +14,7 @@ use crate::error::{Error, Exit};
 use crate::format::record::copy_of_list;
 use crate::format::trailer::UsedFrame;
 use crate::id::{BrickName, ChunkHash, Class};
-use crate::store::Store;
+use crate::store::layout::Layout;
 
 /// Why a frame could not be opened.
 #[derive(Debug, Clone)]
@@ -161,7 +161,7 @@ pub(super) struct FrameSpec {
 
 /// Fetches frames; keeps the ones used last up to a number of bytes.
 pub(super) struct FrameCache {
-    store: Arc<Store>,
+    layout: Arc<Layout>,
     bricks_in: Arc<[PathBuf]>,
     opener: Arc<FrameOpener>,
     pool: Arc<ThreadPool>,
@@ -191,14 +191,14 @@ thread_local! {
 
 impl FrameCache {
     pub(super) fn new(
-        store: Arc<Store>,
+        layout: Layout,
         bricks_in: Vec<PathBuf>,
         opener: FrameOpener,
         pool: Arc<ThreadPool>,
         budget: u64,
     ) -> Self {
         Self {
-            store,
+            layout: Arc::new(layout),
             bricks_in: bricks_in.into(),
             opener: Arc::new(opener),
             pool,
@@ -268,7 +268,7 @@ impl FrameCache {
         if let Some((_, path, file)) = self.files.iter().find(|(open, ..)| open == name) {
             return Ok((path.clone(), Arc::clone(file)));
         }
-        let found = self.store.find_brick(name, &self.bricks_in);
+        let found = self.layout.find_brick(name, &self.bricks_in);
         let (path, file) = found.map_err(|error| self.not_found(name, &error))?;
         let file = Arc::new(file);
         if self.files.len() == OPEN_FILES {
@@ -287,7 +287,7 @@ impl FrameCache {
                 source,
             } => (path.clone(), format!("cannot {action} it: {source}")),
             other => (
-                self.store.brick_path(name, Class::Data),
+                self.layout.brick_path(name, Class::Data),
                 other.to_string().replacen(&format!(" {name}"), "", 1),
             ),
         };
@@ -302,14 +302,14 @@ impl FrameCache {
         let FrameSpec { brick, frame } = spec;
         let slot = Arc::clone(slot);
         let opener = Arc::clone(&self.opener);
-        let (store, bricks_in) = (Arc::clone(&self.store), Arc::clone(&self.bricks_in));
+        let (layout, bricks_in) = (Arc::clone(&self.layout), Arc::clone(&self.bricks_in));
         let mut content = self.spares.take(frame.plain_length as usize);
         self.pool.spawn_fifo(move || {
             let guard = SetOnDrop(&slot);
             let path = &slot.path;
             let result = open_frame(&file, path, frame, &opener, &mut content).or_else(|failure| {
                 // Another copy may be sound.
-                store
+                layout
                     .copies_of_brick(&brick, &bricks_in)
                     .flatten()
                     .filter(|(other, _)| other != path)

@@ -17,6 +17,7 @@ mod frames;
 mod incomplete;
 mod listing;
 mod locate;
+mod origin;
 mod select;
 mod steps;
 mod walk;
@@ -31,6 +32,7 @@ use rayon::ThreadPool;
 
 pub use emit::Hit;
 pub use listing::Listing;
+pub use origin::Origin;
 pub use select::Selection;
 pub use steps::{Segment, Steps};
 
@@ -41,6 +43,7 @@ use crate::error::{Error, Exit, Result};
 use crate::index::{IndexFile, Trailer};
 use crate::store::Store;
 use crate::store::catalog::Catalog;
+use crate::store::layout::Layout;
 use crate::threads;
 use emit::Emitter;
 use frames::FrameCache;
@@ -60,6 +63,8 @@ pub struct RestoreOptions {
     pub bricks_in: Vec<PathBuf>,
     /// Only members that match these; all if empty.
     pub patterns: Vec<String>,
+    /// Take an index whose seal the key cannot check ([`open_unauthenticated`]).
+    pub unauthenticated: bool,
     /// Threads that open frames; 0: one a processor.
     pub threads: usize,
 }
@@ -87,20 +92,15 @@ pub struct RestoreSummary {
     pub stopped_at: Option<String>,
 }
 
-/// Opens an index and checks that it belongs to `store`, and its seal.
+/// Opens an index and checks that it belongs to the store in use, where one is, and
+/// its seal.
 ///
 /// # Errors
 /// Not an index, an incomplete, damaged, altered or foreign one, a wrong key.
-pub fn open_index(index: &IndexFile, store: &Store, key: &Key) -> Result<(Trailer, PutKeys)> {
+pub fn open_index(index: &IndexFile, origin: &Origin, key: &Key) -> Result<(Trailer, PutKeys)> {
     let trailer = index.trailer()?;
     let summary = &trailer.summary;
-    if summary.store_id != *store.id() {
-        return Err(Error::OtherStore {
-            path: index.path().to_owned(),
-            expected: *store.id(),
-            found: summary.store_id,
-        });
-    }
+    origin.require_own(index, summary.store_id)?;
     if summary.key_id != key.key_id() {
         return Err(Error::WrongKey {
             path: index.path().to_owned(),
@@ -113,6 +113,27 @@ pub fn open_index(index: &IndexFile, store: &Store, key: &Key) -> Result<(Traile
     Ok((trailer, keys))
 }
 
+/// Opens an index as [`open_index`], or without a look at its seal if `key` is not
+/// the own key of the store that it names: what it says is then whatever somebody
+/// wrote (`formats/threat-model.md#a-restore-with-an-escrow-key`).
+///
+/// # Errors
+/// As [`open_index`], but for the wrong key.
+pub fn open_unauthenticated(index: &IndexFile, origin: &Origin, key: &Key) -> Result<Trailer> {
+    let trailer = index.trailer()?;
+    if is_sealed_with(&trailer, key) {
+        return Ok(open_index(index, origin, key)?.0);
+    }
+    origin.require_own(index, trailer.summary.store_id)?;
+    Ok(trailer)
+}
+
+/// Whether an index says that `key` is its store's own, and so made its seal.
+#[must_use]
+pub fn is_sealed_with(trailer: &Trailer, key: &Key) -> bool {
+    trailer.summary.key_id == key.key_id()
+}
+
 /// Restores the stream of `index` to `output`.
 ///
 /// With `on_hit`, what is missing or damaged becomes zeros of the right
@@ -122,15 +143,19 @@ pub fn open_index(index: &IndexFile, store: &Store, key: &Key) -> Result<(Traile
 /// Whatever goes wrong. No byte is emitted that was not verified.
 pub fn restore<W: Write>(
     index: &IndexFile,
-    store: Store,
+    origin: &Origin,
     key: &Key,
     output: W,
     options: &RestoreOptions,
     on_hit: Option<&mut dyn FnMut(Hit)>,
     monitor: &Arc<Monitor>,
 ) -> Result<RestoreSummary> {
-    let opener = key.opener(*store.id())?;
-    let (trailer, _) = open_index(index, &store, key)?;
+    let trailer = if options.unauthenticated {
+        open_unauthenticated(index, origin, key)?
+    } else {
+        open_index(index, origin, key)?.0
+    };
+    let opener = key.opener(trailer.summary.store_id)?;
     let selection = Selection::new(&options.patterns)?;
     let whole = selection.is_none();
     if whole {
@@ -139,10 +164,13 @@ pub fn restore<W: Write>(
             .total
             .store(total, std::sync::atomic::Ordering::Relaxed);
     }
-    let (frames, pool) = frame_cache(store, opener, options)?;
+    let (frames, pool) = frame_cache(origin.layout().clone(), opener, options)?;
     let locator = Locator::from_hints(index, &trailer)?;
     let (out, batches) = bounded(BATCHES_AHEAD);
     let mut walker = Walker::new(trailer.members(index), locator, frames, selection, out);
+    if !is_sealed_with(&trailer, key) {
+        walker.hash_bodies();
+    }
     let mut steps = Steps::new(index, &trailer);
     if whole {
         // The emitter counts, and compares length and checksum at once.
@@ -174,7 +202,7 @@ pub fn restore<W: Write>(
 )]
 pub fn restore_incomplete<W: Write>(
     index: &IndexFile,
-    store: Store,
+    store: &Store,
     key: &Key,
     catalog: Catalog,
     output: W,
@@ -185,7 +213,7 @@ pub fn restore_incomplete<W: Write>(
     let opener = key.opener(*store.id())?;
     let keys = store.put_keys(key)?;
     let selection = Selection::new(&options.patterns)?;
-    let (frames, pool) = frame_cache(store, opener, options)?;
+    let (frames, pool) = frame_cache(store.layout().clone(), opener, options)?;
     let locator = Locator::Catalog {
         catalog: Box::new(catalog),
         key: keys.chunk_id,
@@ -217,13 +245,13 @@ pub fn restore_incomplete<W: Write>(
 }
 
 fn frame_cache(
-    store: Store,
+    layout: Layout,
     opener: FrameOpener,
     options: &RestoreOptions,
 ) -> Result<(FrameCache, Arc<ThreadPool>)> {
     let pool = threads::pool(options.threads)?;
     let frames = FrameCache::new(
-        Arc::new(store),
+        layout,
         options.bricks_in.clone(),
         opener,
         Arc::clone(&pool),

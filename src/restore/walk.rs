@@ -87,7 +87,7 @@ pub(super) struct Walker {
     /// them at the end, so they wait for it.
     waiting_globals: Vec<u8>,
     /// Whether bodies are hashed as a whole: where no hash of the stream is
-    /// at hand, nothing else says that their chunks were put together right.
+    /// at hand, or no seal, nothing else says that their chunks were put together right.
     hashes_bodies: bool,
 }
 
@@ -123,6 +123,11 @@ impl Walker {
             globals: Globals::default(),
             waiting_globals: Vec::new(),
         }
+    }
+
+    /// Hashes every body as a whole, though the hash of the stream is at hand.
+    pub(super) fn hash_bodies(&mut self) {
+        self.hashes_bodies = true;
     }
 
     /// Emits one segment.

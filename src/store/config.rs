@@ -76,6 +76,17 @@ impl StoreConfig {
         Ok(text)
     }
 
+    /// The store id in a `store.toml`, of which nothing is verified.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if it cannot be read, is of a newer format, or needs an
+    /// unknown feature.
+    pub fn unverified_id(path: &Path, bytes: &[u8]) -> Result<StoreId> {
+        let fields = Fields::parse(path, bytes)?;
+        fields.check_version()?;
+        fields.parsed("store-id")
+    }
+
     /// Reads `store.toml`, which stands at `path`, with the key in use.
     ///
     /// # Errors

@@ -1,10 +1,11 @@
 //! Where things stand in a store (`formats/store.md`).
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::is_missing;
 use crate::id::{BrickName, Class};
 use crate::{Error, Result};
 
@@ -186,6 +187,58 @@ impl Layout {
         })?;
         names.sort_unstable();
         Ok(names)
+    }
+
+    /// Finds a brick in the store, or below one of the folders `extra`, as
+    /// `NAME.brick`, `ab/NAME.brick`, `bricks/ab/NAME.brick` or `meta/ab/NAME.brick`.
+    ///
+    /// # Errors
+    /// [`Error::BrickMissing`] with all folders in which it was sought;
+    /// [`Error::Io`] if it is there and cannot be opened.
+    pub fn find_brick(&self, name: &BrickName, extra: &[PathBuf]) -> Result<(PathBuf, File)> {
+        let mut unreadable = None;
+        for copy in self.copies_of_brick(name, extra) {
+            match copy {
+                Ok(found) => return Ok(found),
+                Err(error) => unreadable = unreadable.or(Some(error)),
+            }
+        }
+        if let Some(error) = unreadable {
+            return Err(error);
+        }
+        let mut looked_in = vec![
+            self.bricks_dir(Class::Data),
+            self.bricks_dir(Class::Metadata),
+        ];
+        looked_in.extend_from_slice(extra);
+        Err(Error::BrickMissing {
+            name: *name,
+            looked_in,
+        })
+    }
+
+    /// All copies of a brick, in the order in which [`Layout::find_brick`] looks
+    /// for one: if a copy is damaged, the next may not be. What is no file is no copy.
+    pub fn copies_of_brick(
+        &self,
+        name: &BrickName,
+        extra: &[PathBuf],
+    ) -> impl Iterator<Item = Result<(PathBuf, File)>> {
+        let here = [Class::Data, Class::Metadata].map(|class| self.brick_path(name, class));
+        let elsewhere = extra.iter().flat_map(|dir| places_of_brick(dir, name));
+        here.into_iter().chain(elsewhere).filter_map(|path| {
+            // Looked at before it is opened: to open a pipe is to wait for its writer.
+            let opened = match fs::metadata(&path) {
+                Ok(found) if !found.is_file() => return None,
+                Ok(_) => File::open(&path),
+                Err(error) => Err(error),
+            };
+            match opened {
+                Err(error) if is_missing(&error) => None,
+                Err(error) => Some(Err(Error::io("open", path)(error))),
+                Ok(file) => Some(Ok((path, file))),
+            }
+        })
     }
 }
 

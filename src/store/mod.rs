@@ -117,24 +117,33 @@ impl Store {
     /// [`Error::OtherStorePutKey`]; [`Error::WrongEpoch`]; [`Error::Io`].
     pub fn open(dir: &Path, key: &Key) -> Result<Self> {
         let layout = Layout::new(dir);
-        let path = layout.config_path();
-        let file = match File::open(&path) {
-            Err(error) if is_missing(&error) => {
-                return Err(Error::Refused {
-                    path: dir.to_owned(),
-                    message: "not a dtar store: no store.toml in it; name the store with \
-                              --store DIR or DTAR_STORE, bring back a copy of store.toml, or \
-                              make a new store in an empty folder with `dtar init`"
-                        .to_owned(),
-                    exit: Exit::Failed,
-                });
-            }
-            result => result.map_err(Error::io("open", &path))?,
-        };
-        let mut bytes = Vec::new();
-        read_limited(file, &path, config::MAX_LENGTH, &mut bytes)?;
+        let (path, bytes) = read_config(&layout)?;
         let config = StoreConfig::decode(&path, &bytes, key)?;
         Ok(Self { layout, config })
+    }
+
+    /// Whether a `store.toml` stands in the folder `dir`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if that cannot be told.
+    pub fn stands_in(dir: &Path) -> Result<bool> {
+        let path = Layout::new(dir).config_path();
+        match fs::metadata(&path) {
+            Ok(_) => Ok(true),
+            Err(error) if is_missing(&error) => Ok(false),
+            Err(error) => Err(Error::io("look for", &path)(error)),
+        }
+    }
+
+    /// The id that the store in the folder `dir` says it has. Nothing vouches for it:
+    /// this is for a key that cannot verify `store.toml`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if it is no store, or its `store.toml` is damaged or newer
+    /// than this dtar; [`Error::Io`].
+    pub fn unverified_id(dir: &Path) -> Result<StoreId> {
+        let (path, bytes) = read_config(&Layout::new(dir))?;
+        StoreConfig::unverified_id(&path, &bytes)
     }
 
     /// The keys that archiving into it needs.
@@ -226,60 +235,6 @@ impl Store {
         let path = self.brick_path(name, class);
         file.publish(&path)?;
         Ok(path)
-    }
-
-    /// Finds a brick in the store, or below one of the folders `extra`, as
-    /// `NAME.brick`, `ab/NAME.brick`, `bricks/ab/NAME.brick` or `meta/ab/NAME.brick`.
-    ///
-    /// # Errors
-    /// [`Error::BrickMissing`] with all folders in which it was sought;
-    /// [`Error::Io`] if it is there and cannot be opened.
-    pub fn find_brick(&self, name: &BrickName, extra: &[PathBuf]) -> Result<(PathBuf, File)> {
-        let mut unreadable = None;
-        for copy in self.copies_of_brick(name, extra) {
-            match copy {
-                Ok(found) => return Ok(found),
-                Err(error) => unreadable = unreadable.or(Some(error)),
-            }
-        }
-        if let Some(error) = unreadable {
-            return Err(error);
-        }
-        let mut looked_in = vec![
-            self.layout.bricks_dir(Class::Data),
-            self.layout.bricks_dir(Class::Metadata),
-        ];
-        looked_in.extend_from_slice(extra);
-        Err(Error::BrickMissing {
-            name: *name,
-            looked_in,
-        })
-    }
-
-    /// All copies of a brick, in the order in which [`Store::find_brick`] looks
-    /// for one: if a copy is damaged, the next may not be. What is no file is no copy.
-    pub fn copies_of_brick(
-        &self,
-        name: &BrickName,
-        extra: &[PathBuf],
-    ) -> impl Iterator<Item = Result<(PathBuf, File)>> {
-        let here = [Class::Data, Class::Metadata].map(|class| self.brick_path(name, class));
-        let elsewhere = extra
-            .iter()
-            .flat_map(|dir| layout::places_of_brick(dir, name));
-        here.into_iter().chain(elsewhere).filter_map(|path| {
-            // Looked at before it is opened: to open a pipe is to wait for its writer.
-            let opened = match fs::metadata(&path) {
-                Ok(found) if !found.is_file() => return None,
-                Ok(_) => File::open(&path),
-                Err(error) => Err(error),
-            };
-            match opened {
-                Err(error) if is_missing(&error) => None,
-                Err(error) => Some(Err(Error::io("open", path)(error))),
-                Ok(file) => Some(Ok((path, file))),
-            }
-        })
     }
 
     /// Writes a brick's sidecar, durably: the bytes of its TOC and what binds them to its name.
@@ -408,6 +363,27 @@ impl Store {
         totals.bad = self.layout.marked(Mark::Bad)?.len() as u64;
         Ok(totals)
     }
+}
+
+/// The path and the bytes of a store's `store.toml`.
+fn read_config(layout: &Layout) -> Result<(PathBuf, Vec<u8>)> {
+    let (dir, path) = (layout.path(), layout.config_path());
+    let file = match File::open(&path) {
+        Err(error) if is_missing(&error) => {
+            return Err(Error::Refused {
+                path: dir.to_owned(),
+                message: "not a dtar store: no store.toml in it; name the store with \
+                          --store DIR or DTAR_STORE, bring back a copy of store.toml, or \
+                          make a new store in an empty folder with `dtar init`"
+                    .to_owned(),
+                exit: Exit::Failed,
+            });
+        }
+        result => result.map_err(Error::io("open", &path))?,
+    };
+    let mut bytes = Vec::new();
+    read_limited(file, &path, config::MAX_LENGTH, &mut bytes)?;
+    Ok((path, bytes))
 }
 
 /// Refuses a folder in which anything stands but `tmp/`, which may be left

@@ -104,7 +104,7 @@ fn a_brick_is_found_wherever_it_may_lie() {
     let (store, _) = store(&dir.path().join("store"));
     let (name, tape) = (name(1), dir.path().join("tape"));
     let extra = [dir.path().join("none"), tape.clone()];
-    let missing = store.find_brick(&name, &extra).unwrap_err();
+    let missing = store.layout().find_brick(&name, &extra).unwrap_err();
     let text = missing.to_string();
     for place in ["store/bricks", "store/meta", "none", "tape"] {
         assert!(text.contains(place), "{text}");
@@ -122,7 +122,7 @@ fn a_brick_is_found_wherever_it_may_lie() {
         let path = dir.path().join(place);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, b"brick").unwrap();
-        assert_eq!(store.find_brick(&name, &extra).unwrap().0, path);
+        assert_eq!(store.layout().find_brick(&name, &extra).unwrap().0, path);
         fs::remove_file(&path).unwrap();
     }
 }

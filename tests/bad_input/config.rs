@@ -146,10 +146,10 @@ fn a_store_without_store_toml_is_none() {
         "not a dtar store",
         "no store.toml",
         "--store DIR",
-        "dtar init",
     ];
     refused(made.restore(&[]), 1, &words);
-    made.archive_again(&[]).exits(1).says(&words);
+    let run = made.archive_again(&[]).exits(1);
+    run.says(&words).says(&["dtar init"]);
     assert!(!made.config().exists(), "a store was made over the old one");
     made.sandbox.run(["init"]).exits(1).says(&["not empty"]);
 }

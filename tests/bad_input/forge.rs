@@ -11,7 +11,7 @@ use dtar::format::trailer::{End, encode_head};
 use dtar::id::Class;
 use dtar::index::IndexFile;
 use dtar::key_file;
-use dtar::restore::open_index;
+use dtar::restore::{Origin, open_index};
 use dtar::store::Store;
 
 use crate::made::{Made, brick_parts};
@@ -110,7 +110,11 @@ pub fn write_sealed(made: &Made, mut bytes: Vec<u8>, trailer_offset: u64) -> Pat
     let key = key_file::load(&made.sandbox.key(), &mut |_| unreachable!()).unwrap();
     let store = Store::open(&made.sandbox.store(), &key).unwrap();
     let sound = IndexFile::open(&made.index).unwrap();
-    let mut hasher = open_index(&sound, &store, &key).unwrap().1.index.hasher();
+    let mut hasher = open_index(&sound, &Origin::from(&store), &key)
+        .unwrap()
+        .1
+        .index
+        .hasher();
     hasher.update(&bytes);
     bytes.extend(hasher.finalize().as_bytes());
     let end = End {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use dtar::error::Exit;
 use dtar::index::IndexFile;
-use dtar::restore::open_index;
+use dtar::restore::{Origin, open_index};
 use dtar::store::Store;
 use dtar::{Result, key_file};
 
@@ -49,7 +49,7 @@ fn parts(index: &Path) -> Parts {
 
 /// What restore does before the first byte comes out, without a process.
 struct Opener {
-    store: Store,
+    origin: Origin,
     key: dtar::crypto::Key,
 }
 
@@ -57,11 +57,14 @@ impl Opener {
     fn new(made: &Made) -> Self {
         let key = key_file::load(&made.sandbox.key(), &mut |_| unreachable!()).unwrap();
         let store = Store::open(&made.sandbox.store(), &key).unwrap();
-        Self { store, key }
+        Self {
+            origin: Origin::from(&store),
+            key,
+        }
     }
 
     fn open(&self, index: &Path) -> Result<()> {
-        open_index(&IndexFile::open(index)?, &self.store, &self.key).map(drop)
+        open_index(&IndexFile::open(index)?, &self.origin, &self.key).map(drop)
     }
 
     /// Panics unless the index is refused, by an error that names it.

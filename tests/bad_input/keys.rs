@@ -41,9 +41,11 @@ fn a_wrong_key_is_named_with_the_right_one() {
     let other = made.sandbox.path().join("other");
     made.sandbox.run(["key", "new", text(&other)]).exits(0);
     fs::rename(&other, made.sandbox.key()).unwrap();
+    let words = [text(&made.index), "wrong key", "sealed with key", "--key"];
+    refused(made.restore(&[]), 1, &words);
     let config = made.config();
     let words = [text(&config), "wrong key", "sealed to key", "--key"];
-    both_refused(&made, 1, &words);
+    made.archive_again(&[]).exits(1).says(&words);
     refused(made.sandbox.run(["store"]), 1, &words);
 }
 

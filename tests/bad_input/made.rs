@@ -52,6 +52,20 @@ impl Made {
         made
     }
 
+    /// About 10 MiB of noise in members `0`, `1` … of [`Made::PART`] bytes, so few that
+    /// no record holds a list: in one brick, two frames of 4 MiB and a rest.
+    pub fn many() -> Self {
+        let member = |stream: Stream, number: u64| {
+            stream.file(&number.to_string(), &Random(number).bytes(Self::PART))
+        };
+        Self::of((0..Self::PARTS).fold(Stream::new(), member).end())
+    }
+
+    /// Length of a body of [`Made::many`].
+    pub const PART: usize = 256 << 10;
+    /// The number of its members.
+    pub const PARTS: u64 = 40;
+
     /// An archive of `stream`.
     pub fn of(stream: Vec<u8>) -> Self {
         let sandbox = Sandbox::new();

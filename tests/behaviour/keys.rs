@@ -230,8 +230,8 @@ fn chunks(brick: &Path, sandbox: &Sandbox, key: &Key) -> Vec<Vec<u8>> {
     chunks
 }
 
-/// The holder of a key in escrow has what it takes to read every chunk. There is no
-/// command for it: an index is sealed with a key that follows from the store's own.
+/// The holder of a key in escrow has what it takes to read every chunk; see `escrow.rs`
+/// for the command.
 #[test]
 fn a_further_recipient_opens_every_frame() {
     let sandbox = Sandbox::new();

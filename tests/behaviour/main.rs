@@ -7,6 +7,7 @@ mod common;
 #[allow(dead_code, reason = "shared with the tests of round trips")]
 mod tree;
 
+mod escrow;
 mod first_run;
 mod generated;
 mod index_file;

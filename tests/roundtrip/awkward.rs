@@ -33,7 +33,7 @@ fn bodies_of_every_size() {
     let mut random = Random(11);
     let mut stream = Stream::new();
     for size in [
-        0, 1, 2, 511, 512, 513, 2047, 2048, 2049, 8191, 65_535, 65_536, 65_537,
+        0, 1, 2, 511, 512, 513, 2047, 2048, 2049, 4095, 4096, 4097, 8191, 65_535, 65_536, 65_537,
     ] {
         stream = stream.file(&format!("noise-{size}"), &random.bytes(size));
         stream = stream.file(&format!("zeros-{size}"), &vec![0; size]);

@@ -1,4 +1,4 @@
-//! Members and records depend on stream, store and key alone.
+//! Members and records depend on stream and key alone.
 
 use crate::common::block::{Header, Stream};
 use crate::common::sandbox::Sandbox;
@@ -24,12 +24,60 @@ fn stream() -> Pieces<impl Iterator<Item = Vec<u8>>> {
     Pieces::new((0..6).map(member).chain(garbage).chain((3..9).map(member)))
 }
 
-/// The members part of an index, found by its last 64 bytes (`formats/index.md#end`).
-fn members_part(index: &[u8]) -> &[u8] {
+/// Where the trailer of an index begins, by its last 64 bytes (`formats/index.md#end`).
+fn trailer(index: &[u8]) -> usize {
     let end = &index[index.len() - 64..];
     assert_eq!(&end[..8], b"dtarIEND");
-    let trailer = u64::from_le_bytes(end[16..24].try_into().unwrap());
-    &index[..usize::try_from(trailer).unwrap()]
+    number(&end[16..24])
+}
+
+fn number(bytes: &[u8]) -> usize {
+    usize::try_from(u64::from_le_bytes(bytes.try_into().unwrap())).unwrap()
+}
+
+fn members_part(index: &[u8]) -> &[u8] {
+    &index[..trailer(index)]
+}
+
+/// A section of the trailer (`formats/index.md#trailer`).
+fn section(index: &[u8], magic: [u8; 4]) -> &[u8] {
+    let mut at = trailer(index) + 24;
+    loop {
+        let payload = &index[at + 16..];
+        let length = number(&index[at + 8..at + 16]);
+        if index[at..at + 4] == magic {
+            return &payload[..length];
+        }
+        assert_ne!(&index[at..at + 4], b"DONE", "no section {magic:?}");
+        at += 16 + length;
+    }
+}
+
+#[test]
+fn all_stores_of_a_key_have_the_same_members_and_records() {
+    let first = Sandbox::new();
+    let first_index = std::fs::read(first.archive("index.tar", stream())).unwrap();
+    let second = Sandbox::new();
+    second.run(["init"]).exits(0);
+    second.run(["key", "put", "put"]).exits(0);
+    let put = second.path().join("put.tar");
+    second
+        .archive_to(["-q", "--key", "put"], stream(), &put)
+        .exits(0);
+    second.restores(&put, stream());
+    let put = std::fs::read(put).unwrap();
+    let secret = std::fs::read(second.archive("secret.tar", stream())).unwrap();
+    // The stores are two: what names store and bricks differs.
+    assert!(section(&first_index, *b"SUMM") != section(&put, *b"SUMM"));
+    for index in [&put, &secret] {
+        assert!(members_part(index) == members_part(&first_index));
+        for magic in [*b"RECS", *b"MAPS"] {
+            assert!(section(index, magic) == section(&first_index, magic));
+        }
+    }
+    let aside = section(&put, *b"RECS").windows(8);
+    let records = aside.filter(|part| part == b"dtarBODY").count();
+    assert!(records >= 2, "the opaque run has no record aside");
 }
 
 #[test]

@@ -68,6 +68,7 @@ pub fn put_data(store: &[u8; 16], epoch: u32, recipients: &[[u8; 32]]) -> Vec<u8
         &store[..],
         &epoch.to_le_bytes(),
         &kdf("put secret", &[master, store, &epoch.to_le_bytes()]),
+        &kdf("gear key", &[master]),
         blake3::hash(&public[0]).as_bytes(),
         blake3::hash(&public.concat()).as_bytes(),
     ]

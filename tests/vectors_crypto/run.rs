@@ -114,6 +114,7 @@ fn key_derivation(vector: &Vector) {
         &store_id.0[..],
         &epoch.0.to_le_bytes(),
         &vector.bytes("put-secret"),
+        &vector.bytes("gear-key"),
         &vector.bytes("public-key-hash"),
         &vector.bytes("public-key-hash"),
     ]

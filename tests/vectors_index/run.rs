@@ -12,7 +12,7 @@ use dtar::format::trailer::End;
 use dtar::format::wire::{DecodeError, Decoder, Fault};
 use dtar::id::{Epoch, StoreId};
 use dtar::index::IndexFile;
-use dtar::restore::{Listing, RestoreOptions, open_index, restore};
+use dtar::restore::{Listing, Origin, RestoreOptions, open_index, restore};
 use dtar::store::Store;
 use dtar::store::config::StoreConfig;
 use dtar::tar::rewrite;
@@ -27,7 +27,7 @@ type Outcome = Result<(), String>;
 /// A store, for indexes to be restored from.
 pub struct Runner {
     folder: TempDir,
-    store: Store,
+    origin: Origin,
     key: Key,
 }
 
@@ -48,7 +48,12 @@ impl Runner {
         std::fs::create_dir(&store).unwrap();
         std::fs::write(store.join("store.toml"), config.encode(&key).unwrap()).unwrap();
         let store = Store::open(&store, &key).unwrap();
-        Self { folder, store, key }
+        let origin = Origin::from(&store);
+        Self {
+            folder,
+            origin,
+            key,
+        }
     }
 
     pub fn run(&self, kind: &str, vector: &Vector) -> String {
@@ -80,6 +85,7 @@ impl Runner {
             bricks_in: vec![bricks.path().to_owned()],
             patterns: vector.all("select").map(str::to_owned).collect(),
             threads: 1,
+            unauthenticated: false,
         };
         let mut out = Vec::new();
         let restored = self.restore(&path, &options, &mut out);
@@ -103,15 +109,15 @@ impl Runner {
     ) -> dtar::Result<()> {
         let index = IndexFile::open(path)?;
         let monitor = Arc::new(Monitor::default());
-        let store = self.store.clone();
-        restore(&index, store, &self.key, out, options, None, &monitor).map(|summary| {
+        let origin = &self.origin;
+        restore(&index, origin, &self.key, out, options, None, &monitor).map(|summary| {
             assert_eq!((summary.hits, summary.closed_early), (0, false));
         })
     }
 
     fn list(&self, path: &Path) -> dtar::Result<()> {
         let index = IndexFile::open(path)?;
-        let (trailer, _) = open_index(&index, &self.store, &self.key)?;
+        let (trailer, _) = open_index(&index, &self.origin, &self.key)?;
         let mut listing = Listing::new(&index, &trailer);
         while listing.next(&mut |_| ())? {}
         Ok(())

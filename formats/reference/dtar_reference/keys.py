@@ -10,7 +10,7 @@ from .kem import XWingKey, open_aead
 from .wire import FormatError, Reader, blake3_256
 
 KEY_FILE_MAX = 16 * 1024
-PUT_KEY_LEN = 116
+PUT_KEY_LEN = 148
 _CHARSET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _BECH32M = 0x2BC830A3
 
@@ -42,6 +42,11 @@ class MasterKey:
     def put_secret(self, store_id: bytes, epoch: int) -> bytes:
         return kdf("put secret", self.master, store_id, epoch.to_bytes(4, "little"))
 
+    @property
+    def gear_key(self) -> bytes:
+        """For writers: a reader cuts nothing."""
+        return kdf("gear key", self.master)
+
 
 class PutKey:
     """Serves one store and epoch, and opens no frame."""
@@ -51,7 +56,8 @@ class PutKey:
     def __init__(self, data: bytes):
         r = Reader(data, "put key")
         self.store_id, self.epoch = r.take(16), r.is_epoch(r.u32())
-        self.secret, self.public_hash, self.recipients_hash = r.take(32), r.take(32), r.take(32)
+        self.secret, self.gear_key = r.take(32), r.take(32)
+        self.public_hash, self.recipients_hash = r.take(32), r.take(32)
         self.key_id = self.public_hash[:16]
 
     def put_secret(self, store_id: bytes, epoch: int) -> bytes:

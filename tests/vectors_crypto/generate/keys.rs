@@ -37,14 +37,14 @@ pub fn derivation() -> Made {
             "toc key",
             "sidecar key",
             "root key",
-            "gear key",
             "index key",
             "store key",
         ] {
             vector = vector.with_hex(&key.replace(' ', "-"), kdf(key, &[&put]));
         }
         let salt = [0x5a; 16];
-        let gear = blake3::Hasher::new_keyed(&kdf("gear key", &[&put]))
+        let gear_key = kdf("gear key", &[&master]);
+        let gear = blake3::Hasher::new_keyed(&gear_key)
             .update(b"gear v1")
             .finalize_xof();
         let mut start = [0; 16];
@@ -71,6 +71,7 @@ pub fn derivation() -> Made {
                 .with_hex(&name.replace(' ', "-"), key);
         }
         vector = vector
+            .with_hex("gear-key", gear_key)
             .with_hex("gear-table-start", start)
             .with_hex("input", input)
             .with_hex("chunk-id", &id.as_bytes()[..16]);
@@ -225,8 +226,8 @@ fn negative_files(made: &mut Made, secret: &str, file: &dyn Fn(&str, &str, &[u8]
     for (name, kind, length) in [
         ("length-secret-short", "dtar-secret-key-", 31),
         ("length-secret-long", "dtar-secret-key-", 33),
-        ("length-put-short", "dtar-put-key-", 115),
-        ("length-put-long", "dtar-put-key-", 117),
+        ("length-put-short", "dtar-put-key-", 147),
+        ("length-put-long", "dtar-put-key-", 149),
         ("length-public-short", "dtar-public-key-", 1215),
         ("length-public-long", "dtar-public-key-", 1217),
     ] {
@@ -307,7 +308,7 @@ pub fn passphrases() -> Made {
             "put-cut",
             "shorter than a put key",
             "value: sealed secret",
-            &put_data()[..115],
+            &put_data()[..147],
         ),
         (
             "put-longer",
