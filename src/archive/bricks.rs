@@ -20,7 +20,8 @@ use rayon::ThreadPool;
 use super::monitor::Monitor;
 use super::{Context, wait};
 use crate::brick::{
-    BrickSealer, CompressedFrame, Compressor, FrameBuilder, Pad, footer, frame_header_length,
+    BrickSealer, CompressedFrame, Compressor, Effort, FrameBuilder, Pad, footer,
+    frame_header_length,
 };
 use crate::error::{Error, Result};
 use crate::format::toc::{Toc, TocChunk};
@@ -40,7 +41,7 @@ const TAG_LENGTH: usize = 16;
 /// How frames and bricks are made.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct FrameOptions {
-    pub(super) level: i32,
+    pub(super) effort: Effort,
     pub(super) pad: Pad,
     /// A brick is closed before it grows beyond this.
     pub(super) brick_size: u64,
@@ -96,7 +97,7 @@ pub(super) struct BrickStages {
     pub(super) published: Receiver<Published>,
     threads: Vec<JoinHandle<Result<()>>>,
     pool: Arc<ThreadPool>,
-    options: FrameOptions,
+    pub(super) options: FrameOptions,
     header_length: usize,
 }
 
@@ -185,7 +186,7 @@ fn compress(slot: &mut FrameSlot, options: FrameOptions, header_length: usize) -
     COMPRESSOR.with_borrow_mut(|compressor| {
         slot.builder.compress(
             compressor,
-            options.level,
+            options.effort,
             header_length,
             options.pad,
             &mut slot.frame,

@@ -16,9 +16,6 @@ use crate::id::{BrickName, ChunkId, WriterId};
 use crate::index::{BrickSource, FrameRef, OwnFrame, Series, StoredFrame};
 use crate::store::catalog::{BrickRef, Catalog, Location};
 
-/// Plain bytes in a frame: grouping up to here is worth more than 27 % in size
-/// against single chunks; beyond, little (design, "Measured while designing").
-const FRAME_PLAIN: usize = 4 << 20;
 /// Chunks in a frame, so that its table stays small where files are tiny.
 const FRAME_CHUNKS: u32 = 16_384;
 
@@ -80,8 +77,9 @@ impl Filling {
         stages: &BrickStages,
         monitor: &Monitor,
     ) -> Result<(OwnFrame, u32)> {
+        let frame_length = stages.options.effort.frame_length();
         if let Some(slot) = &self.slot
-            && (slot.builder.plain_length() + chunk.len() > FRAME_PLAIN
+            && (slot.builder.plain_length() + chunk.len() > frame_length
                 || slot.builder.chunk_count() == FRAME_CHUNKS)
         {
             self.send(stages)?;

@@ -77,7 +77,7 @@ impl<W: Write> Indexer<W> {
         getrandom::fill(&mut writer_id.0)
             .map_err(|error| Error::Internal(format!("no random bytes: {error}")))?;
         let frames = FrameOptions {
-            level: options.level,
+            effort: options.effort,
             pad: options.pad,
             brick_size: options.brick_size,
         };

@@ -30,7 +30,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 pub use monitor::Monitor;
 
-use crate::brick::Pad;
+use crate::brick::{Effort, Pad};
 use crate::crypto::PutKeys;
 use crate::error::{Error, Result};
 use crate::store::Store;
@@ -48,8 +48,8 @@ pub struct Context {
 /// How to archive.
 #[derive(Debug, Clone)]
 pub struct ArchiveOptions {
-    /// zstd level, 1 to 22.
-    pub level: i32,
+    /// How hard to compress.
+    pub effort: Effort,
     /// A brick is closed before it grows beyond this many bytes.
     pub brick_size: u64,
     /// Rounds frames up, so that their length tells less.
@@ -63,7 +63,7 @@ pub struct ArchiveOptions {
 impl Default for ArchiveOptions {
     fn default() -> Self {
         Self {
-            level: 3,
+            effort: Effort::from(3),
             brick_size: 64 << 20,
             pad: Pad::None,
             label: String::new(),

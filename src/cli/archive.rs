@@ -15,11 +15,12 @@ use super::progress::{Progress, speed};
 use super::say::Say;
 use super::{setup, size};
 use dtar::archive::{ArchiveOptions, ArchiveSummary, Context, Monitor, archive};
-use dtar::brick::Pad;
+use dtar::brick::{Effort, Pad};
 use dtar::error::{Error, Exit, Result};
 use dtar::store::catalog::Catalog;
 
 pub fn run(args: &ArchiveArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
+    refuse_small_bricks(args)?;
     refuse_terminals(args)?;
     let target = args.index.as_deref().map(Target::find).transpose()?;
     let (store, key) = setup::open_or_make(global, say)?;
@@ -27,7 +28,10 @@ pub fn run(args: &ArchiveArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let keys = store.put_keys(&key)?;
     let catalog = setup::catalog(global, say, &store, &keys)?;
     let options = ArchiveOptions {
-        level: args.level,
+        effort: Effort {
+            level: args.level,
+            long: args.long,
+        },
         brick_size: args.brick_size,
         pad: match args.pad {
             PadArg::None => Pad::None,
@@ -45,6 +49,19 @@ pub fn run(args: &ArchiveArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     };
     tell(&summary, start.elapsed(), say);
     Ok(Exit::Done)
+}
+
+/// A frame of `--long` and what is around it must fit a brick.
+const LONG_BRICK: u64 = 34 << 20;
+
+fn refuse_small_bricks(args: &ArchiveArgs) -> Result<()> {
+    if args.long && args.brick_size < LONG_BRICK {
+        return Err(Error::Usage(
+            "with --long, frames are too large for such bricks: give at least --brick-size 34M"
+                .into(),
+        ));
+    }
+    Ok(())
 }
 
 fn refuse_terminals(args: &ArchiveArgs) -> Result<()> {

@@ -58,6 +58,26 @@ fn every_level_restores() {
 }
 
 #[test]
+fn long_finds_matches_far_apart() {
+    let one = Random(8).bytes(12 << 20);
+    // No chunk is the same, but most of each.
+    let mut other = one.clone();
+    other.iter_mut().step_by(3000).for_each(|byte| *byte ^= 1);
+    let stream = Stream::new().file("one", &one).file("other", &other).end();
+    let sizes = [&[][..], &["--long"]].map(|options| {
+        let sandbox = Sandbox::new();
+        let index = sandbox.path().join("index.tar");
+        sandbox.archive_to(options, &stream[..], &index).exits(0);
+        sandbox.restores(&index, &stream[..]);
+        bricks(&sandbox).iter().sum::<u64>()
+    });
+    assert!(sizes[0] > 24 << 20, "{sizes:?}");
+    assert!(sizes[1] < 15 << 20, "{sizes:?}");
+    let run = Sandbox::new().run(["--long", "--brick-size", "16M"]);
+    run.exits(2).says(&["--long", "--brick-size 34M"]);
+}
+
+#[test]
 fn bricks_have_about_the_size_that_is_asked_for() {
     let sandbox = Sandbox::new();
     let body = Random(8).bytes(20 << 20);
