@@ -154,14 +154,14 @@ impl Effort {
     /// designing"), and each frame in the making takes its length in memory.
     #[must_use]
     pub const fn frame_length(self) -> usize {
-        if self.long { 32 << 20 } else { 4 << 20 }
+        if self.long { 16 << 20 } else { 4 << 20 }
     }
 
     /// So that a match may lie anywhere in a frame and its table: zstd's own choice at
     /// level 3 is half of 4 MiB, and 0.5 % more bytes for the sources of Linux. Where a
     /// frame is shorter zstd takes less by itself.
     const fn window_log(self) -> u32 {
-        if self.long { 26 } else { 23 }
+        if self.long { 25 } else { 23 }
     }
 }
 

@@ -52,12 +52,12 @@ pub fn run(args: &ArchiveArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
 }
 
 /// A frame of `--long` and what is around it must fit a brick.
-const LONG_BRICK: u64 = 34 << 20;
+const LONG_BRICK: u64 = 18 << 20;
 
 fn refuse_small_bricks(args: &ArchiveArgs) -> Result<()> {
     if args.long && args.brick_size < LONG_BRICK {
         return Err(Error::Usage(
-            "with --long, frames are too large for such bricks: give at least --brick-size 34M"
+            "with --long, frames are too large for such bricks: give at least --brick-size 18M"
                 .into(),
         ));
     }

@@ -64,10 +64,10 @@ pub struct ArchiveArgs {
     /// Compression level, 1 (fast) to 22 (small)
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=22))]
     pub level: i32,
-    /// Compress 32 MiB together instead of 4, and look for matches far apart
+    /// Compress 16 MiB together instead of 4, and look for matches far apart
     ///
-    /// Smaller and slower. Takes up to 100 MiB more memory for each processor, here and
-    /// on restore; and a damaged byte costs up to 32 MiB.
+    /// Smaller and slower. Takes some 200 MiB of memory, here and on restore; and a
+    /// damaged byte costs up to 16 MiB.
     #[arg(long)]
     pub long: bool,
     /// Close bricks before they grow beyond SIZE, such as 64M or 1G

@@ -180,6 +180,10 @@ struct Entry {
     bytes: u64,
 }
 
+/// So many frames of the largest length are kept, if they fit [`MOST_KEPT`] bytes.
+const FEW: u64 = 10;
+const MOST_KEPT: u64 = 160 << 20;
+
 /// What to do about a damaged brick.
 const REPLACE: &str = "name a folder with another copy of the brick with --bricks";
 /// Brick files kept open.
@@ -240,6 +244,9 @@ impl FrameCache {
             }
         }
         let bytes = u64::from(spec.frame.plain_length);
+        // Where frames are large, a few of them must fit all the same, or each
+        // deduplicated chunk opens one of them again.
+        self.budget = self.budget.max((bytes * FEW).min(MOST_KEPT));
         self.make_room(bytes);
         self.uses += 1;
         self.by_use.insert(self.uses, key);
