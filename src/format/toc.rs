@@ -435,7 +435,7 @@ mod tests {
                     .map(|(_, length)| *length as usize + uv_length((*length).into()))
                     .sum();
                 let chunks = chunks.into_iter().map(|(id, length)| chunk(id, length));
-                toc.push_frame(length, plain as u32, chunks).unwrap();
+                toc.push_frame(length, u32::try_from(plain).unwrap(), chunks).unwrap();
             }
             prop_assert_eq!(Toc::decode(&encoded(&toc)), Ok(toc));
         }

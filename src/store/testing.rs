@@ -56,7 +56,7 @@ pub(super) fn toc(frames: &[&[u32]]) -> Toc {
     for chunks in frames {
         let plain = chunks.iter().map(|&chunk| {
             let length = length(chunk);
-            length + uv_length(length.into()) as u32
+            length + u32::try_from(uv_length(length.into())).unwrap()
         });
         let entries = chunks.iter().map(|&chunk| TocChunk {
             id: id(chunk),
