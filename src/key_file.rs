@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::crypto::{Key, KeyFile, PublicKey};
 use crate::error::{Error, Exit, Result};
-use crate::format::keyfile::KeyFileError;
+use crate::format::keyfile::{KeyFileError, check_mode};
 use crate::format::lock::Cost;
 
 /// A key file is at most so long.
@@ -25,18 +25,7 @@ pub type AskPassphrase<'a> = &'a mut dyn FnMut(&Path) -> Result<Zeroizing<String
 /// A file that cannot be read, that others may read, that holds no key; a
 /// wrong passphrase.
 pub fn load(path: &Path, ask: AskPassphrase<'_>) -> Result<Key> {
-    let (file, mode) = read(path)?;
-    if file.is_secret() && mode & 0o077 != 0 {
-        return Err(refused(
-            path,
-            &format!(
-                "others may read or write this key (mode {mode:04o}, expected 0600): \
-                 run `chmod 600 {}`; if somebody may have read it, make a new key",
-                path.display()
-            ),
-        ));
-    }
-    match file {
+    match read(path)? {
         KeyFile::Key(key) => Ok(key),
         KeyFile::Locked(locked) => {
             let passphrase = ask(path)?;
@@ -57,7 +46,7 @@ pub fn load(path: &Path, ask: AskPassphrase<'_>) -> Result<Key> {
 /// # Errors
 /// A file that cannot be read, or that holds no public key.
 pub fn load_public(path: &Path) -> Result<PublicKey> {
-    match read(path)?.0 {
+    match read(path)? {
         KeyFile::Public(key) => Ok(key),
         KeyFile::Key(key) => key
             .public_key()
@@ -69,7 +58,9 @@ pub fn load_public(path: &Path) -> Result<PublicKey> {
     }
 }
 
-fn read(path: &Path) -> Result<(KeyFile, u32)> {
+/// Reads a key file. One that holds a secret must be its owner's alone, whatever is
+/// wanted of it.
+fn read(path: &Path) -> Result<KeyFile> {
     let file = File::open(path).map_err(Error::io("open the key", path))?;
     let mode = file
         .metadata()
@@ -80,7 +71,18 @@ fn read(path: &Path) -> Result<(KeyFile, u32)> {
         .read_to_end(&mut text)
         .map_err(Error::io("read the key", path))?;
     let parsed = KeyFile::parse(&text).map_err(|error| unreadable(path, error))?;
-    Ok((parsed, mode & 0o7777))
+    let mode = mode & 0o7777;
+    if parsed.is_secret() && check_mode(mode).is_err() {
+        return Err(refused(
+            path,
+            &format!(
+                "others may read or write this key (mode {mode:04o}, expected 0600): \
+                 run `chmod 600 {}`; if somebody may have read it, make a new key",
+                path.display()
+            ),
+        ));
+    }
+    Ok(parsed)
 }
 
 /// Writes a key to a new file.

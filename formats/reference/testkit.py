@@ -283,6 +283,8 @@ class Archive:
         pad = bytes(-(len(front) + len(trailer) + 96) % 512)
         body = front + trailer + over.get("pad", same)(pad)
         key = kdf("index key", put_secret())
-        body += over.get("seal", same)(blake3.blake3(body, key=key).digest())
-        end = prefix(b"dtarIEND") + struct.pack("<QQQQ", len(front), len(body) - len(front), len(body) + 64, 0)
-        return over.get("index", same)(body + checked(over.get("end", same)(end)))
+        length = len(body) + 96
+        end = prefix(b"dtarIEND") + struct.pack("<QQQQ", len(front), length - 64 - len(front), length, 0)
+        end = checked(over.get("end", same)(end))
+        seal = over.get("seal", same)(blake3.blake3(body + end, key=key).digest())
+        return over.get("index", same)(body + seal + end)

@@ -84,6 +84,7 @@ fn check_seal(
         if !args.unauthenticated {
             return Err(setup::not_the_own_key(index, trailer, &key));
         }
+        setup::refuse_disowned(index, trailer, &setup::store_path(global)?, &key)?;
         say.warn("this key cannot check the index for changes: names and sizes are what it says");
         return Ok(());
     }

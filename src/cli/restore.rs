@@ -110,7 +110,10 @@ fn origin(
             Ok(Origin::without_store(&path))
         }
         (true, true) => Ok(Origin::from(&Store::open(&path, key)?)),
-        (true, false) => Origin::unverified(&path),
+        (true, false) => {
+            setup::refuse_disowned(index, &trailer, &path, key)?;
+            Origin::unverified(&path)
+        }
     }
 }
 

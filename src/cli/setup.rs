@@ -80,6 +80,25 @@ pub fn not_the_own_key(index: &IndexFile, trailer: &Trailer, key: &Key) -> Error
     }
 }
 
+/// Refuses an index of the store in `path` that names another key as that store's own,
+/// although `store.toml` proves that it is `key`: somebody wants its seal not to be
+/// looked at.
+pub fn refuse_disowned(index: &IndexFile, trailer: &Trailer, path: &Path, key: &Key) -> Result<()> {
+    match Store::open(path, key) {
+        Ok(store) if *store.id() == trailer.summary.store_id => Err(Error::Refused {
+            path: index.path().to_owned(),
+            message: format!(
+                "index altered: it names {} as the own key of its store, but that is {}, the \
+                 key in use; nothing in it can be trusted. Take another copy of the index",
+                trailer.summary.key_id,
+                key.key_id(),
+            ),
+            exit: Exit::Damaged,
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// The store and key in use; makes them if this is their first use.
 pub fn open_or_make(global: &GlobalArgs, say: Say) -> Result<(Store, Key)> {
     let path = store_path(global)?;

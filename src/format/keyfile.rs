@@ -344,7 +344,7 @@ fn only_line(file: &[u8]) -> Result<&str, KeyFileError> {
     }
     let mut lines = file
         .split(|&byte| byte == b'\n')
-        .map(<[u8]>::trim_ascii_end)
+        .map(|line| line.strip_suffix(b"\r").unwrap_or(line))
         .enumerate()
         .filter(|(_, line)| !line.is_empty() && !line.starts_with(b"#"));
     let (_, only) = lines.next().ok_or(KeyFileError::NoKey)?;

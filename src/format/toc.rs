@@ -5,7 +5,7 @@ use super::frame::{
     self, MAX_CHUNK_LENGTH, MAX_HEADER_LENGTH, MAX_PLAIN_LENGTH, MAX_SEALED_LENGTH,
     MIN_HEADER_LENGTH, MIN_SEALED_LENGTH, code,
 };
-use super::wire::{DecodeError, DecodeResult, Decoder, put_check, put_prefix, put_uv};
+use super::wire::{DecodeError, DecodeResult, Decoder, put_check, put_prefix, put_uv, uv_length};
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, Class, Epoch, Salt, Siv, StoreId, WriterId};
 
@@ -201,9 +201,6 @@ impl Toc {
         if !(shortest..=MAX_HEADER_LENGTH + MAX_SEALED_LENGTH).contains(&length) {
             return Err("length of a frame");
         }
-        if plain_length > MAX_PLAIN_LENGTH || chunk_bytes > u64::from(plain_length) {
-            return Err("plain length");
-        }
         if !(1..=frame::MAX_CHUNKS).contains(&chunk_count) {
             return Err("number of chunks in a frame");
         }
@@ -212,6 +209,13 @@ impl Toc {
             .any(|chunk| !(1..=MAX_CHUNK_LENGTH).contains(&chunk.length))
         {
             return Err("chunk length");
+        }
+        let table: usize = chunks
+            .iter()
+            .map(|chunk| uv_length(chunk.length.into()))
+            .sum();
+        if plain_length > MAX_PLAIN_LENGTH || chunk_bytes + table as u64 != plain_length.into() {
+            return Err("plain length");
         }
         if self.frames.len() >= MAX_FRAMES as usize {
             return Err("number of frames");
@@ -341,7 +345,7 @@ mod tests {
 
     fn toc() -> Toc {
         let mut toc = Toc::new(Class::Data, WriterId([9; 16]));
-        toc.push_frame(1400, 302, [chunk(1, 100), chunk(2, 200)])
+        toc.push_frame(1400, 303, [chunk(1, 100), chunk(2, 200)])
             .unwrap();
         toc.push_frame(1300, 51, [chunk(3, 50)]).unwrap();
         toc
@@ -370,11 +374,13 @@ mod tests {
             (161, 11, vec![chunk(1, 10)]),
             (u32::MAX, 11, vec![chunk(1, 10)]),
             (1300, 9, vec![chunk(1, 10)]),
+            (1300, 10, vec![chunk(1, 10)]),
+            (1300, 12, vec![chunk(1, 10)]),
             (1300, MAX_PLAIN_LENGTH + 1, vec![chunk(1, 10)]),
-            (1300, 11, vec![]),
-            (1300, 11, vec![chunk(1, 0)]),
-            (1300, 1 << 21, vec![chunk(1, MAX_CHUNK_LENGTH + 1)]),
-            (1300, 1 << 20, vec![chunk(1, 1); 65_537]),
+            (1300, 0, vec![]),
+            (1300, 1, vec![chunk(1, 0)]),
+            (1300, (1 << 20) + 4, vec![chunk(1, MAX_CHUNK_LENGTH + 1)]),
+            (1300, 2 * 65_537, vec![chunk(1, 1); 65_537]),
         ] {
             assert!(toc.push_frame(length, plain, chunks).is_err());
             assert_eq!(toc, before);
@@ -424,7 +430,12 @@ mod tests {
         ) {
             let mut toc = Toc::new(Class::Metadata, WriterId([1; 16]));
             for (length, chunks) in frames {
-                toc.push_frame(length, 60_000, chunks.into_iter().map(|(id, length)| chunk(id, length))).unwrap();
+                let plain: usize = chunks
+                    .iter()
+                    .map(|(_, length)| *length as usize + uv_length((*length).into()))
+                    .sum();
+                let chunks = chunks.into_iter().map(|(id, length)| chunk(id, length));
+                toc.push_frame(length, u32::try_from(plain).unwrap(), chunks).unwrap();
             }
             prop_assert_eq!(Toc::decode(&encoded(&toc)), Ok(toc));
         }

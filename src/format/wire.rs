@@ -147,6 +147,13 @@ impl std::error::Error for DecodeError {}
 /// The result of decoding.
 pub type DecodeResult<T> = Result<T, DecodeError>;
 
+/// How many bytes [`put_uv`] takes for `value`.
+#[must_use]
+pub const fn uv_length(value: u64) -> usize {
+    let bits = u64::BITS - (value | 1).leading_zeros();
+    bits.div_ceil(7) as usize
+}
+
 /// Appends `value` as `uv`, in its shortest form.
 pub fn put_uv(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
@@ -474,6 +481,18 @@ mod tests {
                 Decoder::new("test", bytes).uv("number").is_err(),
                 "{bytes:?}"
             );
+        }
+    }
+
+    #[test]
+    fn lengths_are_known_beforehand() {
+        for value in (0..64)
+            .flat_map(|bit| [(1 << bit) - 1, 1_u64 << bit])
+            .chain([u64::MAX])
+        {
+            let mut bytes = Vec::new();
+            put_uv(&mut bytes, value);
+            assert_eq!(uv_length(value), bytes.len(), "{value}");
         }
     }
 

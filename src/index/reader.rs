@@ -106,7 +106,7 @@ impl IndexFile {
             return Err(self.without_end(&last)?);
         }
         let end = End::decode(&last, self.length).map_err(Error::decode(self.path(), start))?;
-        Trailer::open(self, end)
+        Trailer::open(self, end, last)
     }
 
     /// What a file without an end is.
@@ -218,6 +218,8 @@ pub struct Trailer {
     /// Section `SUMM`.
     pub summary: Summary,
     end: End,
+    /// The bytes of the end, which the seal covers.
+    end_bytes: [u8; END_LENGTH],
     records: Span,
     map: Span,
     bricks: Span,
@@ -229,7 +231,7 @@ pub struct Trailer {
 pub type Levels = [Option<HintReader>; record::LEVELS];
 
 impl Trailer {
-    fn open(index: &IndexFile, end: End) -> Result<Self> {
+    fn open(index: &IndexFile, end: End, end_bytes: [u8; END_LENGTH]) -> Result<Self> {
         let sections_end = end.trailer_offset + end.trailer_length - SEAL_LENGTH as u64;
         let mut region = index.region("index trailer", end.trailer_offset, sections_end);
         region.decode(HEAD_LENGTH, |bytes| {
@@ -298,6 +300,7 @@ impl Trailer {
         Ok(Self {
             summary,
             end,
+            end_bytes,
             records,
             map,
             bricks,
@@ -306,7 +309,8 @@ impl Trailer {
         })
     }
 
-    /// Checks the seal over the whole index with `hasher`, keyed with the index key.
+    /// Checks the seal over the whole index, its end too, with `hasher`, keyed with the
+    /// index key.
     ///
     /// # Errors
     /// An index that was altered, or sealed with another key; I/O errors.
@@ -330,6 +334,9 @@ impl Trailer {
             .file
             .read_exact_at(&mut seal, sealed)
             .map_err(Error::io("read", index.path()))?;
+        // The end as it was read, not as it now stands in the file: all that is relied
+        // upon was found through it.
+        hasher.update(&self.end_bytes);
         // `blake3::Hash` compares in constant time.
         if hasher.finalize() == seal {
             return Ok(());
@@ -337,7 +344,7 @@ impl Trailer {
         Err(Error::Refused {
             path: index.path().to_owned(),
             message: format!(
-                "index altered: the seal at byte {sealed} does not match the bytes before it; \
+                "index altered: the seal at byte {sealed} does not match its other bytes; \
                  nothing in it can be trusted. Take another copy of the index"
             ),
             exit: Exit::Damaged,

@@ -258,13 +258,16 @@ impl<W: Write> SealedWriter<W> {
         self.write(&[0; BLOCK as usize][..missing as usize])?;
         self.flush_buffer()?;
         let index_length = self.position + behind;
-        let mut last = self.hasher.finalize().as_bytes().to_vec();
         let end = End {
             trailer_offset,
             trailer_length: index_length - END_LENGTH as u64 - trailer_offset,
             index_length,
-        };
-        last.extend_from_slice(&end.encode());
+        }
+        .encode();
+        // The end too: it says which of the bytes before it are the trailer.
+        self.hasher.update(&end);
+        let mut last = self.hasher.finalize().as_bytes().to_vec();
+        last.extend_from_slice(&end);
         self.out
             .write_all(&last)
             .and_then(|()| self.out.flush())

@@ -357,6 +357,12 @@ fn open_frame(
         opener
             .open(sealed, scratch, &mut content.frame)
             .map_err(|error| frame_failure(path, frame, error))?;
+        // Memory is counted by the length that was named, and anyone can seal a frame
+        // to a public key.
+        let found = content.frame.plain.len();
+        if found != frame.plain_length as usize {
+            return Err(other_length(path, frame, found));
+        }
         content.hashes.clear();
         for place in 0..content.frame.chunk_count() {
             let chunk = content.frame.chunk(place).unwrap_or_default();
@@ -404,6 +410,18 @@ fn read_frame(
             Exit::Damaged,
         )
     })
+}
+
+fn other_length(path: &Path, frame: UsedFrame, found: usize) -> Failure {
+    Failure {
+        path: path.to_owned(),
+        message: format!(
+            "frame {} at byte {}: it is sound, but not the frame that the index names: expected \
+             a plain length of {}, found {found}; {REPLACE}",
+            frame.number, frame.offset, frame.plain_length
+        ),
+        exit: Exit::Damaged,
+    }
 }
 
 /// Offsets in the message are those in the brick's file.

@@ -7,6 +7,7 @@ use crate::brick::BrickSealer;
 use crate::crypto::{Key, KeyFile, PublicKey, PutKeys};
 use crate::format::keyfile::KeyMaterial;
 use crate::format::toc::{Toc, TocChunk};
+use crate::format::wire::uv_length;
 use crate::id::{BrickName, ChunkId, Class, Epoch, StoreId, WriterId};
 
 /// A secret key, always the same for one number.
@@ -53,13 +54,16 @@ pub(super) fn length(number: u32) -> u32 {
 pub(super) fn toc(frames: &[&[u32]]) -> Toc {
     let mut toc = Toc::new(Class::Data, WriterId([3; 16]));
     for chunks in frames {
-        let plain = chunks.iter().map(|&chunk| length(chunk)).sum();
+        let plain = chunks.iter().map(|&chunk| {
+            let length = length(chunk);
+            length + u32::try_from(uv_length(length.into())).unwrap()
+        });
         let entries = chunks.iter().map(|&chunk| TocChunk {
             id: id(chunk),
             length: length(chunk),
         });
         let sealed = 1_000 + u32::try_from(chunks.len()).unwrap();
-        toc.push_frame(sealed, plain, entries).unwrap();
+        toc.push_frame(sealed, plain.sum(), entries).unwrap();
     }
     toc
 }

@@ -115,14 +115,16 @@ pub fn write_sealed(made: &Made, mut bytes: Vec<u8>, trailer_offset: u64) -> Pat
         .1
         .index
         .hasher();
-    hasher.update(&bytes);
-    bytes.extend(hasher.finalize().as_bytes());
+    let length = bytes.len() as u64 + 32;
     let end = End {
         trailer_offset,
-        trailer_length: bytes.len() as u64 - trailer_offset,
-        index_length: bytes.len() as u64 + 64,
-    };
-    bytes.extend(end.encode());
+        trailer_length: length - trailer_offset,
+        index_length: length + 64,
+    }
+    .encode();
+    let seal = hasher.update(&bytes).update(&end).finalize();
+    bytes.extend(seal.as_bytes());
+    bytes.extend(end);
     let path = made.sandbox.path().join("forged.tar");
     fs::write(&path, bytes).unwrap();
     path

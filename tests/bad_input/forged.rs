@@ -554,9 +554,13 @@ fn a_frame_that_claims_more_than_it_has_is_refused() {
 
 #[test]
 fn a_sound_frame_of_other_chunks_is_refused() {
-    let made = Made::three_chunks();
-    let chunks = [&b"some text\n"[..], &Random(2).bytes(2000)];
-    replace_frame(&made, &Content::stored(&chunks));
+    let stream = Stream::new()
+        .file("first", b"some text\n")
+        .file("second", &Random(1).bytes(2000))
+        .end();
+    let made = Made::of(stream);
+    let second = Random(2).bytes(2000);
+    replace_frame(&made, &Content::stored(&[b"some text\n", &second]));
     let run = made.restore(&[]).exits(3);
     let run = run.says(&[
         "its frame is sound",
@@ -565,6 +569,21 @@ fn a_sound_frame_of_other_chunks_is_refused() {
         "another copy",
     ]);
     is_beginning(&run.stdout, &made.stream);
+}
+
+/// What is kept in memory is counted by the lengths in the index.
+#[test]
+fn a_sound_frame_of_another_plain_length_is_refused() {
+    let made = Made::three_chunks();
+    let chunks = [&b"some text\n"[..], &Random(1).bytes(2000)];
+    replace_frame(&made, &Content::stored(&chunks));
+    let run = made.restore(&[]).exits(3);
+    run.says(&[
+        "frame 0 at byte 80",
+        "plain length of 3615, found 2013",
+        "first, byte 0",
+        "another copy",
+    ]);
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn without_list() -> Made {
     assert_eq!(brick_parts(&made.brick()).frames.len(), 2);
     let mut chunks = forge::first_frame(&made);
     // The list that is closed when the body ends comes last.
-    *chunks.last_mut().unwrap() = b"no list".to_vec();
+    chunks.last_mut().unwrap().fill(b'?');
     let chunks: Vec<&[u8]> = chunks.iter().map(Vec::as_slice).collect();
     replace_frame(&made, &Content::stored(&chunks));
     made

@@ -97,6 +97,22 @@ fn a_key_in_escrow_restores_all_and_parts() {
 }
 
 #[test]
+fn an_index_cannot_disown_the_key_of_its_store() {
+    let made = Made::new();
+    let bytes = fs::read(&made.index).unwrap();
+    let summary = bytes
+        .windows(4)
+        .rposition(|magic| magic == b"SUMM")
+        .unwrap();
+    let key_id = bytes[summary + 32..summary + 48].to_vec();
+    made.alter(summary, &key_id, &[0; 16]);
+    let words = ["index.tar", "index altered", "own key", "another copy"];
+    refused(made.restore(&["--unauthenticated"]), 3, &words);
+    let listed = made.sandbox.run(["ls", "index.tar", "--unauthenticated"]);
+    listed.exits(3).says(&words);
+}
+
+#[test]
 fn without_the_option_a_key_in_escrow_is_told_of_it() {
     let made = Made::new();
     let words = ["index.tar", "wrong key", "--key", "--unauthenticated"];

@@ -78,6 +78,9 @@ fn a_new_key_is_shown_and_kept() {
     std::fs::set_permissions(&copy, PermissionsExt::from_mode(0o640)).unwrap();
     let run = sandbox.run(["key", "show", "--key", "copy"]).exits(1);
     run.says(&["0640", "chmod 600"]);
+    // Nor is its public key taken from it.
+    let run = sandbox.run(["init", "--recipient", "copy"]).exits(1);
+    run.says(&["0640", "chmod 600"]);
 }
 
 #[test]

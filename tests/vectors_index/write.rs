@@ -469,18 +469,20 @@ impl Index {
             Some(padding) => bytes.extend_from_slice(padding),
             None => bytes.resize((bytes.len() + 96).next_multiple_of(512) - 96, 0),
         }
-        bytes.extend_from_slice(&seal(self.sealed_epoch, &bytes));
-        let length = bytes.len() as u64 + 64;
+        let length = bytes.len() as u64 + 96;
         let trailer = trailer as u64;
-        bytes.extend(end([trailer, length - 64 - trailer, length, 0], |_| ()));
+        let end = end([trailer, length - 64 - trailer, length, 0], |_| ());
+        bytes.extend_from_slice(&seal(self.sealed_epoch, &bytes, &end));
+        bytes.extend(end);
         bytes
     }
 }
 
-/// The seal over the bytes before it.
-pub fn seal(epoch: u32, bytes: &[u8]) -> [u8; 32] {
+/// The seal over the bytes before it and the end behind it.
+pub fn seal(epoch: u32, before: &[u8], end: &[u8]) -> [u8; 32] {
     let secret = forge::put_secret(&forge::master(), epoch);
-    blake3::keyed_hash(&forge::kdf("index key", &[&secret]), bytes).into()
+    let sealed = [before, end].concat();
+    blake3::keyed_hash(&forge::kdf("index key", &[&secret]), &sealed).into()
 }
 
 /// The last 64 bytes, with `edit` done before the check is made.

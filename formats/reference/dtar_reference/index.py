@@ -141,6 +141,7 @@ class Index:
         hasher = blake3.blake3(key=key)
         for at in range(0, seal_at, 1 << 20):
             hasher.update(self.view[at : min(at + (1 << 20), seal_at)])
+        hasher.update(self.view[-END_LEN:])
         if hasher.digest() != bytes(self.view[seal_at : seal_at + SEAL_LEN]):
             raise FormatError("index altered (or made with another key): its seal does not verify")
 

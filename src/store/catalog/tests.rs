@@ -108,12 +108,12 @@ fn sidecars_are_loaded_once() {
     let first = FrameInfo {
         offset: 80,
         length: 1002,
-        plain_length: length(0) + length(1),
+        plain_length: length(0) + length(1) + 2,
     };
     let second = FrameInfo {
         offset: 1082,
         length: 1001,
-        plain_length: length(2),
+        plain_length: length(2) + 1,
     };
     let brick = name(1);
     let expected = [

@@ -508,6 +508,18 @@ fn toc_contents(made: &mut Made, salt: &[u8; 16], plain: &[u8]) {
             one(1300, 9, chunk),
         ),
         (
+            "plain-without-table",
+            "as much plain as its chunks, without their table",
+            "value: plain length",
+            one(1300, 10, chunk),
+        ),
+        (
+            "plain-more",
+            "more plain than its chunks and their table",
+            "value: plain length",
+            one(1300, 12, chunk),
+        ),
+        (
             "frame-empty",
             "a frame without chunks",
             "value: number of chunks in a frame",

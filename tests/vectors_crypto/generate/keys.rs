@@ -118,6 +118,15 @@ pub fn files() -> Made {
             &master(),
         ),
     );
+    made.add(
+        "secret-carriage-return",
+        good(
+            "lines that end with carriage return and line feed",
+            &format!("# dtar key\r\n\r\n{secret}\r\n"),
+            kind,
+            &master(),
+        ),
+    );
     let put = key_text("dtar-put-key-", &put_data());
     made.add(
         "put",
@@ -196,6 +205,18 @@ fn negative_files(made: &mut Made, secret: &str, file: &dyn Fn(&str, &str, &[u8]
             "two keys",
             "second key",
             format!("{secret}\n# and\n{secret}\n").into(),
+        ),
+        (
+            "space-behind",
+            "a space behind the key",
+            "not a key",
+            format!("{secret} \n").into(),
+        ),
+        (
+            "space-line",
+            "a line with nothing but a space",
+            "second key",
+            format!("{secret}\n \n").into(),
         ),
         (
             "second-line",

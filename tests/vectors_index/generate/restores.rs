@@ -62,6 +62,13 @@ pub fn restores() -> Made {
             used[2] - 1,
         ),
         (
+            "plain-other",
+            "the frame is shorter once opened than the index says",
+            "damaged frame",
+            frame(&[b"hello ", b"world"], *b"a store of tests"),
+            used[2],
+        ),
+        (
             "frame-damaged",
             "the frame is damaged",
             "damaged frame",
@@ -83,7 +90,12 @@ pub fn restores() -> Made {
             used[2],
         ),
     ] {
-        let entry = [used[0], 80, length, used[3]];
+        let plain = match name {
+            "chunk-shorter" => used[3] - 1,
+            "plain-other" => used[3] + 1,
+            _ => used[3],
+        };
+        let entry = [used[0], 80, length, plain];
         let length = bytes.len() as u64;
         let table = [
             uv(1),

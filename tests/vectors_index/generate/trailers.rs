@@ -1,7 +1,7 @@
 //! Trailers: sections, padding, seal, and what the summary says.
 
 use super::super::write::{
-    ASIDE, Archive, IN_PLACE, Index, Items, MEMBER, Record, TAIL, field, seal,
+    ASIDE, Archive, IN_PLACE, Index, Items, MEMBER, Record, TAIL, end, field, seal,
 };
 use super::{Made, header, prefix_faults};
 
@@ -194,10 +194,52 @@ fn beyond(archive: &Archive) -> Vec<u8> {
 fn reseal(bytes: &mut [u8]) {
     let at = bytes.len() - 96;
     let (before, behind) = bytes.split_at_mut(at);
-    behind[..32].copy_from_slice(&seal(1, before));
+    let (place, end) = behind.split_at_mut(32);
+    place.copy_from_slice(&seal(1, before, end));
+}
+
+/// An index whose verbatim run holds what looks like a trailer, and the same with an end
+/// that leads there. All that differs stands behind the seal.
+fn trailer_in_the_stream() -> (Archive, Vec<u8>, Vec<u8>) {
+    const RUN: usize = 8 * 512;
+    let tail = || Record::new(TAIL, Items::none().zeros(1024));
+    let first = header(b"name", 0);
+    let inner = Archive::default().step(ASIDE, &first, &tail()).plain();
+    let done = inner.bytes().windows(4).position(|magic| magic == b"DONE");
+    let inner = &inner.bytes()[..done.unwrap()];
+    let holding = |skipped: usize| {
+        // Skips all between itself and the section `DONE` of the real trailer.
+        let skip = [&b"SKIP\0\0\0\0"[..], &(skipped as u64).to_le_bytes()].concat();
+        let mut run = [inner, &skip].concat();
+        run.resize(RUN, 0);
+        Archive::default().step(ASIDE, &run, &tail())
+    };
+    let bytes = holding(0).plain().bytes();
+    let done = bytes.windows(4).rposition(|magic| magic == b"DONE");
+    let archive = holding(done.unwrap() - inner.len() - 16);
+    let bytes = archive.plain().bytes();
+    let (length, offset) = (bytes.len() as u64, first.len() as u64 + 1024);
+    let end = end([offset, length - 64 - offset, length, 0], |_| ());
+    let altered = [&bytes[..bytes.len() - 64], &end].concat();
+    (archive, bytes, altered)
 }
 
 fn seals(made: &mut Made, plain: &Index) {
+    let (holding, bytes, altered) = trailer_in_the_stream();
+    made.good(
+        "trailer-inside",
+        "the stream holds what looks like a trailer",
+        &bytes,
+        &[],
+        &holding,
+    );
+    made.bad(
+        "end-elsewhere",
+        "the end leads to what looks like a trailer in the stream; the seal covers the end",
+        "index altered",
+        &altered,
+        &[],
+    );
     let good = plain.bytes();
     let seal_at = good.len() - 96;
     let tail = archive().members.len();
