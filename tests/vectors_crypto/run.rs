@@ -11,7 +11,6 @@ use dtar::format::frame::FrameHeader;
 use dtar::format::keyfile::{KeyFileError, check_mode};
 use dtar::format::root::Root;
 use dtar::format::toc::Toc;
-use dtar::format::wire::{DecodeError, Fault};
 use dtar::id::{BrickName, ChunkHash, Epoch, StoreId};
 use dtar::store::config::StoreConfig;
 use hpke::aead::ChaCha20Poly1305;
@@ -22,6 +21,7 @@ use std::convert::Infallible;
 use std::path::Path;
 
 use super::forge;
+use super::harness::decode_class;
 use super::vector::{Vector, hex};
 
 pub fn run(kind: &str, vector: &Vector) -> String {
@@ -46,19 +46,6 @@ pub fn run(kind: &str, vector: &Vector) -> String {
 }
 
 type Outcome = Result<(), String>;
-
-fn decode_class(error: &DecodeError) -> String {
-    let class = match &error.fault {
-        Fault::Magic { .. } => "magic",
-        Fault::Version { .. } => "version",
-        Fault::FeatureBit { .. } => "feature bit",
-        Fault::CriticalField { .. } => "critical field",
-        Fault::Truncated { .. } => "truncated",
-        Fault::Check => "check",
-        Fault::Value { .. } => "value",
-    };
-    format!("{class}: {}", error.field)
-}
 
 fn key_file_class(error: &KeyFileError) -> String {
     let class = match error {

@@ -9,7 +9,7 @@ use dtar::crypto::{Key, KeyFile};
 use dtar::error::Error;
 use dtar::format::record::{Item, Kind, List, Record, decode_list};
 use dtar::format::trailer::End;
-use dtar::format::wire::{DecodeError, Decoder, Fault};
+use dtar::format::wire::Decoder;
 use dtar::id::{Epoch, StoreId};
 use dtar::index::IndexFile;
 use dtar::restore::{Listing, Origin, RestoreOptions, open_index, restore};
@@ -19,6 +19,7 @@ use dtar::tar::rewrite;
 use tempfile::TempDir;
 
 use super::forge;
+use super::harness::decode_class;
 use super::tokens::{from_tokens, to_tokens};
 use super::vector::{Vector, hex};
 
@@ -122,19 +123,6 @@ impl Runner {
         while listing.next(&mut |_| ())? {}
         Ok(())
     }
-}
-
-fn decode_class(error: &DecodeError) -> String {
-    let class = match &error.fault {
-        Fault::Magic { .. } => "magic",
-        Fault::Version { .. } => "version",
-        Fault::FeatureBit { .. } => "feature bit",
-        Fault::CriticalField { .. } => "critical field",
-        Fault::Truncated { .. } => "truncated",
-        Fault::Check => "check",
-        Fault::Value { .. } => "value",
-    };
-    format!("{class}: {}", error.field)
 }
 
 /// Errors that have only a message: words of it, and how vectors call them.

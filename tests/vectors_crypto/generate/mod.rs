@@ -10,26 +10,8 @@ mod keys;
 mod roots;
 mod stores;
 
+use super::harness::Made;
 use super::vector::Vector;
-
-/// Vectors by `kind/name`.
-pub struct Made {
-    kind: &'static str,
-    vectors: Vec<(String, Vector)>,
-}
-
-impl Made {
-    fn new(kind: &'static str) -> Self {
-        Self {
-            kind,
-            vectors: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, name: &str, vector: Vector) {
-        self.vectors.push((format!("{}/{name}", self.kind), vector));
-    }
-}
 
 pub fn all() -> Vec<(String, Vector)> {
     [

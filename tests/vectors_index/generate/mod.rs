@@ -14,33 +14,12 @@ mod restores;
 mod trailers;
 
 use super::forge;
+use super::harness::Made;
 use super::tokens::to_tokens;
 use super::vector::Vector;
 use super::write::{Archive, Index};
 
-/// Vectors by `kind/name`.
-pub struct Made {
-    kind: &'static str,
-    vectors: Vec<(String, Vector)>,
-}
-
 impl Made {
-    fn new(kind: &'static str) -> Self {
-        Self {
-            kind,
-            vectors: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, name: &str, vector: Vector) {
-        let name = format!("{}/{name}", self.kind);
-        assert!(
-            self.vectors.iter().all(|(known, _)| *known != name),
-            "{name} twice"
-        );
-        self.vectors.push((name, vector));
-    }
-
     /// An index whose bytes, and bricks, a reader refuses.
     fn bad(&mut self, name: &str, comment: &str, expect: &str, index: &[u8], bricks: &[&[u8]]) {
         let vector = index_vector(comment, expect, index, bricks);
