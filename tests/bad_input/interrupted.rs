@@ -157,8 +157,8 @@ fn a_run_does_not_clean_up_after_one_that_lives() {
     made.sandbox.restores(&index, &stream[..]);
 }
 
-/// A restore run whose reader has taken a little and then does nothing.
-fn half_restored(made: &Made) -> (Child, ChildStdout) {
+/// A restore run whose reader has taken so many bytes and then does nothing.
+fn half_restored(made: &Made, taken: usize) -> (Child, ChildStdout) {
     let mut child = made
         .sandbox
         .command(["restore", text(&made.index)])
@@ -167,7 +167,7 @@ fn half_restored(made: &Made) -> (Child, ChildStdout) {
         .spawn()
         .unwrap();
     let mut stdout = child.stdout.take().unwrap();
-    stdout.read_exact(&mut [0; 5000]).unwrap();
+    stdout.read_exact(&mut vec![0; taken]).unwrap();
     (child, stdout)
 }
 
@@ -175,7 +175,7 @@ fn half_restored(made: &Made) -> (Child, ChildStdout) {
 fn a_signal_stops_a_restore_whose_reader_stalls() {
     let made = Made::of(noise(8, 16));
     for signal in [Signal::INT, Signal::TERM] {
-        let (child, _stdout) = half_restored(&made);
+        let (child, _stdout) = half_restored(&made, 5000);
         send(&child, signal);
         end_of(child).exits(130).says(&["interrupted"]);
     }
@@ -184,7 +184,7 @@ fn a_signal_stops_a_restore_whose_reader_stalls() {
 #[test]
 fn a_second_signal_ends_at_once() {
     let made = Made::of(noise(8, 16));
-    let (child, _stdout) = half_restored(&made);
+    let (child, _stdout) = half_restored(&made, 5000);
     send(&child, Signal::INT);
     thread::sleep(Duration::from_millis(200));
     let start = Instant::now();
@@ -266,15 +266,7 @@ fn an_index_that_is_half_taken_is_a_failure_without_root() {
 
 /// Restores while the reader takes `taken` bytes and leaves.
 fn restore_into_closed(made: &Made, taken: usize) -> Run {
-    let mut child = made
-        .sandbox
-        .command(["restore", text(&made.index)])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdout = child.stdout.take().unwrap();
-    stdout.read_exact(&mut vec![0; taken]).unwrap();
+    let (child, stdout) = half_restored(made, taken);
     drop(stdout);
     end_of(child)
 }
