@@ -30,7 +30,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 
 pub use monitor::Monitor;
 
-use crate::brick::{Effort, Pad};
+use crate::brick::{DEFAULT_LEVEL, Effort, Pad};
 use crate::crypto::PutKeys;
 use crate::error::{Error, Result};
 use crate::store::Store;
@@ -63,7 +63,7 @@ pub struct ArchiveOptions {
 impl Default for ArchiveOptions {
     fn default() -> Self {
         Self {
-            effort: Effort::from(3),
+            effort: Effort::from(DEFAULT_LEVEL),
             brick_size: 64 << 20,
             pad: Pad::None,
             label: String::new(),

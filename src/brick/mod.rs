@@ -11,7 +11,7 @@ mod root;
 mod sealer;
 mod toc;
 
-pub use builder::{CompressedFrame, Compressor, Effort, FrameBuilder};
+pub use builder::{CompressedFrame, Compressor, DEFAULT_LEVEL, Effort, FrameBuilder};
 pub use opener::{FrameError, FrameOpener, OpenFrame, OpenScratch};
 pub use pad::Pad;
 pub use root::{open_root, seal_root, seal_root_with_random};

@@ -23,11 +23,11 @@ const STEPS: [(u64, Step); 2] = [
     (
         4 << 20,
         Step {
-            min: 4 << 10,
-            average: 8 << 10,
+            min: 8 << 10,
+            average: 16 << 10,
             max: 64 << 10,
-            small_mask: 0x7fff_0000_0000_0000,
-            large_mask: 0x07ff_0000_0000_0000,
+            small_mask: 0x7fff_8000_0000_0000,
+            large_mask: 0x7ff8_0000_0000_0000,
         },
     ),
     (

@@ -34,11 +34,11 @@ fn xof(name: &str, length: usize) -> Vec<u8> {
 fn plain_cut(gear: &[u64; 256], offset: u64, body: &[u8]) -> usize {
     let (min, average, max, small, large) = if offset < 4 * 1_024 * 1_024 {
         (
-            4_096,
             8_192,
+            16_384,
             65_536,
-            0x7fff_0000_0000_0000,
-            0x07ff_0000_0000_0000,
+            0x7fff_8000_0000_0000,
+            0x7ff8_0000_0000_0000,
         )
     } else if offset < 1_024 * 1_024 * 1_024 {
         (
@@ -146,7 +146,7 @@ fn the_secret_decides_where_cuts_fall() {
 #[test]
 fn averages_are_about_what_the_page_says() {
     let chunker = Chunker::new(&gear(&[3; 32]));
-    for (offset, average) in [(0, 8_192), (4 << 20, 65_536), (1 << 30, 262_144)] {
+    for (offset, average) in [(0, 16_384), (4 << 20, 65_536), (1 << 30, 262_144)] {
         let body = xof("average", (64 * average).min(4 << 20));
         let found = body.len() / cuts(&chunker, offset, &body).len();
         assert!((average / 2..2 * average).contains(&found), "{found}");
@@ -196,7 +196,7 @@ fn around(start: u64, sizes: [usize; 3]) -> Vec<(u64, usize)> {
 }
 
 fn wanted() -> [Vector; 5] {
-    let first = around(0, [4_096, 8_192, 65_536]);
+    let first = around(0, [8_192, 16_384, 65_536]);
     let second = around(4 << 20, [16_384, 65_536, 524_288]);
     let third = around(1 << 30, [65_536, 262_144, 1_048_576]);
     let steps = vec![

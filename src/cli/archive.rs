@@ -18,6 +18,7 @@ use dtar::archive::{ArchiveOptions, ArchiveSummary, Context, Monitor, archive};
 use dtar::brick::{Effort, Pad};
 use dtar::error::{Error, Exit, Result};
 use dtar::store::catalog::Catalog;
+use dtar::store::writeback::EagerFile;
 
 pub fn run(args: &ArchiveArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     refuse_small_bricks(args)?;
@@ -102,9 +103,10 @@ fn to_open(
 ) -> Result<ArchiveSummary> {
     let input = setup::input();
     let (output, summary) = with_monitor(say, |monitor| {
+        let output = EagerFile::new(output);
         archive(input, output, name, context, catalog, options, monitor)
     })?;
-    match rustix::fs::fsync(&output) {
+    match rustix::fs::fsync(output.file()) {
         // A pipe or a device cannot be synced; there is nothing to wait for.
         Ok(()) | Err(Errno::INVAL | Errno::NOTSUP | Errno::NOSYS | Errno::ROFS) => Ok(summary),
         // A file keeps what it was told only if the disk has it.

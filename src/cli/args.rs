@@ -62,7 +62,7 @@ pub struct ArchiveArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub index: Option<PathBuf>,
     /// Compression level, 1 (fast) to 22 (small)
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=22))]
+    #[arg(long, default_value_t = dtar::brick::DEFAULT_LEVEL, value_parser = clap::value_parser!(i32).range(1..=22))]
     pub level: i32,
     /// Compress 16 MiB together instead of 4, and look for matches far apart
     ///

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+use super::writeback::EagerFile;
 use crate::{Error, Result};
 
 /// How often a fresh name or a lock may be lost to somebody else before that
@@ -24,7 +25,7 @@ const ATTEMPTS: usize = 16;
 /// Writes are not buffered.
 #[derive(Debug)]
 pub struct TempFile {
-    file: File,
+    file: EagerFile,
     path: PathBuf,
     /// Whether dropping removes it: no longer once it has its final name.
     temporary: bool,
@@ -60,11 +61,11 @@ impl TempFile {
             Err(error) => return Err(Error::io("make", path)(error)),
         };
         let mut temp = Self {
-            file,
+            file: EagerFile::new(file),
             path,
             temporary: true,
         };
-        flock(&temp.file, FlockOperation::LockExclusive)
+        flock(temp.file.file(), FlockOperation::LockExclusive)
             .map_err(|error| Error::io("lock", &temp.path)(error.into()))?;
         if temp.is_in_place()? {
             return Ok(Some(temp));
@@ -79,6 +80,7 @@ impl TempFile {
     fn is_in_place(&self) -> Result<bool> {
         let own = self
             .file
+            .file()
             .metadata()
             .map_err(Error::io("examine", &self.path))?;
         match fs::symlink_metadata(&self.path) {
@@ -120,6 +122,7 @@ impl TempFile {
         rename: impl FnOnce(&Path, &Path) -> io::Result<()>,
     ) -> Result<()> {
         self.file
+            .file()
             .sync_all()
             .map_err(Error::io("write", &self.path))?;
         let dir = parent(target);

@@ -8,6 +8,7 @@ pub mod layout;
 pub mod places;
 #[cfg(test)]
 mod testing;
+pub mod writeback;
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
