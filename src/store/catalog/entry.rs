@@ -12,18 +12,20 @@ use super::{BrickInfo, BrickRef, FrameInfo};
 use crate::id::{BrickName, ChunkId, StoreId};
 
 /// Grows whenever tables or values change their form; a catalog of another version is made anew.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// Key in the table `meta`: version and store.
 pub(super) const IDENTITY: &[u8] = b"identity";
 /// Key in the table `meta`: the next ordinal. An ordinal is never used twice.
 pub(super) const NEXT: &[u8] = b"next";
 
+/// Key in the table `meta`: the runs.
+pub(super) const RUNS: &[u8] = b"runs";
+
 const CHECK: usize = 4;
-/// Length of a location in bytes, with its check.
-pub(super) const LOCATION: usize = 20;
-/// In the field of the frame, whose number is below 2^16: `more` holds further locations.
-const MORE: u32 = 1 << 31;
+/// Length of a chunk's entry in bytes: id, brick, frame, place, length, check.
+/// 120 of them fill a page of 4,096 bytes to the last one.
+pub(super) const ENTRY: usize = ChunkId::SIZE + 4 + 2 + 4 + 4 + CHECK;
 /// Length of a brick's record up to its frames.
 const BRICK: usize = BrickName::SIZE + 8 + 4 + 4 + 8;
 /// Length of a frame in a brick's record.
@@ -38,7 +40,7 @@ pub(super) enum Kind {
     Name = 2,
     /// Table `bricks`.
     Brick = 3,
-    /// Tables `chunks` and `more`.
+    /// Table `chunks`.
     Chunk = 4,
 }
 
@@ -84,29 +86,36 @@ impl Checker {
         value.try_into().ok().map(u32::from_le_bytes)
     }
 
-    /// A location as the value for `id`.
-    pub fn seal_location(self, id: &ChunkId, entry: &Entry) -> [u8; LOCATION] {
-        let more = if entry.more { MORE } else { 0 };
-        let fields = [entry.brick.0, entry.frame | more, entry.place, entry.length];
-        let mut value = [0; LOCATION - CHECK];
-        for (to, field) in value.chunks_exact_mut(4).zip(fields) {
-            to.copy_from_slice(&field.to_le_bytes());
+    /// A chunk's entry. Entries sort as their bytes do: by id, then by brick.
+    pub fn seal_entry(self, id: &ChunkId, entry: &Entry) -> Step<[u8; ENTRY]> {
+        let frame = u16::try_from(entry.frame).map_err(|_| Fault::Corrupt("a frame's number"))?;
+        let mut sealed = [0; ENTRY];
+        let fields = [
+            &id.as_bytes()[..],
+            &entry.brick.0.to_be_bytes(),
+            &frame.to_be_bytes(),
+            &entry.place.to_be_bytes(),
+            &entry.length.to_be_bytes(),
+        ];
+        for (to, from) in sealed.iter_mut().zip(fields.into_iter().flatten()) {
+            *to = *from;
         }
-        join(value, self.check(Kind::Chunk, id.as_bytes(), &value))
+        if let Some((value, check)) = sealed.split_last_chunk_mut::<CHECK>() {
+            *check = self.check(Kind::Chunk, &[], value);
+        }
+        Ok(sealed)
     }
 
-    /// The location in the value for `id`.
-    pub fn open_location(self, id: &ChunkId, sealed: &[u8]) -> Option<Entry> {
-        let value = self.open(Kind::Chunk, id.as_bytes(), sealed)?;
+    /// The location in a chunk's entry.
+    pub fn open_entry(self, sealed: &[u8; ENTRY]) -> Option<Entry> {
+        let value = self.open(Kind::Chunk, &[], sealed)?;
         let mut reader = Reader(value);
-        let brick = BrickRef(reader.u32()?);
-        let frame = reader.u32()?;
+        reader.array::<{ ChunkId::SIZE }>()?;
         Some(Entry {
-            brick,
-            frame: frame & !MORE,
-            place: reader.u32()?,
-            length: reader.u32()?,
-            more: frame & MORE != 0,
+            brick: BrickRef(u32::from_be_bytes(reader.array()?)),
+            frame: u16::from_be_bytes(reader.array()?).into(),
+            place: u32::from_be_bytes(reader.array()?),
+            length: u32::from_be_bytes(reader.array()?),
         })
     }
 }
@@ -126,8 +135,6 @@ pub(super) struct Entry {
     pub frame: u32,
     pub place: u32,
     pub length: u32,
-    /// Whether the table `more` holds further locations.
-    pub more: bool,
 }
 
 /// The value of [`IDENTITY`].
@@ -243,46 +250,50 @@ mod tests {
 
     const STORE: StoreId = StoreId([1; 16]);
     const ID: ChunkId = ChunkId([2; 16]);
-    const ENTRY: Entry = Entry {
+    const LOCATED: Entry = Entry {
         brick: BrickRef(3),
         frame: 65_535,
         place: 5,
         length: 1 << 20,
-        more: true,
     };
 
     #[test]
-    fn a_location_goes_both_ways() {
+    fn an_entry_goes_both_ways() {
         let checker = Checker::new(&STORE);
-        for more in [false, true] {
-            let entry = Entry { more, ..ENTRY };
-            let sealed = checker.seal_location(&ID, &entry);
-            assert_eq!(checker.open_location(&ID, &sealed), Some(entry));
-        }
+        let sealed = checker.seal_entry(&ID, &LOCATED).unwrap();
+        assert_eq!(sealed[..16], ID.0);
+        assert_eq!(checker.open_entry(&sealed), Some(LOCATED));
+        let frame = 65_536;
+        assert!(
+            checker
+                .seal_entry(&ID, &Entry { frame, ..LOCATED })
+                .is_err()
+        );
     }
 
     #[test]
     fn any_flipped_bit_is_found() {
         let checker = Checker::new(&STORE);
-        let sealed = checker.seal_location(&ID, &ENTRY);
-        for bit in 0..8 * LOCATION {
+        let sealed = checker.seal_entry(&ID, &LOCATED).unwrap();
+        for bit in 0..8 * super::ENTRY {
             let mut flipped = sealed;
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(checker.open_location(&ID, &flipped), None, "bit {bit}");
+            assert_eq!(checker.open_entry(&flipped), None, "bit {bit}");
         }
-        for bit in 0..128 {
-            let mut id = ID;
-            id.0[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(
-                checker.open_location(&id, &sealed),
-                None,
-                "bit {bit} of the id"
-            );
-        }
-        assert_eq!(
-            Checker::new(&StoreId([9; 16])).open_location(&ID, &sealed),
-            None
-        );
+        let other = Checker::new(&StoreId([9; 16]));
+        assert_eq!(other.open_entry(&sealed), None);
+    }
+
+    #[test]
+    fn entries_sort_by_id_then_by_brick() {
+        let checker = Checker::new(&STORE);
+        let seal = |id: u8, brick| {
+            let brick = BrickRef(brick);
+            let entry = Entry { brick, ..LOCATED };
+            checker.seal_entry(&ChunkId([id; 16]), &entry).unwrap()
+        };
+        let sorted = [seal(1, 300), seal(2, 2), seal(2, 256), seal(2, 1 << 24)];
+        assert!(sorted.is_sorted());
     }
 
     #[test]

@@ -8,14 +8,14 @@
     reason = "heed declares opening and resizing a memory map unsafe; each block says why it holds"
 )]
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use heed::types::Bytes;
-use heed::{
-    CommitOrAbort, Database, DatabaseFlags, Env, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls,
-};
+use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::fault::{Fault, Step};
 use super::host;
@@ -23,7 +23,7 @@ use super::pages::DataFile;
 use crate::Error;
 use crate::store::atomic::{self, TempFile};
 
-/// The map's first size in bytes: room for about a million chunks.
+/// The map's first size in bytes: room for more than a million chunks.
 pub(super) const FIRST_MAP: usize = 64 << 20;
 
 /// More bytes than any transaction of a catalog needs: one that still finds
@@ -45,10 +45,10 @@ pub(super) struct Tables {
     pub names: Table,
     /// Ordinal to brick.
     pub bricks: Table,
-    /// Chunk id to the first location that was entered.
+    /// Run and last chunk id to a block of chunks' entries.
     pub chunks: Table,
-    /// Chunk id to all further locations.
-    pub more: Table,
+    /// Run and number to a part of the run's filter.
+    pub filters: Table,
 }
 
 /// An open environment.
@@ -136,6 +136,25 @@ impl Environment {
         Ok(value)
     }
 
+    /// Makes this process the only one that merges runs, for as long as the
+    /// file lives; nothing, if another one is and `wait` is false.
+    pub fn lock_merges(&self, wait: bool) -> Step<Option<File>> {
+        let path = self.dir.join("merging");
+        let mut options = File::options();
+        options.create(true).truncate(false).write(true);
+        let file = options.open(&path).map_err(Error::io("open", &path))?;
+        let operation = if wait {
+            FlockOperation::LockExclusive
+        } else {
+            FlockOperation::NonBlockingLockExclusive
+        };
+        match flock(&file, operation) {
+            Ok(()) => Ok(Some(file)),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(Error::io("lock", &path)(error.into()).into()),
+        }
+    }
+
     /// The size of the map in bytes.
     pub fn map_size(&self) -> usize {
         self.env.info().map_size
@@ -210,15 +229,11 @@ fn open_tables(env: &Env<WithoutTls>) -> Step<Tables> {
             plain("names")?,
             plain("bricks")?,
             plain("chunks")?,
+            plain("filters")?,
         ];
-        let mut options = opener.database_options().types::<Bytes, Bytes>();
-        let more = options
-            .name("more")
-            .flags(DatabaseFlags::DUP_SORT)
-            .create(txn)?;
-        Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit((plain, more)))
+        Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(plain))
     })?;
-    let CommitOrAbort::Commit(([meta, names, bricks, chunks], more)) = opened else {
+    let CommitOrAbort::Commit([meta, names, bricks, chunks, filters]) = opened else {
         return Err(Fault::Corrupt("without tables"));
     };
     Ok(Tables {
@@ -226,6 +241,6 @@ fn open_tables(env: &Env<WithoutTls>) -> Step<Tables> {
         names,
         bricks,
         chunks,
-        more,
+        filters,
     })
 }

@@ -5,6 +5,7 @@ use heed::RoTxn;
 use super::entry::{self, Checker, Entry, Record};
 use super::environment::Tables;
 use super::fault::{Fault, Step};
+use super::run::Run;
 use super::{BrickRef, Location};
 use crate::id::ChunkId;
 use crate::store::layout::Layout;
@@ -65,6 +66,8 @@ pub(super) struct Reader<'a, 'txn> {
     pub txn: &'a RoTxn<'txn>,
     pub tables: &'a Tables,
     pub checker: Checker,
+    /// All runs, if chunks are to be looked up.
+    pub runs: &'a [Run],
 }
 
 impl<'a> Reader<'a, '_> {
@@ -78,25 +81,16 @@ impl<'a> Reader<'a, '_> {
     /// Where a chunk of this length lies: in the live brick with the smallest
     /// name, so that the answer does not depend on the order of entry.
     pub fn find(&self, live: &mut LiveSet, id: &ChunkId, length: u32) -> Step<Option<Location>> {
-        let key = id.as_bytes();
-        let Some(sealed) = self.tables.chunks.get(self.txn, key)? else {
-            return Ok(None);
-        };
-        let Some(first) = self.checker.open_location(id, sealed) else {
-            return Ok(None);
-        };
-        let mut best = self.usable(live, first, length)?;
-        if !first.more {
-            return Ok(best);
-        }
-        let Some(others) = self.tables.more.get_duplicates(self.txn, key)? else {
-            return Ok(best);
-        };
-        for other in others {
-            let (_, sealed) = other?;
-            if let Some(other) = self.checker.open_location(id, sealed) {
-                let other = self.usable(live, other, length)?;
-                best = self.smaller(best, other)?;
+        let mut best = None;
+        for run in self.runs {
+            let Some(block) = run.block(self.txn, self.tables, id)? else {
+                continue;
+            };
+            for sealed in block.find(id) {
+                if let Some(entry) = self.checker.open_entry(sealed) {
+                    let other = self.usable(live, entry, length)?;
+                    best = self.smaller(best, other)?;
+                }
             }
         }
         Ok(best)

@@ -11,9 +11,12 @@ mod batch;
 mod entry;
 mod environment;
 mod fault;
+mod filter;
 mod host;
 mod lookup;
+mod merge;
 mod pages;
+mod run;
 mod sync;
 #[cfg(test)]
 mod tests;
@@ -31,6 +34,8 @@ use self::entry::{Checker, IDENTITY, Kind};
 use self::environment::{Environment, FIRST_MAP};
 use self::fault::{Fault, Step};
 use self::lookup::{LiveSet, Reader};
+use self::merge::Merge;
+use self::run::Runs;
 use self::sync::Sync;
 use super::{Store, atomic};
 use crate::crypto::PutKeys;
@@ -152,10 +157,12 @@ impl Catalog {
         let checker = self.checker;
         let live = &mut self.live;
         let result = self.environment.read(|txn, tables| {
+            let runs = Runs::read(txn, tables, checker)?;
             let reader = Reader {
                 txn,
                 tables,
                 checker,
+                runs: &runs.list,
             };
             for (id, &length) in ids.iter().zip(lengths) {
                 out.push(reader.find(live, id, length)?);
@@ -182,6 +189,7 @@ impl Catalog {
                     .copied()
                     .ok_or(Fault::Corrupt("no ordinal"))
             })
+            .and_then(|brick| self.merge_runs(false).map(|()| brick))
             .map_err(|fault| fault.into_error(self.environment.dir()))?;
         self.live.set(brick, true);
         Ok(brick)
@@ -249,6 +257,30 @@ impl Catalog {
             .read(|txn, tables| Ok(tables.names.len(txn)?))
     }
 
+    /// Merges runs if it is time. If another process is at it, `wait` says
+    /// whether to wait for it: a lookup is slow while there are many runs.
+    fn merge_runs(&mut self, wait: bool) -> Step<()> {
+        let checker = self.checker;
+        let due = |environment: &mut Environment| {
+            environment.read(|txn, tables| {
+                let runs = Runs::read(txn, tables, checker)?;
+                Ok(merge::due(&runs.list).to_vec())
+            })
+        };
+        if due(&mut self.environment)?.is_empty() {
+            return Ok(());
+        }
+        let Some(_lock) = self.environment.lock_merges(wait)? else {
+            return Ok(());
+        };
+        // The other one may have done it.
+        let sources = due(&mut self.environment)?;
+        if sources.is_empty() {
+            return Ok(());
+        }
+        Merge::run(&mut self.environment, checker, &sources)
+    }
+
     fn reading<T>(&mut self, step: impl FnOnce(&Reader<'_, '_>) -> Step<T>) -> Result<T> {
         let checker = self.checker;
         let result = self.environment.read(|txn, tables| {
@@ -256,6 +288,7 @@ impl Catalog {
                 txn,
                 tables,
                 checker,
+                runs: &[],
             })
         });
         result.map_err(|fault| fault.into_error(self.environment.dir()))

@@ -31,18 +31,13 @@ const MAX_DEPTH: u16 = 32;
 const BRANCH: u16 = 0x01;
 const LEAF: u16 = 0x02;
 const OVERFLOW: u16 = 0x04;
-/// A page within a node: leaf, dirty, sub-page.
-const SUB_PAGE: u16 = 0x52;
 
 /// The data stands on overflow pages.
 const BIG: u16 = 0x01;
 /// The data is a table.
 const TABLE: u16 = 0x02;
-/// The data is a sub-page of duplicates; with [`TABLE`], a table of them.
-const DUPLICATES: u16 = 0x04;
 
-/// Persistent flags of a table.
-const DUP_SORT: u16 = 0x04;
+/// A persistent flag of a table.
 const INTEGER_KEY: u16 = 0x08;
 
 /// The data file of an environment.
@@ -188,8 +183,6 @@ enum Content {
     Tables,
     /// Values of one of them.
     Values,
-    /// All values of one key.
-    Duplicates,
 }
 
 /// A walk through a file.
@@ -238,19 +231,10 @@ impl Walk<'_> {
             }
             (Content::Tables, TABLE) => {
                 let tree = Tree::parse(node.data()?)?;
-                let flags = if node.key == b"more" { DUP_SORT } else { 0 };
-                self.tree(&tree, flags, Content::Values)
+                self.tree(&tree, 0, Content::Values)
             }
-            (Content::Values | Content::Duplicates, 0) => node.data().map(drop),
+            (Content::Values, 0) => node.data().map(drop),
             (Content::Values, BIG) => self.overflow(node).map(drop),
-            (Content::Values, DUPLICATES) => {
-                let mut nodes = Nodes::of_sub_page(node.data()?)?;
-                nodes.try_for_each(|node| self.leaf(&node?, Content::Duplicates))
-            }
-            (Content::Values, flags) if flags == DUPLICATES | TABLE => {
-                let tree = Tree::parse(node.data()?)?;
-                self.tree(&tree, 0, Content::Duplicates)
-            }
             _ => Err(Fault::Corrupt("a node of impossible kind")),
         }
     }
@@ -347,10 +331,6 @@ impl<'a> Nodes<'a> {
             kind,
             offsets: offsets.chunks_exact(2),
         })
-    }
-
-    fn of_sub_page(page: &'a [u8]) -> Step<Self> {
-        Self::of_page(page, SUB_PAGE)
     }
 }
 

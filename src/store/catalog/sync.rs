@@ -70,6 +70,7 @@ impl<'a> Sync<'a> {
             }
         }
         self.flush()?;
+        self.catalog.merge_runs(self.report.loaded > 0)?;
         self.report.vanished = known.saturating_sub(standing);
         Ok(self.report)
     }
