@@ -258,22 +258,26 @@ impl Memory {
         let (stopped, highest) = (Arc::clone(&stop), Arc::clone(&peak));
         let thread = thread::spawn(move || {
             while !stopped.load(Ordering::Relaxed) {
-                let now = number_in("/proc/self/status", "RssAnon:").unwrap_or_default();
-                highest.fetch_max(now * 1024, Ordering::Relaxed);
+                highest.fetch_max(Self::now(), Ordering::Relaxed);
                 thread::sleep(Duration::from_millis(5));
             }
         });
         Self { stop, peak, thread }
     }
 
+    fn now() -> u64 {
+        number_in("/proc/self/status", "RssAnon:").unwrap_or_default() * 1024
+    }
+
     /// The most so far, in bytes.
     fn peak(self) -> u64 {
+        let now = Self::now();
         self.stop.store(true, Ordering::Relaxed);
         if self.thread.join().is_err() {
             // Nobody panics there; and if so, a figure is lost, no more.
             let _ = writeln!(io::stderr(), "scale: nobody watched the memory");
         }
-        self.peak.load(Ordering::Relaxed)
+        self.peak.load(Ordering::Relaxed).max(now)
     }
 }
 

@@ -16,21 +16,22 @@ use super::environment::{Environment, Tables};
 use super::fault::Step;
 use super::run::{BlockKey, Run, RunWriter, Runs, id_of};
 
-/// A run joins those after it unless it has this many times their entries.
+/// A run is merged with those after it unless it has this many times their entries.
 const RATIO: u64 = 4;
 /// How many runs are worth a merge.
 const FEWEST: usize = 4;
 /// Bytes of blocks written in one transaction.
 const STEP: usize = 16 << 20;
 
-/// The runs at the end of the list that should be merged, if it is time.
+/// The runs at the end of the list that should be merged, if it is time: from
+/// the first one on that has not many times the entries of those after it.
 pub(super) fn due(list: &[Run]) -> &[Run] {
     let (mut first, mut entries) = (list.len(), 0_u64);
     for (place, run) in list.iter().enumerate().rev() {
-        if run.count >= entries.saturating_mul(RATIO) && first < list.len() {
-            break;
+        if run.count < entries.saturating_mul(RATIO) {
+            first = place;
         }
-        (first, entries) = (place, entries.saturating_add(run.count));
+        entries = entries.saturating_add(run.count);
     }
     let runs = list.get(first..).unwrap_or_default();
     if runs.len() < FEWEST { &[] } else { runs }
@@ -283,6 +284,8 @@ mod tests {
         assert_eq!(due_counts(&[100, 10, 10, 10]), [100, 10, 10, 10]);
         assert_eq!(due_counts(&[1000, 200, 10, 10]), []);
         assert_eq!(due_counts(&[1, 1, 1, 5]), [1, 1, 1, 5]);
+        assert_eq!(due_counts(&[9, 9, 9, 9, 1]), [9, 9, 9, 9, 1]);
+        assert_eq!(due_counts(&[5_000, 9, 9, 9, 9, 1]).len(), 5);
     }
 
     #[test]
