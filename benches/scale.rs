@@ -99,9 +99,9 @@ impl Bed {
                 Class::Data,
                 self.store.recipients(),
             )?;
-            let sealed = sealer.seal_toc(&self.keys, &toc)?;
+            let bytes_of_toc = sealer.seal_toc(&self.keys, &toc)?;
             let name = brick_name(first);
-            self.store.write_sidecar(&self.keys, &name, &sealed)?;
+            self.store.write_sidecar(&self.keys, &name, &bytes_of_toc)?;
             bytes += fs::metadata(self.store.toc_path(&name))?.len();
         }
         let seconds = begin.elapsed().as_secs_f64();

@@ -32,7 +32,7 @@ impl FilterLine {
     pub fn of(id: &ChunkId, count: u64) -> Self {
         let lines = count.div_ceil(IDS_OF_LINE).max(1);
         let (place, bits) = halves(id);
-        let line = u128::from(place) * u128::from(lines) >> 64;
+        let line = (u128::from(place) * u128::from(lines)) >> 64;
         let line = u64::try_from(line).unwrap_or_default();
         let place = usize::try_from(line % LINES_OF_PART).unwrap_or_default();
         Self {

@@ -9,7 +9,6 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::collections::binary_heap::PeekMut;
 
 use super::entry::{Checker, ENTRY};
 use super::environment::{Environment, Tables};
@@ -123,16 +122,13 @@ impl Merge {
             }
             let checker = self.checker;
             let its_source = self.sources.get_mut(source);
-            match its_source.and_then(|source| source.next(checker)) {
-                Some(next) => {
-                    if let Some(mut head) = self.heads.peek_mut() {
-                        *head = Reverse((next, source));
-                    }
+            if let Some(next) = its_source.and_then(|source| source.next(checker)) {
+                if let Some(mut head) = self.heads.peek_mut() {
+                    *head = Reverse((next, source));
                 }
-                None => {
-                    self.heads.peek_mut().map(PeekMut::pop);
-                    self.advance(txn, tables, source)?;
-                }
+            } else {
+                self.heads.pop();
+                self.advance(txn, tables, source)?;
             }
         }
         self.writer.finish();
@@ -217,12 +213,11 @@ impl Source {
 
     /// Loads the next block; whether there is one.
     fn load(&mut self, txn: &heed::RoTxn, tables: &Tables) -> Step<bool> {
-        let found = match &self.key {
-            Some(key) => tables.chunks.get_greater_than(txn, key)?,
-            None => {
-                let first = self.run.block_key(&[0; 16]);
-                tables.chunks.get_greater_than_or_equal_to(txn, &first)?
-            }
+        let found = if let Some(key) = &self.key {
+            tables.chunks.get_greater_than(txn, key)?
+        } else {
+            let first = self.run.block_key(&[0; 16]);
+            tables.chunks.get_greater_than_or_equal_to(txn, &first)?
         };
         self.taken += (self.block.len() / ENTRY) as u64;
         self.block.clear();

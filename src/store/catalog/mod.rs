@@ -17,6 +17,8 @@ mod lookup;
 mod merge;
 mod pages;
 mod run;
+#[cfg(test)]
+mod run_tests;
 mod sync;
 #[cfg(test)]
 mod tests;
