@@ -24,7 +24,7 @@ impl Catalog {
     }
 
     fn entries(&mut self) -> usize {
-        let blocks = self.environment.read(|txn, tables| blocks(txn, tables));
+        let blocks = self.environment.read(blocks);
         let blocks = blocks.unwrap();
         blocks.iter().map(|(_, block)| block.len() / ENTRY).sum()
     }
