@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use dtar::brick::BrickSealer;
 use dtar::crypto::PutKeys;
 use dtar::format::toc::{Toc, TocChunk};
+use dtar::format::wire::uv_length;
 use dtar::id::{BrickName, ChunkId, Class, WriterId};
 use dtar::key_file;
 use dtar::store::Store;
@@ -207,8 +208,9 @@ fn toc(chunks: std::ops::Range<u64>) -> Outcome<Toc> {
             id: chunk_id(number),
             length: chunk_length(number),
         });
-        // The chunk table takes a few bytes of each chunk.
-        let table = 4 * u32::try_from(end - first)?;
+        // The chunk table has the chunks' lengths (`formats/frame.md#content`).
+        let table = (first..end).map(|number| uv_length(chunk_length(number).into()));
+        let table = u32::try_from(table.sum::<usize>())?;
         toc.push_frame(1_200 + plain / 3, plain + table, entries)?;
         first = end;
     }

@@ -2,7 +2,7 @@
 
 use heed::RwTxn;
 
-use super::entry::{self, Checker, Entry, Kind, NEXT, Record};
+use super::entry::{self, Checker, Entry, Kind, NEXT, ORDINALS, Record};
 use super::environment::{Environment, Tables};
 use super::fault::{Fault, Step};
 use super::run::RunWriter;
@@ -40,6 +40,29 @@ impl Batch {
 
     pub fn is_empty(&self) -> bool {
         self.bricks.is_empty()
+    }
+
+    /// The number of its chunks.
+    pub fn len(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// The number of its bricks.
+    pub fn bricks(&self) -> u64 {
+        self.bricks.len() as u64
+    }
+
+    /// The record of its first brick, without check.
+    pub fn first_record(&self) -> Option<&[u8]> {
+        let first = self.bricks.first()?;
+        Some(&first.record)
+    }
+
+    /// Forgets all, keeping its memory.
+    pub fn clear(&mut self) {
+        self.bricks.clear();
+        self.chunks.clear();
+        self.record_bytes = 0;
     }
 
     /// Adds a brick. `length` is that of its file in bytes.
@@ -110,9 +133,7 @@ impl Batch {
             writer.bricks(&self.bricks, ordinals, &mut fresh)?;
             writer.chunks(&self.chunks, ordinals, &fresh)
         })?;
-        self.bricks.clear();
-        self.chunks.clear();
-        self.record_bytes = 0;
+        self.clear();
         Ok(())
     }
 }
@@ -140,6 +161,9 @@ impl Writer<'_, '_> {
                 fresh.push(false);
                 continue;
             }
+            if next >= ORDINALS {
+                return Err(Fault::Corrupt("all ordinals used up"));
+            }
             let key = entry::brick_key(BrickRef(next));
             let mut record = brick.record.clone();
             self.checker.seal(Kind::Brick, &key, &mut record);
@@ -148,9 +172,7 @@ impl Writer<'_, '_> {
             self.tables.names.put(self.txn, name, &value)?;
             ordinals.push(BrickRef(next));
             fresh.push(true);
-            next = next
-                .checked_add(1)
-                .ok_or(Fault::Corrupt("all ordinals used up"))?;
+            next += 1;
         }
         let value = self.checker.seal_u32(Kind::Meta, NEXT, next);
         Ok(self.tables.meta.put(self.txn, NEXT, &value)?)

@@ -30,6 +30,10 @@ pub(super) const FIRST_MAP: usize = 64 << 20;
 /// the map full then has met a damaged list of free pages.
 const MAX_STEP: usize = 2 << 30;
 
+/// How many processes may look things up at the same moment: each has one
+/// transaction at a time. LMDB's own limit is 126.
+const MAX_READERS: u32 = 1024;
+
 /// Up to this length in bytes, looking at every page takes no time worth saving.
 const SMALL: u64 = 16 << 20;
 
@@ -58,6 +62,12 @@ pub(super) struct Environment {
     dir: PathBuf,
     /// False once the map could not be put back after a change of its size.
     mapped: bool,
+    /// On which whoever merges runs holds a `flock`. It stays open: by its name one
+    /// might later find that of a catalog that was made anew.
+    merging: File,
+    /// The disk takes nothing more.
+    #[cfg(test)]
+    pub full: bool,
     /// Says that the environment is in use. Dropped last.
     _user: TempFile,
 }
@@ -74,7 +84,10 @@ impl Environment {
         host::refuse_network(dir)?;
         let user = enter(dir)?;
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
-        options.map_size(first_map).max_dbs(5);
+        options
+            .map_size(first_map)
+            .max_dbs(5)
+            .max_readers(MAX_READERS);
         // SAFETY: A map is unsound if the file changes behind LMDB's back or
         // does not reach as far as its own records say. The file lies in a
         // folder of this user (mode 0700), on a local file system, so that
@@ -89,11 +102,20 @@ impl Environment {
             Fault::Lmdb(heed::Error::Mdb(MdbError::MapFull)) => Fault::Corrupt("without tables"),
             fault => fault,
         })?;
+        let merging = dir.join("merging");
+        let mut options = File::options();
+        options.create(true).truncate(false).write(true);
+        let merging = options
+            .open(&merging)
+            .map_err(Error::io("open", &merging))?;
         Ok(Self {
             env,
             tables,
             dir: dir.to_owned(),
             mapped: true,
+            merging,
+            #[cfg(test)]
+            full: false,
             _user: user,
         })
     }
@@ -107,12 +129,16 @@ impl Environment {
     pub fn read<T>(&mut self, step: impl FnOnce(&RoTxn, &Tables) -> Step<T>) -> Step<T> {
         loop {
             self.require_map()?;
-            match self.env.read_txn() {
+            let error = match self.env.read_txn() {
                 Ok(txn) => return step(&txn, &self.tables),
-                Err(heed::Error::Mdb(MdbError::MapResized)) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => error,
+            };
+            match error {
+                heed::Error::Mdb(MdbError::MapResized) => self.adopt_size()?,
+                // Processes that were killed keep their places until somebody looks.
+                heed::Error::Mdb(MdbError::ReadersFull) if self.env.clear_stale_readers()? > 0 => {}
+                error => return Err(error.into()),
             }
-            self.adopt_size()?;
         }
     }
 
@@ -132,27 +158,34 @@ impl Environment {
     fn attempt<T>(&self, step: &mut impl FnMut(&mut RwTxn, &Tables) -> Step<T>) -> Step<T> {
         let mut txn = self.env.write_txn()?;
         let value = step(&mut txn, &self.tables)?;
+        #[cfg(test)]
+        if self.full {
+            return Err(heed::Error::Io(std::io::ErrorKind::StorageFull.into()).into());
+        }
         txn.commit()?;
         Ok(value)
     }
 
-    /// Makes this process the only one that merges runs, for as long as the
-    /// file lives; nothing, if another one is and `wait` is false.
-    pub fn lock_merges(&self, wait: bool) -> Step<Option<File>> {
-        let path = self.dir.join("merging");
-        let mut options = File::options();
-        options.create(true).truncate(false).write(true);
-        let file = options.open(&path).map_err(Error::io("open", &path))?;
-        let operation = if wait {
-            FlockOperation::LockExclusive
-        } else {
-            FlockOperation::NonBlockingLockExclusive
-        };
-        match flock(&file, operation) {
-            Ok(()) => Ok(Some(file)),
-            Err(Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(Error::io("lock", &path)(error.into()).into()),
+    /// Makes this process the only one that merges runs, unless another one
+    /// is already; whether it did.
+    pub fn lock_merges(&self) -> Step<bool> {
+        match flock(&self.merging, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Ok(false),
+            Err(error) => {
+                let path = self.dir.join("merging");
+                return Err(Error::io("lock", path)(error.into()).into());
+            }
         }
+        // Pages that a merge frees cannot be used again while a reader, even a dead one, sees them.
+        self.env.clear_stale_readers()?;
+        Ok(true)
+    }
+
+    /// Lets others merge.
+    pub fn unlock_merges(&self) {
+        // This fails for no file that is open; and if so, it ends with the process.
+        let _ = flock(&self.merging, FlockOperation::Unlock);
     }
 
     /// The size of the map in bytes.

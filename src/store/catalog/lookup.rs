@@ -2,7 +2,8 @@
 
 use heed::RoTxn;
 
-use super::entry::{self, Checker, Entry, Record};
+use super::batch::find_name;
+use super::entry::{self, Checker, Entry, ORDINALS, Record};
 use super::environment::Tables;
 use super::fault::{Fault, Step};
 use super::run::Run;
@@ -17,6 +18,8 @@ enum State {
     Unknown,
     /// Its sidecar stands, and it carries no mark.
     Live,
+    /// The same, and its record says that it has so many frames.
+    Usable(u32),
     /// Anything else.
     Gone,
 }
@@ -38,12 +41,16 @@ impl LiveSet {
 
     /// Notes whether a brick may be relied upon.
     pub fn set(&mut self, brick: BrickRef, live: bool) {
+        self.note(brick, if live { State::Live } else { State::Gone });
+    }
+
+    fn note(&mut self, brick: BrickRef, noted: State) {
         let place = brick.0 as usize;
         if self.states.len() <= place {
             self.states.resize(place + 1, State::Unknown);
         }
         if let Some(state) = self.states.get_mut(place) {
-            *state = if live { State::Live } else { State::Gone };
+            *state = noted;
         }
     }
 
@@ -56,7 +63,7 @@ impl LiveSet {
     pub fn live(&self) -> impl Iterator<Item = BrickRef> {
         let states = (0..).zip(&self.states);
         states
-            .filter(|(_, state)| **state == State::Live)
+            .filter(|(_, state)| matches!(state, State::Live | State::Usable(_)))
             .map(|(ordinal, _)| BrickRef(ordinal))
     }
 }
@@ -66,6 +73,8 @@ pub(super) struct Reader<'a, 'txn> {
     pub txn: &'a RoTxn<'txn>,
     pub tables: &'a Tables,
     pub checker: Checker,
+    /// Records of the bricks from [`ORDINALS`] on.
+    pub aside: &'a [Vec<u8>],
     /// All runs, if chunks are to be looked up.
     pub runs: &'a [Run],
 }
@@ -73,7 +82,10 @@ pub(super) struct Reader<'a, 'txn> {
 impl<'a> Reader<'a, '_> {
     /// The record of a brick.
     pub fn record(&self, brick: BrickRef) -> Step<Record<'a>> {
-        let sealed = self.tables.bricks.get(self.txn, &entry::brick_key(brick))?;
+        let sealed = match brick.0.checked_sub(ORDINALS) {
+            Some(aside) => self.aside.get(aside as usize).map(Vec::as_slice),
+            None => self.tables.bricks.get(self.txn, &entry::brick_key(brick))?,
+        };
         let sealed = sealed.ok_or(Fault::Corrupt("a brick has no record"))?;
         Record::decode(self.checker, brick, sealed)
     }
@@ -97,7 +109,7 @@ impl<'a> Reader<'a, '_> {
     }
 
     fn usable(&self, live: &mut LiveSet, entry: Entry, length: u32) -> Step<Option<Location>> {
-        let usable = entry.length == length && self.is_live(live, entry.brick)?;
+        let usable = entry.length == length && entry.frame < self.frames(live, entry.brick)?;
         Ok(usable.then_some(Location {
             brick: entry.brick,
             frame: entry.frame,
@@ -106,18 +118,32 @@ impl<'a> Reader<'a, '_> {
         }))
     }
 
-    /// Whether a brick may be relied upon. Bricks that another process entered
-    /// since this catalog was opened are looked up in the store once.
-    fn is_live(&self, live: &mut LiveSet, brick: BrickRef) -> Step<bool> {
-        if live.state(brick) == State::Unknown {
-            let counts = match self.record(brick) {
-                Ok(record) => live.layout.brick_counts(&record.name)?,
-                Err(Fault::Corrupt(_)) => false,
-                Err(fault) => return Err(fault),
-            };
-            live.set(brick, counts);
+    /// How many frames a brick has that may be relied upon; any other has none.
+    ///
+    /// The first time, the record is looked at: what will be asked of it when
+    /// the index is written must be there. Bricks that another process entered
+    /// since this catalog was opened are looked up in the store then.
+    fn frames(&self, live: &mut LiveSet, brick: BrickRef) -> Step<u32> {
+        let state = live.state(brick);
+        match state {
+            State::Usable(frames) => return Ok(frames),
+            State::Gone => return Ok(0),
+            State::Unknown | State::Live => {}
         }
-        Ok(live.state(brick) == State::Live)
+        let record = match self.record(brick) {
+            Ok(record) => record,
+            // No note of it: whatever its ordinal is, it must not become the length of a list.
+            Err(Fault::Corrupt(_)) => return Ok(0),
+            Err(fault) => return Err(fault),
+        };
+        let name = &record.name;
+        let known = find_name(self.txn, self.tables, self.checker, name)? == Some(brick);
+        if known && (state == State::Live || live.layout.brick_counts(name)?) {
+            live.note(brick, State::Usable(record.frame_count));
+            return Ok(record.frame_count);
+        }
+        live.note(brick, State::Gone);
+        Ok(0)
     }
 
     fn smaller(&self, a: Option<Location>, b: Option<Location>) -> Step<Option<Location>> {

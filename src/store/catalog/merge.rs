@@ -1,4 +1,4 @@
-//! Merges runs of like size into one, so that a lookup has few to ask.
+//! Merges runs into one.
 //!
 //! The new run stands in the list beside its sources from the start. Step by
 //! step entries come to stand in it, and the blocks that held them go, in one
@@ -6,6 +6,11 @@
 //! others may look up and enter meanwhile, and a process that dies leaves
 //! nothing to repair; the next merge takes up what it has left. Memory and the
 //! room on the disk grow by a step, not by the size of the runs.
+//!
+//! Two merges of the same runs would delete what the other one moves. A lock
+//! keeps them apart ([`super::schedule`]), but no entry hangs on it: a step that
+//! finds its runs in the list otherwise than the one before has left them does
+//! nothing, and ends its merge.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -15,37 +20,17 @@ use super::environment::{Environment, Tables};
 use super::fault::Step;
 use super::run::{BlockKey, Run, RunWriter, Runs, id_of};
 
-/// A run is merged with those after it unless it has this many times their entries.
-const RATIO: u64 = 4;
-/// How many runs are worth a merge.
-const FEWEST: usize = 4;
-/// Bytes of blocks written in one transaction.
-const STEP: usize = 16 << 20;
-
-/// The runs at the end of the list that should be merged, if it is time: from
-/// the first one on that has not many times the entries of those after it.
-pub(super) fn due(list: &[Run]) -> &[Run] {
-    let (mut first, mut entries) = (list.len(), 0_u64);
-    for (place, run) in list.iter().enumerate().rev() {
-        if run.count < entries.saturating_mul(RATIO) {
-            first = place;
-        }
-        entries = entries.saturating_add(run.count);
-    }
-    let runs = list.get(first..).unwrap_or_default();
-    if runs.len() < FEWEST { &[] } else { runs }
-}
-
 /// A merge that goes on.
 pub(super) struct Merge {
     checker: Checker,
-    step: usize,
     sources: Vec<Source>,
     /// The next entry of each source that has one.
     heads: BinaryHeap<Reverse<([u8; ENTRY], usize)>>,
     /// Number of the new run, and how many entries it has been given.
     number: u32,
     moved: u64,
+    /// The new run and the sources as they stand in the list.
+    left: Vec<Run>,
     writer: RunWriter,
     last: [u8; ENTRY],
     /// Blocks all of whose entries are in the new run or wait for it.
@@ -53,21 +38,8 @@ pub(super) struct Merge {
 }
 
 impl Merge {
-    /// Merges runs, which must stand in the list side by side. Only one process
-    /// at a time may be doing this.
-    pub fn run(environment: &mut Environment, checker: Checker, sources: &[Run]) -> Step<()> {
-        let mut merge = Self::begin(environment, checker, sources, STEP)?;
-        while merge.step(environment)? {}
-        Ok(())
-    }
-
-    /// Enters the new run into the list. `step` is in bytes of blocks.
-    pub fn begin(
-        environment: &mut Environment,
-        checker: Checker,
-        sources: &[Run],
-        step: usize,
-    ) -> Step<Self> {
+    /// Enters the new run into the list. The sources must stand in the list side by side.
+    pub fn begin(environment: &mut Environment, checker: Checker, sources: &[Run]) -> Step<Self> {
         let run = environment.write(|txn, tables| {
             let mut runs = Runs::read(txn, tables, checker)?;
             let run = runs.begin(sources.iter().map(|run| run.count).sum())?;
@@ -78,39 +50,46 @@ impl Merge {
         })?;
         let mut merge = Self {
             checker,
-            step,
             sources: sources.iter().copied().map(Source::new).collect(),
             heads: BinaryHeap::new(),
             number: run.number,
             moved: 0,
+            left: Vec::new(),
             writer: RunWriter::new(run),
             last: [0; ENTRY],
             consumed: Vec::new(),
         };
+        merge.left.push(run);
+        merge.left.extend_from_slice(sources);
         environment.read(|txn, tables| {
             (0..merge.sources.len()).try_for_each(|source| merge.advance(txn, tables, source))
         })?;
         Ok(merge)
     }
 
-    /// Moves some entries, durably; at the end deletes the sources and returns false.
-    pub fn step(&mut self, environment: &mut Environment) -> Step<bool> {
-        if self.heads.is_empty() {
-            environment.write(|txn, tables| self.end(txn, tables))?;
+    /// Whether it makes this run or takes from it.
+    pub fn concerns(&self, run: &Run) -> bool {
+        self.left.iter().any(|left| left.number == run.number)
+    }
+
+    /// Moves entries until their blocks have so many bytes, durably; with the last of
+    /// them the sources go. Whether there is more to do.
+    pub fn step(&mut self, environment: &mut Environment, bytes: usize) -> Step<bool> {
+        environment.read(|txn, tables| self.gather(txn, tables, bytes))?;
+        let Some(left) = environment.write(|txn, tables| self.put(txn, tables))? else {
             return Ok(false);
-        }
-        environment.read(|txn, tables| self.gather(txn, tables))?;
-        environment.write(|txn, tables| self.put(txn, tables))?;
+        };
+        self.left = left;
         self.writer.clear();
         self.consumed.clear();
-        Ok(true)
+        Ok(!self.heads.is_empty())
     }
 
     /// Takes entries until there are enough for a step, and ends where the id changes.
-    fn gather(&mut self, txn: &heed::RoTxn, tables: &Tables) -> Step<()> {
+    fn gather(&mut self, txn: &heed::RoTxn, tables: &Tables, bytes: usize) -> Step<()> {
         while let Some(head) = self.heads.peek() {
             let Reverse((entry, source)) = *head;
-            if self.writer.waiting() >= self.step && id_of(&entry) != id_of(&self.last) {
+            if self.writer.waiting() >= bytes && id_of(&entry) != id_of(&self.last) {
                 self.writer.pause();
                 return Ok(());
             }
@@ -152,34 +131,36 @@ impl Merge {
         }
     }
 
-    fn put(&self, txn: &mut heed::RwTxn, tables: &Tables) -> Step<()> {
+    /// Returns the runs of this merge as they are now; nothing, having done
+    /// nothing, if they are not as the step before has left them.
+    fn put(&self, txn: &mut heed::RwTxn, tables: &Tables) -> Step<Option<Vec<Run>>> {
         let mut runs = Runs::read(txn, tables, self.checker)?;
-        for run in &mut runs.list {
+        if !self.left.iter().all(|left| runs.list.contains(left)) {
+            return Ok(None);
+        }
+        let ends = self.heads.is_empty();
+        runs.list.retain_mut(|run| {
             let mut sources = self.sources.iter();
             if let Some(source) = sources.find(|source| source.run.number == run.number) {
                 run.count = source.left();
-            } else if run.number == self.number {
+                return !ends;
+            }
+            if run.number == self.number {
                 run.count = self.moved;
             }
-        }
+            true
+        });
         runs.write(txn, tables, self.checker)?;
         for key in &self.consumed {
             tables.chunks.delete(txn, key)?;
         }
-        self.writer.put(txn, tables)
-    }
-
-    fn end(&self, txn: &mut heed::RwTxn, tables: &Tables) -> Step<()> {
-        let mut runs = Runs::read(txn, tables, self.checker)?;
-        let is_source = |run: &Run| {
-            self.sources
-                .iter()
-                .any(|source| source.run.number == run.number)
-        };
-        runs.list.retain(|run| !is_source(run));
-        runs.write(txn, tables, self.checker)?;
-        let mut sources = self.sources.iter();
-        sources.try_for_each(|source| source.run.delete(txn, tables))
+        self.writer.put(txn, tables)?;
+        if ends {
+            let mut sources = self.sources.iter();
+            sources.try_for_each(|source| source.run.delete(txn, tables))?;
+        }
+        runs.list.retain(|run| self.concerns(run));
+        Ok(Some(runs.list))
     }
 }
 
@@ -243,61 +224,5 @@ impl Source {
                 return Some(entry);
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn run(number: u32, count: u64) -> Run {
-        let room = count;
-        Run {
-            number,
-            count,
-            room,
-        }
-    }
-
-    fn runs(counts: &[u64]) -> Vec<Run> {
-        (0..)
-            .zip(counts)
-            .map(|(number, &count)| run(number, count))
-            .collect()
-    }
-
-    fn due_counts(counts: &[u64]) -> Vec<u64> {
-        due(&runs(counts)).iter().map(|run| run.count).collect()
-    }
-
-    #[test]
-    fn runs_of_like_size_are_due_and_large_ones_are_left_alone() {
-        assert_eq!(due_counts(&[]), []);
-        assert_eq!(due_counts(&[10, 10, 10]), []);
-        assert_eq!(due_counts(&[10, 10, 10, 10]), [10; 4]);
-        assert_eq!(due_counts(&[1000, 10, 10, 10, 10]), [10; 4]);
-        assert_eq!(due_counts(&[100, 10, 10, 10]), [100, 10, 10, 10]);
-        assert_eq!(due_counts(&[1000, 200, 10, 10]), []);
-        assert_eq!(due_counts(&[1, 1, 1, 5]), [1, 1, 1, 5]);
-        assert_eq!(due_counts(&[9, 9, 9, 9, 1]), [9, 9, 9, 9, 1]);
-        assert_eq!(due_counts(&[5_000, 9, 9, 9, 9, 1]).len(), 5);
-    }
-
-    #[test]
-    fn there_are_never_many_runs_and_each_entry_moves_seldom() {
-        let (mut list, mut moved, mut most) = (Vec::new(), 0, 0);
-        for number in 0..4_000 {
-            list.push(run(number, 10));
-            let due = due(&list).len();
-            if due > 0 {
-                let merged = list.split_off(list.len() - due);
-                let count = merged.iter().map(|run| run.count).sum();
-                moved += count;
-                list.push(run(number, count));
-            }
-            most = most.max(list.len());
-        }
-        assert!(most <= 12, "{most} runs");
-        assert!(moved / 40_000 <= 12, "moved {} times", moved / 40_000);
     }
 }

@@ -83,7 +83,7 @@ impl Run {
         }
         let key = self.block_key(id.as_bytes());
         let found = tables.chunks.get_greater_than_or_equal_to(txn, &key)?;
-        Ok(found.and_then(|(key, block)| self.owns(key).then(|| Block::new(block))))
+        Ok(found.and_then(|(key, block)| self.owns(key).then(|| Block::new(key, block))))
     }
 
     /// Deletes what is left of the run.
@@ -163,30 +163,76 @@ impl Runs {
 
 /// Entries of a run, as far as they have the same place in the tree.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Block<'t>(&'t [[u8; ENTRY]]);
+pub(super) struct Block<'t> {
+    entries: &'t [[u8; ENTRY]],
+    /// The front of the id of the last one.
+    last: u64,
+}
 
 impl<'t> Block<'t> {
     /// A damaged block may end with half an entry, which counts as absent.
-    pub const fn new(bytes: &'t [u8]) -> Self {
-        Self(bytes.as_chunks().0)
+    pub fn new(key: &[u8], bytes: &'t [u8]) -> Self {
+        Self {
+            entries: bytes.as_chunks().0,
+            last: front(key.get(4..).unwrap_or_default()),
+        }
     }
 
     /// The entries of `id`, sealed.
     pub fn find(self, id: &ChunkId) -> impl Iterator<Item = &'t [u8; ENTRY]> + use<'t> {
         let id = *id;
-        let first = self.0.partition_point(|entry| id_of(entry) < id);
-        let rest = self.0.get(first..).unwrap_or_default();
+        let first = self.first_of(&id);
+        let rest = self.entries.get(first..).unwrap_or_default();
         rest.iter().take_while(move |entry| id_of(entry) == id)
     }
+
+    /// Where the first entry stands whose id is not below `id`.
+    ///
+    /// A block that nobody looked at lately stands in none of the processor's
+    /// caches, and to halve it again and again would touch seven of its lines.
+    /// Ids are uniform: where one stands among the others can be reckoned to
+    /// within a few entries.
+    fn first_of(self, id: &ChunkId) -> usize {
+        let below = |entry: &[u8; ENTRY]| id_of(entry) < *id;
+        let mut place = self.guess(id);
+        for _ in 0..NEAR {
+            let (before, rest) = self.entries.split_at(place.min(self.entries.len()));
+            if before.last().is_some_and(|entry| !below(entry)) {
+                place -= 1;
+            } else if rest.first().is_some_and(below) {
+                place += 1;
+            } else {
+                return place;
+            }
+        }
+        self.entries.partition_point(below)
+    }
+
+    fn guess(self, id: &ChunkId) -> usize {
+        let first = self.entries.first().map_or(0, |entry| front(entry));
+        // Without their last bits, so that the product has no more than 64.
+        let part = front(id.as_bytes()).saturating_sub(first) >> 24;
+        let whole = (self.last.saturating_sub(first) >> 24).max(1);
+        let most = self.entries.len().saturating_sub(1);
+        let place = part.saturating_mul(most as u64) / whole;
+        usize::try_from(place).map_or(most, |place| place.min(most))
+    }
+}
+
+/// So many entries from where it should be an id is sought one by one: three
+/// times the standard deviation in a block of 120.
+const NEAR: usize = 16;
+
+/// The first eight bytes of an id as a number.
+fn front(id: &[u8]) -> u64 {
+    let front = id.first_chunk().copied().unwrap_or_default();
+    u64::from_be_bytes(front)
 }
 
 /// The id in an entry, which begins with it.
 pub(super) fn id_of(entry: &[u8; ENTRY]) -> ChunkId {
-    let mut id = [0; ChunkId::SIZE];
-    for (to, from) in id.iter_mut().zip(entry) {
-        *to = *from;
-    }
-    ChunkId(id)
+    const { assert!(ChunkId::SIZE <= ENTRY) };
+    ChunkId(entry.first_chunk().copied().unwrap_or_default())
 }
 
 /// Makes the blocks and the filter of a run from entries that come in order.

@@ -1,7 +1,10 @@
 use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use super::entry::{self, IDENTITY, Kind};
 use super::pages::DataFile;
 use super::*;
 use crate::store::layout::Mark;
@@ -367,8 +370,8 @@ fn a_catalog_of_another_version_is_made_anew() {
     made_anew_after(|bed| {
         let mut environment =
             Environment::open(bed.data_file().parent().unwrap(), SMALL_MAP).unwrap();
-        let checker = Checker::new(bed.store.id());
-        let mut other = entry::identity(bed.store.id());
+        let checker = Checker::of_store(bed.store.id());
+        let mut other = entry::identity(bed.store.id(), [7; 16]);
         other[0] += 1;
         checker.seal(Kind::Meta, IDENTITY, &mut other);
         environment
