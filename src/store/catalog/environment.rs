@@ -65,9 +65,9 @@ pub(super) struct Environment {
     /// On which whoever merges runs holds a `flock`. It stays open: by its name one
     /// might later find that of a catalog that was made anew.
     merging: File,
-    /// The disk takes nothing more.
+    /// How many transactions the disk has room for yet.
     #[cfg(test)]
-    pub full: bool,
+    pub room: u32,
     /// Says that the environment is in use. Dropped last.
     _user: TempFile,
 }
@@ -115,7 +115,7 @@ impl Environment {
             mapped: true,
             merging,
             #[cfg(test)]
-            full: false,
+            room: u32::MAX,
             _user: user,
         })
     }
@@ -150,7 +150,13 @@ impl Environment {
             match self.attempt(&mut step) {
                 Err(Fault::Lmdb(heed::Error::Mdb(MdbError::MapFull))) => self.grow()?,
                 Err(Fault::Lmdb(heed::Error::Mdb(MdbError::MapResized))) => self.adopt_size()?,
-                result => return result,
+                result => {
+                    #[cfg(test)]
+                    {
+                        self.room = self.room.saturating_sub(1);
+                    }
+                    return result;
+                }
             }
         }
     }
@@ -159,7 +165,7 @@ impl Environment {
         let mut txn = self.env.write_txn()?;
         let value = step(&mut txn, &self.tables)?;
         #[cfg(test)]
-        if self.full {
+        if self.room == 0 {
             return Err(heed::Error::Io(std::io::ErrorKind::StorageFull.into()).into());
         }
         txn.commit()?;
@@ -186,6 +192,13 @@ impl Environment {
     pub fn unlock_merges(&self) {
         // This fails for no file that is open; and if so, it ends with the process.
         let _ = flock(&self.merging, FlockOperation::Unlock);
+    }
+
+    /// For transactions that stay open, as those of other processes may. The map must
+    /// not grow meanwhile.
+    #[cfg(test)]
+    pub fn snapshots(&self) -> (Env<WithoutTls>, Tables) {
+        (self.env.clone(), self.tables)
     }
 
     /// The size of the map in bytes.
@@ -276,4 +289,77 @@ fn open_tables(env: &Env<WithoutTls>) -> Step<Tables> {
         chunks,
         filters,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    const CHILD: &str = "DTAR_TEST_READERS_CHILD";
+
+    #[test]
+    fn many_readers_at_once_find_a_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut environment = Environment::open(dir.path(), FIRST_MAP).unwrap();
+        let env = environment.env.clone();
+        let others: Vec<_> = (1..MAX_READERS)
+            .map(|_| env.read_txn().unwrap())
+            .collect();
+        environment.read(|_, _| Ok(())).unwrap();
+        let last = env.read_txn().unwrap();
+        let full = environment.read(|_, _| Ok(())).unwrap_err();
+        assert_eq!(full.damage(), None, "no reason to delete the catalog");
+        assert!(full.reason().contains("READERS_FULL"), "{}", full.reason());
+        drop((others, last));
+        environment.read(|_, _| Ok(())).unwrap();
+    }
+
+    /// Not a test of its own: dies with all places of readers taken.
+    #[test]
+    #[ignore = "run by places_of_dead_readers_are_taken_over"]
+    fn child() {
+        let Ok(dir) = std::env::var(CHILD) else {
+            return;
+        };
+        let environment = Environment::open(Path::new(&dir), FIRST_MAP).unwrap();
+        while let Ok(reader) = environment.env.read_txn() {
+            std::mem::forget(reader);
+        }
+        std::process::abort();
+    }
+
+    #[test]
+    fn places_of_dead_readers_are_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut environment = Environment::open(dir.path(), FIRST_MAP).unwrap();
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "store::catalog::environment::tests::child"])
+            .arg("--ignored")
+            .env(CHILD, dir.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(!status.success());
+        environment.read(|_, _| Ok(())).unwrap();
+    }
+
+    #[test]
+    fn one_at_a_time_merges() {
+        let dir = tempfile::tempdir().unwrap();
+        let environment = Environment::open(dir.path(), FIRST_MAP).unwrap();
+        let other = File::options()
+            .write(true)
+            .open(dir.path().join("merging"))
+            .unwrap();
+        flock(&other, FlockOperation::LockExclusive).unwrap();
+        assert!(!environment.lock_merges().unwrap());
+        flock(&other, FlockOperation::Unlock).unwrap();
+        assert!(environment.lock_merges().unwrap());
+        assert!(flock(&other, FlockOperation::NonBlockingLockExclusive).is_err());
+        environment.unlock_merges();
+        flock(&other, FlockOperation::NonBlockingLockExclusive).unwrap();
+    }
 }

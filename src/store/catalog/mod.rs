@@ -20,6 +20,8 @@ mod pages;
 mod place;
 mod run;
 #[cfg(test)]
+mod hard_tests;
+#[cfg(test)]
 mod run_tests;
 mod schedule;
 mod sync;

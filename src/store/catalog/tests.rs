@@ -4,6 +4,8 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use rustix::fs::{FlockOperation, flock};
+
 use super::entry::{self, IDENTITY, Kind};
 use super::pages::DataFile;
 use super::*;
@@ -14,20 +16,63 @@ use crate::store::testing::{self, id, key, length, name, toc, write_sidecar};
 const SMALL_MAP: usize = 256 << 10;
 
 pub(super) struct Bed {
-    dir: tempfile::TempDir,
-    store: Store,
-    keys: PutKeys,
+    /// Nothing for a bed that another process will remove.
+    _dir: Option<tempfile::TempDir>,
+    path: PathBuf,
+    pub store: Store,
+    pub keys: PutKeys,
 }
 
 impl Bed {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (store, keys) = testing::store(&dir.path().join("store"));
-        Self { dir, store, keys }
+        Self {
+            path: dir.path().to_owned(),
+            _dir: Some(dir),
+            store,
+            keys,
+        }
     }
 
-    fn cache(&self) -> PathBuf {
-        self.dir.path().join("cache")
+    /// The bed of another process.
+    pub fn again(path: &Path) -> Self {
+        let store = Store::open(&path.join("store"), &key(1)).unwrap();
+        let keys = store.put_keys(&key(1)).unwrap();
+        Self {
+            _dir: None,
+            path: path.to_owned(),
+            store,
+            keys,
+        }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn cache(&self) -> PathBuf {
+        self.path.join("cache")
+    }
+
+    /// As if another process merged runs, until the file is dropped.
+    pub fn others_merge(&self) -> File {
+        let lock = File::create(self.data_file().with_file_name("merging")).unwrap();
+        flock(&lock, FlockOperation::LockExclusive).unwrap();
+        lock
+    }
+
+    /// What a catalog made from nothing but the store answers, without some bricks.
+    pub fn expected(&self, without: &[u32]) -> Answers {
+        let cache = self.path.join("expected");
+        let (mut catalog, _) =
+            Catalog::open_sized(&cache, &self.store, &self.keys, SMALL_MAP).unwrap();
+        let without: Vec<_> = without.iter().map(|&brick| name(brick)).collect();
+        let answers = answers(&mut catalog, 0..5_000);
+        assert!(answers.values().all(|answer| !without.contains(&answer.0)));
+        drop(catalog);
+        fs::remove_dir_all(cache).unwrap();
+        answers
     }
 
     pub fn data_file(&self) -> PathBuf {
@@ -574,15 +619,13 @@ const BRICKS_EACH: u32 = 60;
 
 /// Writes sidecars and enters them, as one of several processes.
 fn enter_many(bed: &Path, process: u32) {
-    let store = Store::open(&bed.join("store"), &key(1)).unwrap();
-    let keys = store.put_keys(&key(1)).unwrap();
-    let (mut catalog, _) =
-        Catalog::open_sized(&bed.join("cache"), &store, &keys, SMALL_MAP).unwrap();
+    let bed = Bed::again(bed);
+    let (mut catalog, _) = bed.open();
     for number in 0..BRICKS_EACH {
         let brick = process * BRICKS_EACH + number;
         let chunks: Vec<_> = (brick * 100..brick * 100 + 110).collect();
         let frames = toc(&[&chunks]);
-        let length = write_sidecar(&store, &keys, &name(brick), &frames);
+        let length = bed.sidecar(brick, &[&chunks]);
         catalog.insert(&name(brick), length, &frames).unwrap();
         let own = answers(&mut catalog, brick * 100..brick * 100 + 110);
         assert_eq!(own.len(), 110, "of brick {brick}");
@@ -603,11 +646,11 @@ fn several_processes_enter_at_once() {
     let bed = Bed::new();
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "store::catalog::tests::child", "--ignored"])
-        .env(CHILD, bed.dir.path())
+        .env(CHILD, bed.path())
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    enter_many(bed.dir.path(), 0);
+    enter_many(bed.path(), 0);
     assert!(child.wait().unwrap().success());
     let (mut catalog, report) = bed.open();
     assert_eq!(report.live, u64::from(2 * BRICKS_EACH));
@@ -627,7 +670,7 @@ fn bricks_of_other_processes_are_seen() {
     let (mut catalog, _) = bed.open();
     let status = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "store::catalog::tests::child", "--ignored"])
-        .env(CHILD, bed.dir.path())
+        .env(CHILD, bed.path())
         .stdout(Stdio::null())
         .status()
         .unwrap();
