@@ -30,8 +30,9 @@ const CHUNKS_OF_FRAME: u64 = 250;
 /// What the archiver looks up at once: the chunks of one slab of 2 MiB.
 const BATCH: usize = 128;
 const LOOKUPS: u64 = 200_000;
-/// Bricks that are entered one by one, and the chunks of each.
-const INSERTS: u64 = 8;
+/// Bricks that are entered one by one, and the chunks of each: enough for a
+/// merge of all that stands there, up to 10 million chunks.
+const INSERTS: u64 = 120;
 const CHUNKS_OF_INSERT: u64 = 25_000;
 /// Numbers from here on belong to no generated sidecar.
 const UNKNOWN: u64 = 1 << 48;
@@ -154,13 +155,15 @@ impl Bed {
     fn time_inserts(&self, chunks: u64) -> Outcome<String> {
         let (mut catalog, _, _) = self.open()?;
         let memory = Memory::watch();
-        let (before, mut seconds) = (written()?, 0.0);
+        let (before, mut seconds, mut slowest) = (written()?, 0.0, 0.0_f64);
         for brick in 0..INSERTS {
             let first = 2 * UNKNOWN + chunks + brick * CHUNKS_OF_INSERT;
             let toc = toc(first..first + CHUNKS_OF_INSERT)?;
             let begin = Instant::now();
             catalog.insert(&brick_name(first), toc.end(), &toc)?;
-            seconds += begin.elapsed().as_secs_f64();
+            let elapsed = begin.elapsed().as_secs_f64();
+            seconds += elapsed;
+            slowest = slowest.max(elapsed);
         }
         drop(catalog);
         #[expect(clippy::cast_precision_loss, reason = "a rate")]
@@ -168,7 +171,7 @@ impl Bed {
         let written = (written()? - before) / (INSERTS * CHUNKS_OF_INSERT);
         let peak = memory.peak();
         Ok(format!(
-            r#"{{"rate": {rate:.0}, "seconds_a_brick": {:.4}, "written_a_chunk": {written}, "memory": {peak}}}"#,
+            r#"{{"rate": {rate:.0}, "seconds_a_brick": {:.4}, "slowest": {slowest:.4}, "written_a_chunk": {written}, "memory": {peak}}}"#,
             seconds / f64::from(u32::try_from(INSERTS)?)
         ))
     }

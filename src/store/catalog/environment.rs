@@ -304,9 +304,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut environment = Environment::open(dir.path(), FIRST_MAP).unwrap();
         let env = environment.env.clone();
-        let others: Vec<_> = (1..MAX_READERS)
-            .map(|_| env.read_txn().unwrap())
-            .collect();
+        let others: Vec<_> = (1..MAX_READERS).map(|_| env.read_txn().unwrap()).collect();
         environment.read(|_, _| Ok(())).unwrap();
         let last = env.read_txn().unwrap();
         let full = environment.read(|_, _| Ok(())).unwrap_err();

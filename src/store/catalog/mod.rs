@@ -6,6 +6,25 @@
 //! it, it is deleted and made again from the sidecars. Ordinals name bricks
 //! within one catalog; a brick keeps its ordinal even while its sidecar is
 //! gone, for a name always means the same bytes.
+//!
+//! ```text
+//! sidecars -> batch -> run: blocks of entries, sorted by chunk id; filter
+//!                       runs -> merge -> run           chunk id -> filters -> blocks -> live brick
+//! ```
+//!
+//! An LMDB environment holds five tables: what the catalog is (`meta`), bricks by
+//! name (`names`) and by ordinal (`bricks`), and the chunks' entries in sorted
+//! runs that are never altered (`chunks`, `filters`; see `run.rs`). Whatever is
+//! entered or merged is entered or merged in one transaction, so that a process
+//! may be killed at any time. Several may look up and enter at once; one at a time
+//! merges (`schedule.rs`), and if two do, nothing is lost (`merge.rs`).
+//!
+//! What happens when
+//! - the file is damaged: its pages are checked before they are mapped if it is
+//!   small or a user of it has died (`pages.rs`), and each value has a check
+//!   (`entry.rs`). What fails at opening has the catalog made anew; a damaged entry
+//!   counts as absent.
+//! - the disk is full: a run goes on and says so at its end (`aside.rs`).
 
 mod aside;
 mod batch;
@@ -13,14 +32,14 @@ mod entry;
 mod environment;
 mod fault;
 mod filter;
+#[cfg(test)]
+mod hard_tests;
 mod host;
 mod lookup;
 mod merge;
 mod pages;
 mod place;
 mod run;
-#[cfg(test)]
-mod hard_tests;
 #[cfg(test)]
 mod run_tests;
 mod schedule;
