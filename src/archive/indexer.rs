@@ -150,6 +150,7 @@ impl<W: Write> Indexer<W> {
             },
         )?;
         summary.stream = stream_length;
+        summary.unentered = catalog.unentered();
         let trailer = Summary {
             store_id: *context.store.id(),
             key_id: context.store.recipients()[0].key_id(),

@@ -34,7 +34,7 @@ use crate::brick::{DEFAULT_LEVEL, Effort, Pad};
 use crate::crypto::PutKeys;
 use crate::error::{Error, Result};
 use crate::store::Store;
-use crate::store::catalog::Catalog;
+use crate::store::catalog::{Catalog, Unentered};
 use crate::threads;
 
 /// What every stage needs of the store.
@@ -99,6 +99,8 @@ pub struct ArchiveSummary {
     pub first_opaque: Option<u64>,
     /// Whether the stream ended inside a member.
     pub truncated: bool,
+    /// New bricks that the catalog could not take in, if any, and why: the store has them.
+    pub unentered: Option<Unentered>,
 }
 
 /// Archives `input`, writing the index to `output`, which errors call `output_name`.

@@ -43,11 +43,18 @@ pub fn run(args: &ArchiveArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
         threads: 0,
     };
     let context = Arc::new(Context { store, keys });
+    let unentered = catalog.unentered();
     let start = Instant::now();
     let summary = match target {
         None => to_stdout(context, catalog, &options, say)?,
         Some(target) => target.write(context, catalog, &options, say)?,
     };
+    // What it says may have been said before the run.
+    if let Some(now) = &summary.unentered
+        && summary.unentered != unentered
+    {
+        setup::warn_unentered(global, say, now)?;
+    }
     tell(&summary, start.elapsed(), say);
     Ok(Exit::Done)
 }

@@ -16,7 +16,7 @@ use dtar::error::{Error, Exit, Result};
 use dtar::id::Epoch;
 use dtar::index::{IndexFile, Trailer};
 use dtar::key_file;
-use dtar::store::catalog::Catalog;
+use dtar::store::catalog::{Catalog, Unentered};
 use dtar::store::{Store, places};
 
 /// Where the store is or will be.
@@ -184,16 +184,16 @@ fn exists(path: &Path) -> Result<bool> {
 
 /// The catalog, brought up to date. Damaged sidecars are warned about.
 pub fn catalog(global: &GlobalArgs, say: Say, store: &Store, keys: &PutKeys) -> Result<Catalog> {
-    let dir = global
-        .catalog
-        .clone()
-        .map_or_else(places::default_catalog, Ok)?;
+    let dir = catalog_dir(global)?;
     let (catalog, report) = Catalog::open(&dir, store, keys)?;
     if let Some(why) = &report.rebuilt {
         say.note(&format!(
             "the catalog in {} was of no use ({why}) and is made anew from the store",
             dir.display()
         ));
+    }
+    if let Some(unentered) = &report.unentered {
+        warn_unentered(global, say, unentered)?;
     }
     if report.vanished > 0 {
         say.warn(&format!(
@@ -218,6 +218,28 @@ pub fn catalog(global: &GlobalArgs, say: Say, store: &Store, keys: &PutKeys) -> 
         ));
     }
     Ok(catalog)
+}
+
+fn catalog_dir(global: &GlobalArgs) -> Result<PathBuf> {
+    let dir = global.catalog.clone();
+    dir.map_or_else(places::default_catalog, Ok)
+}
+
+/// Says that the catalog has no room: nothing is lost, but chunks may be stored again.
+pub fn warn_unentered(global: &GlobalArgs, say: Say, unentered: &Unentered) -> Result<()> {
+    let dir = catalog_dir(global)?;
+    let (dir, reason) = (dir.display(), &unentered.reason);
+    let remedy = "make room there, or move it with --catalog DIR";
+    say.warn(&match unentered.bricks {
+        0 => format!("the catalog in {dir} cannot be put in order ({reason}): {remedy}"),
+        1 => format!(
+            "the catalog in {dir} could not take in a brick ({reason}); until it has, what the              brick holds may be stored again: {remedy}"
+        ),
+        bricks => format!(
+            "the catalog in {dir} could not take in {bricks} bricks ({reason}); until it has,              what they hold may be stored again: {remedy}"
+        ),
+    });
+    Ok(())
 }
 
 /// Asks for a passphrase: `DTAR_PASSPHRASE`, or on the terminal.

@@ -268,10 +268,15 @@ fn rename_unless_there(from: &Path, to: &Path) -> io::Result<()> {
 
 /// Sixteen random hex digits: a name that nobody else uses.
 pub(super) fn random_name(place: &Path) -> Result<String> {
-    let mut bytes = [0; 8];
+    Ok(format!("{:016x}", u64::from_le_bytes(random(place)?)))
+}
+
+/// Random bytes, from which follows what is in `place`.
+pub(super) fn random<const N: usize>(place: &Path) -> Result<[u8; N]> {
+    let mut bytes = [0; N];
     getrandom::fill(&mut bytes)
         .map_err(|error| Error::io("draw a random name for", place)(io::Error::other(error)))?;
-    Ok(format!("{:016x}", u64::from_le_bytes(bytes)))
+    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -226,3 +226,29 @@ fn a_store_copied_without_tmp_archives_and_restores() {
     let index = made.sandbox.archive("many.tar", &stream[..]);
     made.sandbox.restores(&index, &stream[..]);
 }
+
+#[test]
+fn a_catalog_that_fills_during_the_run_is_a_warning() {
+    let sandbox = Sandbox::new();
+    let mut stream = Stream::new();
+    for file in 0..6_000_u64 {
+        stream = stream.file(&format!("{file}"), &Random(file).bytes(700));
+    }
+    fs::write(sandbox.path().join("1.tar"), stream.end()).unwrap();
+    let script = "
+        mkdir catalog
+        mount -t tmpfs -o size=256k tmpfs catalog
+        \"$1\" --brick-size 1M < 1.tar > 1.index
+        \"$1\" restore 1.index | cmp - 1.tar
+        bricks=$(find store/bricks -name '*.brick' | wc -l)
+        umount catalog
+        mount -t tmpfs -o size=16m tmpfs catalog
+        \"$1\" --brick-size 1M < 1.tar > 2.index
+        test \"$(find store/bricks -name '*.brick' | wc -l)\" = \"$bricks\"
+        cmp 1.index 2.index
+        umount catalog
+    ";
+    if let Some(run) = with_mounts(&sandbox, script) {
+        run.exits(0).says(&["could not take in", "--catalog DIR"]);
+    }
+}

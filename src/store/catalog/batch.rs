@@ -1,17 +1,17 @@
-//! Bricks on their way into the catalog: entered together, in the order of
-//! their chunk ids, so that each page of the tree is touched once.
+//! Bricks on their way into the catalog: entered together, as one run.
 
-use heed::{PutFlags, RwTxn};
+use heed::RwTxn;
 
-use super::entry::{self, Checker, Entry, Kind, LOCATION, NEXT, Record};
+use super::entry::{self, Checker, Entry, Kind, NEXT, ORDINALS, Record};
 use super::environment::{Environment, Tables};
 use super::fault::{Fault, Step};
+use super::run::RunWriter;
 use super::{BrickInfo, BrickRef, FrameInfo};
 use crate::format::toc::Toc;
 use crate::id::{BrickName, ChunkId};
 
 /// How many chunks are entered in one transaction, unless one brick alone has more.
-const CHUNKS: usize = 1 << 18;
+const CHUNKS: usize = 1 << 19;
 /// How many bytes of bricks' records are entered in one transaction, unless one brick alone has more.
 const RECORD_BYTES: usize = 16 << 20;
 
@@ -40,6 +40,29 @@ impl Batch {
 
     pub fn is_empty(&self) -> bool {
         self.bricks.is_empty()
+    }
+
+    /// The number of its chunks.
+    pub fn len(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// The number of its bricks.
+    pub fn bricks(&self) -> u64 {
+        self.bricks.len() as u64
+    }
+
+    /// The record of its first brick, without check.
+    pub fn first_record(&self) -> Option<&[u8]> {
+        let first = self.bricks.first()?;
+        Some(&first.record)
+    }
+
+    /// Forgets all, keeping its memory.
+    pub fn clear(&mut self) {
+        self.bricks.clear();
+        self.chunks.clear();
+        self.record_bytes = 0;
     }
 
     /// Adds a brick. `length` is that of its file in bytes.
@@ -73,7 +96,6 @@ impl Batch {
                     frame: number,
                     place,
                     length: chunk.length,
-                    more: false,
                 };
                 (chunk.id, entry)
             });
@@ -111,9 +133,7 @@ impl Batch {
             writer.bricks(&self.bricks, ordinals, &mut fresh)?;
             writer.chunks(&self.chunks, ordinals, &fresh)
         })?;
-        self.bricks.clear();
-        self.chunks.clear();
-        self.record_bytes = 0;
+        self.clear();
         Ok(())
     }
 }
@@ -141,6 +161,9 @@ impl Writer<'_, '_> {
                 fresh.push(false);
                 continue;
             }
+            if next >= ORDINALS {
+                return Err(Fault::Corrupt("all ordinals used up"));
+            }
             let key = entry::brick_key(BrickRef(next));
             let mut record = brick.record.clone();
             self.checker.seal(Kind::Brick, &key, &mut record);
@@ -149,9 +172,7 @@ impl Writer<'_, '_> {
             self.tables.names.put(self.txn, name, &value)?;
             ordinals.push(BrickRef(next));
             fresh.push(true);
-            next = next
-                .checked_add(1)
-                .ok_or(Fault::Corrupt("all ordinals used up"))?;
+            next += 1;
         }
         let value = self.checker.seal_u32(Kind::Meta, NEXT, next);
         Ok(self.tables.meta.put(self.txn, NEXT, &value)?)
@@ -163,47 +184,20 @@ impl Writer<'_, '_> {
         ordinals: &[BrickRef],
         fresh: &[bool],
     ) -> Step<()> {
-        for (id, pending) in chunks {
+        // Ordinals ascend as the bricks do: the entries stay sorted.
+        let entries = chunks.iter().filter_map(|(id, pending)| {
             let place = pending.brick.0 as usize;
-            if let (Some(&brick), Some(true)) = (ordinals.get(place), fresh.get(place)) {
-                self.chunk(id, &Entry { brick, ..*pending })?;
+            let (&brick, true) = (ordinals.get(place)?, *fresh.get(place)?) else {
+                return None;
+            };
+            Some((id, Entry { brick, ..*pending }))
+        });
+        match entries.clone().count() {
+            0 => Ok(()),
+            count => {
+                RunWriter::write_all(self.txn, self.tables, self.checker, count as u64, entries)
             }
         }
-        Ok(())
-    }
-
-    fn chunk(&mut self, id: &ChunkId, entry: &Entry) -> Step<()> {
-        let key = id.as_bytes();
-        let value = self.checker.seal_location(id, entry);
-        let Some(first) = self.put_first(key, &value)? else {
-            return Ok(());
-        };
-        match self.checker.open_location(id, &first) {
-            // What stands there is damaged: it is worth nothing.
-            None => self.tables.chunks.put(self.txn, key, &value)?,
-            Some(first) => {
-                if !first.more {
-                    let marked = Entry {
-                        more: true,
-                        ..first
-                    };
-                    let marked = self.checker.seal_location(id, &marked);
-                    self.tables.chunks.put(self.txn, key, &marked)?;
-                }
-                self.tables.more.put(self.txn, key, &value)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Enters the first location of a chunk, or returns the one that stands there.
-    fn put_first(&mut self, key: &[u8], value: &[u8; LOCATION]) -> Step<Option<Vec<u8>>> {
-        let flags = PutFlags::empty();
-        let found = self
-            .tables
-            .chunks
-            .get_or_put_with_flags(self.txn, flags, key, value)?;
-        Ok(found.map(<[u8]>::to_vec))
     }
 }
 

@@ -1,9 +1,10 @@
 //! What stands in the catalog's tables, to and from bytes.
 //!
-//! Every value ends with a check over its table, its key, itself and the
-//! store's id, so that a flipped bit in the cache, or the catalog of another
-//! store, never becomes a reference. The check finds accidents: whoever can
-//! write to the catalog can also write to the store.
+//! Every value ends with a check over its table, its key, itself, the store's
+//! id and a number drawn when the catalog was made, so that a flipped bit in the
+//! cache, the catalog of another store, or a page of one that was deleted, never
+//! becomes a reference. The check finds accidents: whoever can write to the
+//! catalog can also write to the store.
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
@@ -12,18 +13,22 @@ use super::{BrickInfo, BrickRef, FrameInfo};
 use crate::id::{BrickName, ChunkId, StoreId};
 
 /// Grows whenever tables or values change their form; a catalog of another version is made anew.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
-/// Key in the table `meta`: version and store.
+/// Key in the table `meta`: version, store, and what was drawn for this catalog.
 pub(super) const IDENTITY: &[u8] = b"identity";
 /// Key in the table `meta`: the next ordinal. An ordinal is never used twice.
 pub(super) const NEXT: &[u8] = b"next";
+/// Key in the table `meta`: the runs.
+pub(super) const RUNS: &[u8] = b"runs";
+
+/// Ordinals are below this.
+pub(super) const ORDINALS: u32 = 1 << 31;
 
 const CHECK: usize = 4;
-/// Length of a location in bytes, with its check.
-pub(super) const LOCATION: usize = 20;
-/// In the field of the frame, whose number is below 2^16: `more` holds further locations.
-const MORE: u32 = 1 << 31;
+/// Length of a chunk's entry in bytes: id, brick, frame, place, length, check.
+/// 120 of them fill a page of 4,096 bytes to the last one.
+pub(super) const ENTRY: usize = ChunkId::SIZE + 4 + 2 + 4 + 4 + CHECK;
 /// Length of a brick's record up to its frames.
 const BRICK: usize = BrickName::SIZE + 8 + 4 + 4 + 8;
 /// Length of a frame in a brick's record.
@@ -38,7 +43,7 @@ pub(super) enum Kind {
     Name = 2,
     /// Table `bricks`.
     Brick = 3,
-    /// Tables `chunks` and `more`.
+    /// Table `chunks`.
     Chunk = 4,
 }
 
@@ -46,18 +51,28 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Checker {
     seed: u64,
+    /// That of entries, which have no key.
+    entries: u64,
 }
 
 impl Checker {
-    pub fn new(store: &StoreId) -> Self {
-        let seed = xxh3_64_with_seed(store.as_bytes(), u64::from(VERSION));
-        Self { seed }
+    /// Checks [`IDENTITY`], from which follows what checks all else.
+    pub fn of_store(store: &StoreId) -> Self {
+        Self::seeded(xxh3_64_with_seed(store.as_bytes(), u64::from(VERSION)))
+    }
+
+    /// Checks the values of one catalog of the store.
+    pub fn of_catalog(self, drawn: Drawn) -> Self {
+        Self::seeded(xxh3_64_with_seed(&drawn, self.seed))
+    }
+
+    fn seeded(seed: u64) -> Self {
+        let entries = xxh3_64_with_seed(&[], seed ^ Kind::Chunk as u64);
+        Self { seed, entries }
     }
 
     fn check(self, kind: Kind, key: &[u8], value: &[u8]) -> [u8; CHECK] {
-        let seed = xxh3_64_with_seed(key, self.seed ^ kind as u64);
-        let [a, b, c, d, ..] = xxh3_64_with_seed(value, seed).to_le_bytes();
-        [a, b, c, d]
+        shorten(value, xxh3_64_with_seed(key, self.seed ^ kind as u64))
     }
 
     /// Appends the check to a value.
@@ -84,31 +99,46 @@ impl Checker {
         value.try_into().ok().map(u32::from_le_bytes)
     }
 
-    /// A location as the value for `id`.
-    pub fn seal_location(self, id: &ChunkId, entry: &Entry) -> [u8; LOCATION] {
-        let more = if entry.more { MORE } else { 0 };
-        let fields = [entry.brick.0, entry.frame | more, entry.place, entry.length];
-        let mut value = [0; LOCATION - CHECK];
-        for (to, field) in value.chunks_exact_mut(4).zip(fields) {
-            to.copy_from_slice(&field.to_le_bytes());
+    /// A chunk's entry. Entries sort as their bytes do: by id, then by brick.
+    pub fn seal_entry(self, id: &ChunkId, entry: &Entry) -> Step<[u8; ENTRY]> {
+        let frame = u16::try_from(entry.frame).map_err(|_| Fault::Corrupt("a frame's number"))?;
+        let mut sealed = [0; ENTRY];
+        let fields = [
+            &id.as_bytes()[..],
+            &entry.brick.0.to_be_bytes(),
+            &frame.to_be_bytes(),
+            &entry.place.to_be_bytes(),
+            &entry.length.to_be_bytes(),
+        ];
+        for (to, from) in sealed.iter_mut().zip(fields.into_iter().flatten()) {
+            *to = *from;
         }
-        join(value, self.check(Kind::Chunk, id.as_bytes(), &value))
+        if let Some((value, check)) = sealed.split_last_chunk_mut::<CHECK>() {
+            *check = shorten(value, self.entries);
+        }
+        Ok(sealed)
     }
 
-    /// The location in the value for `id`.
-    pub fn open_location(self, id: &ChunkId, sealed: &[u8]) -> Option<Entry> {
-        let value = self.open(Kind::Chunk, id.as_bytes(), sealed)?;
+    /// The location in a chunk's entry.
+    pub fn open_entry(self, sealed: &[u8; ENTRY]) -> Option<Entry> {
+        let (value, check) = sealed.split_last_chunk::<CHECK>()?;
+        if *check != shorten(value, self.entries) {
+            return None;
+        }
         let mut reader = Reader(value);
-        let brick = BrickRef(reader.u32()?);
-        let frame = reader.u32()?;
+        reader.array::<{ ChunkId::SIZE }>()?;
         Some(Entry {
-            brick,
-            frame: frame & !MORE,
-            place: reader.u32()?,
-            length: reader.u32()?,
-            more: frame & MORE != 0,
+            brick: BrickRef(u32::from_be_bytes(reader.array()?)),
+            frame: u16::from_be_bytes(reader.array()?).into(),
+            place: u32::from_be_bytes(reader.array()?),
+            length: u32::from_be_bytes(reader.array()?),
         })
     }
+}
+
+fn shorten(value: &[u8], seed: u64) -> [u8; CHECK] {
+    let [a, b, c, d, ..] = xxh3_64_with_seed(value, seed).to_le_bytes();
+    [a, b, c, d]
 }
 
 fn join<const A: usize, const B: usize>(value: [u8; A], check: [u8; CHECK]) -> [u8; B] {
@@ -126,15 +156,24 @@ pub(super) struct Entry {
     pub frame: u32,
     pub place: u32,
     pub length: u32,
-    /// Whether the table `more` holds further locations.
-    pub more: bool,
 }
 
+/// What is drawn at random when a catalog is made. Ordinals mean something within
+/// one catalog only, and a damaged disk may bring back a page of an earlier one.
+pub(super) type Drawn = [u8; 16];
+
 /// The value of [`IDENTITY`].
-pub(super) fn identity(store: &StoreId) -> Vec<u8> {
+pub(super) fn identity(store: &StoreId, drawn: Drawn) -> Vec<u8> {
     let mut value = VERSION.to_le_bytes().to_vec();
     value.extend_from_slice(store.as_bytes());
+    value.extend_from_slice(&drawn);
     value
+}
+
+/// What was drawn, if a value of [`IDENTITY`] is of this version and store.
+pub(super) fn drawn(store: &StoreId, identity: &[u8]) -> Option<Drawn> {
+    let rest = identity.strip_prefix(&VERSION.to_le_bytes())?;
+    rest.strip_prefix(store.as_bytes())?.try_into().ok()
 }
 
 /// The key of a brick in the table `bricks`.
@@ -243,51 +282,78 @@ mod tests {
 
     const STORE: StoreId = StoreId([1; 16]);
     const ID: ChunkId = ChunkId([2; 16]);
-    const ENTRY: Entry = Entry {
+    const LOCATED: Entry = Entry {
         brick: BrickRef(3),
         frame: 65_535,
         place: 5,
         length: 1 << 20,
-        more: true,
     };
 
     #[test]
-    fn a_location_goes_both_ways() {
-        let checker = Checker::new(&STORE);
-        for more in [false, true] {
-            let entry = Entry { more, ..ENTRY };
-            let sealed = checker.seal_location(&ID, &entry);
-            assert_eq!(checker.open_location(&ID, &sealed), Some(entry));
-        }
-    }
-
-    #[test]
-    fn any_flipped_bit_is_found() {
-        let checker = Checker::new(&STORE);
-        let sealed = checker.seal_location(&ID, &ENTRY);
-        for bit in 0..8 * LOCATION {
-            let mut flipped = sealed;
-            flipped[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(checker.open_location(&ID, &flipped), None, "bit {bit}");
-        }
-        for bit in 0..128 {
-            let mut id = ID;
-            id.0[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(
-                checker.open_location(&id, &sealed),
-                None,
-                "bit {bit} of the id"
-            );
-        }
-        assert_eq!(
-            Checker::new(&StoreId([9; 16])).open_location(&ID, &sealed),
-            None
+    fn an_entry_goes_both_ways() {
+        let checker = Checker::of_store(&STORE);
+        let sealed = checker.seal_entry(&ID, &LOCATED).unwrap();
+        assert_eq!(sealed[..16], ID.0);
+        assert_eq!(checker.open_entry(&sealed), Some(LOCATED));
+        let frame = 65_536;
+        assert!(
+            checker
+                .seal_entry(&ID, &Entry { frame, ..LOCATED })
+                .is_err()
         );
     }
 
     #[test]
+    fn any_flipped_bit_is_found() {
+        let checker = Checker::of_store(&STORE);
+        let sealed = checker.seal_entry(&ID, &LOCATED).unwrap();
+        for bit in 0..8 * super::ENTRY {
+            let mut flipped = sealed;
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(checker.open_entry(&flipped), None, "bit {bit}");
+        }
+        let other = Checker::of_store(&StoreId([9; 16]));
+        assert_eq!(other.open_entry(&sealed), None);
+    }
+
+    #[test]
+    fn what_another_catalog_of_the_store_said_does_not_verify() {
+        let of = |drawn| Checker::of_store(&STORE).of_catalog([drawn; 16]);
+        let (one, other) = (of(1), of(2));
+        let sealed = one.seal_entry(&ID, &LOCATED).unwrap();
+        assert_eq!(one.open_entry(&sealed), Some(LOCATED));
+        assert_eq!(other.open_entry(&sealed), None);
+        let sealed = one.seal_u32(Kind::Name, b"key", 7);
+        assert_eq!(one.open_u32(Kind::Name, b"key", &sealed), Some(7));
+        assert_eq!(other.open_u32(Kind::Name, b"key", &sealed), None);
+    }
+
+    #[test]
+    fn an_identity_tells_version_store_and_what_was_drawn() {
+        let good = identity(&STORE, [7; 16]);
+        assert_eq!(drawn(&STORE, &good), Some([7; 16]));
+        assert_eq!(drawn(&StoreId([9; 16]), &good), None);
+        assert_eq!(drawn(&STORE, &good[..20]), None);
+        let mut newer = good;
+        newer[0] += 1;
+        assert_eq!(drawn(&STORE, &newer), None);
+    }
+
+    #[test]
+    fn entries_sort_by_id_then_by_brick() {
+        let checker = Checker::of_store(&STORE);
+        let seal = |id: u8, brick| {
+            let brick = BrickRef(brick);
+            let entry = Entry { brick, ..LOCATED };
+            checker.seal_entry(&ChunkId([id; 16]), &entry).unwrap()
+        };
+        let sorted = [seal(1, 300), seal(2, 2), seal(2, 256), seal(2, 1 << 24)];
+        assert!(sorted.is_sorted());
+    }
+
+    #[test]
     fn a_value_of_another_table_does_not_verify() {
-        let checker = Checker::new(&STORE);
+        let checker = Checker::of_store(&STORE);
         let sealed = checker.seal_u32(Kind::Name, b"key", 7);
         assert_eq!(checker.open_u32(Kind::Name, b"key", &sealed), Some(7));
         assert_eq!(checker.open_u32(Kind::Meta, b"key", &sealed), None);
@@ -296,7 +362,7 @@ mod tests {
 
     #[test]
     fn a_record_goes_both_ways_and_no_shorter() {
-        let checker = Checker::new(&STORE);
+        let checker = Checker::of_store(&STORE);
         let info = BrickInfo {
             name: BrickName([4; 32]),
             length: 1 << 40,

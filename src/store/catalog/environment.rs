@@ -8,14 +8,14 @@
     reason = "heed declares opening and resizing a memory map unsafe; each block says why it holds"
 )]
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use heed::types::Bytes;
-use heed::{
-    CommitOrAbort, Database, DatabaseFlags, Env, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls,
-};
+use heed::{CommitOrAbort, Database, Env, EnvOpenOptions, MdbError, RoTxn, RwTxn, WithoutTls};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 use super::fault::{Fault, Step};
 use super::host;
@@ -23,12 +23,16 @@ use super::pages::DataFile;
 use crate::Error;
 use crate::store::atomic::{self, TempFile};
 
-/// The map's first size in bytes: room for about a million chunks.
+/// The map's first size in bytes: room for more than a million chunks.
 pub(super) const FIRST_MAP: usize = 64 << 20;
 
 /// More bytes than any transaction of a catalog needs: one that still finds
 /// the map full then has met a damaged list of free pages.
 const MAX_STEP: usize = 2 << 30;
+
+/// How many processes may look things up at the same moment: each has one
+/// transaction at a time. LMDB's own limit is 126.
+const MAX_READERS: u32 = 1024;
 
 /// Up to this length in bytes, looking at every page takes no time worth saving.
 const SMALL: u64 = 16 << 20;
@@ -45,10 +49,10 @@ pub(super) struct Tables {
     pub names: Table,
     /// Ordinal to brick.
     pub bricks: Table,
-    /// Chunk id to the first location that was entered.
+    /// Run and last chunk id to a block of chunks' entries.
     pub chunks: Table,
-    /// Chunk id to all further locations.
-    pub more: Table,
+    /// Run and number to a part of the run's filter.
+    pub filters: Table,
 }
 
 /// An open environment.
@@ -58,6 +62,12 @@ pub(super) struct Environment {
     dir: PathBuf,
     /// False once the map could not be put back after a change of its size.
     mapped: bool,
+    /// On which whoever merges runs holds a `flock`. It stays open: by its name one
+    /// might later find that of a catalog that was made anew.
+    merging: File,
+    /// How many transactions the disk has room for yet.
+    #[cfg(test)]
+    pub room: u32,
     /// Says that the environment is in use. Dropped last.
     _user: TempFile,
 }
@@ -74,7 +84,10 @@ impl Environment {
         host::refuse_network(dir)?;
         let user = enter(dir)?;
         let mut options = EnvOpenOptions::new().read_txn_without_tls();
-        options.map_size(first_map).max_dbs(5);
+        options
+            .map_size(first_map)
+            .max_dbs(5)
+            .max_readers(MAX_READERS);
         // SAFETY: A map is unsound if the file changes behind LMDB's back or
         // does not reach as far as its own records say. The file lies in a
         // folder of this user (mode 0700), on a local file system, so that
@@ -89,11 +102,20 @@ impl Environment {
             Fault::Lmdb(heed::Error::Mdb(MdbError::MapFull)) => Fault::Corrupt("without tables"),
             fault => fault,
         })?;
+        let merging = dir.join("merging");
+        let mut options = File::options();
+        options.create(true).truncate(false).write(true);
+        let merging = options
+            .open(&merging)
+            .map_err(Error::io("open", &merging))?;
         Ok(Self {
             env,
             tables,
             dir: dir.to_owned(),
             mapped: true,
+            merging,
+            #[cfg(test)]
+            room: u32::MAX,
             _user: user,
         })
     }
@@ -107,12 +129,16 @@ impl Environment {
     pub fn read<T>(&mut self, step: impl FnOnce(&RoTxn, &Tables) -> Step<T>) -> Step<T> {
         loop {
             self.require_map()?;
-            match self.env.read_txn() {
+            let error = match self.env.read_txn() {
                 Ok(txn) => return step(&txn, &self.tables),
-                Err(heed::Error::Mdb(MdbError::MapResized)) => {}
-                Err(error) => return Err(error.into()),
+                Err(error) => error,
+            };
+            match error {
+                heed::Error::Mdb(MdbError::MapResized) => self.adopt_size()?,
+                // Processes that were killed keep their places until somebody looks.
+                heed::Error::Mdb(MdbError::ReadersFull) if self.env.clear_stale_readers()? > 0 => {}
+                error => return Err(error.into()),
             }
-            self.adopt_size()?;
         }
     }
 
@@ -124,7 +150,13 @@ impl Environment {
             match self.attempt(&mut step) {
                 Err(Fault::Lmdb(heed::Error::Mdb(MdbError::MapFull))) => self.grow()?,
                 Err(Fault::Lmdb(heed::Error::Mdb(MdbError::MapResized))) => self.adopt_size()?,
-                result => return result,
+                result => {
+                    #[cfg(test)]
+                    {
+                        self.room = self.room.saturating_sub(1);
+                    }
+                    return result;
+                }
             }
         }
     }
@@ -132,8 +164,41 @@ impl Environment {
     fn attempt<T>(&self, step: &mut impl FnMut(&mut RwTxn, &Tables) -> Step<T>) -> Step<T> {
         let mut txn = self.env.write_txn()?;
         let value = step(&mut txn, &self.tables)?;
+        #[cfg(test)]
+        if self.room == 0 {
+            return Err(heed::Error::Io(std::io::ErrorKind::StorageFull.into()).into());
+        }
         txn.commit()?;
         Ok(value)
+    }
+
+    /// Makes this process the only one that merges runs, unless another one
+    /// is already; whether it did.
+    pub fn lock_merges(&self) -> Step<bool> {
+        match flock(&self.merging, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Ok(false),
+            Err(error) => {
+                let path = self.dir.join("merging");
+                return Err(Error::io("lock", path)(error.into()).into());
+            }
+        }
+        // Pages that a merge frees cannot be used again while a reader, even a dead one, sees them.
+        self.env.clear_stale_readers()?;
+        Ok(true)
+    }
+
+    /// Lets others merge.
+    pub fn unlock_merges(&self) {
+        // This fails for no file that is open; and if so, it ends with the process.
+        let _ = flock(&self.merging, FlockOperation::Unlock);
+    }
+
+    /// For transactions that stay open, as those of other processes may. The map must
+    /// not grow meanwhile.
+    #[cfg(test)]
+    pub fn snapshots(&self) -> (Env<WithoutTls>, Tables) {
+        (self.env.clone(), self.tables)
     }
 
     /// The size of the map in bytes.
@@ -210,15 +275,11 @@ fn open_tables(env: &Env<WithoutTls>) -> Step<Tables> {
             plain("names")?,
             plain("bricks")?,
             plain("chunks")?,
+            plain("filters")?,
         ];
-        let mut options = opener.database_options().types::<Bytes, Bytes>();
-        let more = options
-            .name("more")
-            .flags(DatabaseFlags::DUP_SORT)
-            .create(txn)?;
-        Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit((plain, more)))
+        Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit(plain))
     })?;
-    let CommitOrAbort::Commit(([meta, names, bricks, chunks], more)) = opened else {
+    let CommitOrAbort::Commit([meta, names, bricks, chunks, filters]) = opened else {
         return Err(Fault::Corrupt("without tables"));
     };
     Ok(Tables {
@@ -226,6 +287,77 @@ fn open_tables(env: &Env<WithoutTls>) -> Step<Tables> {
         names,
         bricks,
         chunks,
-        more,
+        filters,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    const CHILD: &str = "DTAR_TEST_READERS_CHILD";
+
+    #[test]
+    fn many_readers_at_once_find_a_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut environment = Environment::open(dir.path(), FIRST_MAP).unwrap();
+        let env = environment.env.clone();
+        let others: Vec<_> = (1..MAX_READERS).map(|_| env.read_txn().unwrap()).collect();
+        environment.read(|_, _| Ok(())).unwrap();
+        let last = env.read_txn().unwrap();
+        let full = environment.read(|_, _| Ok(())).unwrap_err();
+        assert_eq!(full.damage(), None, "no reason to delete the catalog");
+        assert!(full.reason().contains("READERS_FULL"), "{}", full.reason());
+        drop((others, last));
+        environment.read(|_, _| Ok(())).unwrap();
+    }
+
+    /// Not a test of its own: dies with all places of readers taken.
+    #[test]
+    #[ignore = "run by places_of_dead_readers_are_taken_over"]
+    fn child() {
+        let Ok(dir) = std::env::var(CHILD) else {
+            return;
+        };
+        let environment = Environment::open(Path::new(&dir), FIRST_MAP).unwrap();
+        while let Ok(reader) = environment.env.read_txn() {
+            std::mem::forget(reader);
+        }
+        std::process::abort();
+    }
+
+    #[test]
+    fn places_of_dead_readers_are_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut environment = Environment::open(dir.path(), FIRST_MAP).unwrap();
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "store::catalog::environment::tests::child"])
+            .arg("--ignored")
+            .env(CHILD, dir.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(!status.success());
+        environment.read(|_, _| Ok(())).unwrap();
+    }
+
+    #[test]
+    fn one_at_a_time_merges() {
+        let dir = tempfile::tempdir().unwrap();
+        let environment = Environment::open(dir.path(), FIRST_MAP).unwrap();
+        let other = File::options()
+            .write(true)
+            .open(dir.path().join("merging"))
+            .unwrap();
+        flock(&other, FlockOperation::LockExclusive).unwrap();
+        assert!(!environment.lock_merges().unwrap());
+        flock(&other, FlockOperation::Unlock).unwrap();
+        assert!(environment.lock_merges().unwrap());
+        assert!(flock(&other, FlockOperation::NonBlockingLockExclusive).is_err());
+        environment.unlock_merges();
+        flock(&other, FlockOperation::NonBlockingLockExclusive).unwrap();
+    }
 }

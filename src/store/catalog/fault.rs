@@ -50,6 +50,24 @@ impl Fault {
         }
     }
 
+    /// Whether the catalog is good as far as it goes, but takes nothing more in:
+    /// the disk is full, say. LMDB calls a write that was cut short an I/O error.
+    pub const fn hinders_writing(&self) -> bool {
+        matches!(
+            self,
+            Self::Lmdb(heed::Error::Io(_) | heed::Error::Mdb(MdbError::MapFull))
+        )
+    }
+
+    /// Why, in a few words.
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Lmdb(error) => error.to_string(),
+            Self::Corrupt(what) => (*what).to_owned(),
+            Self::Other(error) => error.to_string(),
+        }
+    }
+
     /// The error for a caller that cannot help itself.
     pub fn into_error(self, dir: &Path) -> Error {
         let refused = |message| Error::Refused {

@@ -2,9 +2,11 @@
 
 use heed::RoTxn;
 
-use super::entry::{self, Checker, Entry, Record};
+use super::batch::find_name;
+use super::entry::{self, Checker, Entry, ORDINALS, Record};
 use super::environment::Tables;
 use super::fault::{Fault, Step};
+use super::run::Run;
 use super::{BrickRef, Location};
 use crate::id::ChunkId;
 use crate::store::layout::Layout;
@@ -16,6 +18,8 @@ enum State {
     Unknown,
     /// Its sidecar stands, and it carries no mark.
     Live,
+    /// The same, and its record says that it has so many frames.
+    Usable(u32),
     /// Anything else.
     Gone,
 }
@@ -37,12 +41,16 @@ impl LiveSet {
 
     /// Notes whether a brick may be relied upon.
     pub fn set(&mut self, brick: BrickRef, live: bool) {
+        self.note(brick, if live { State::Live } else { State::Gone });
+    }
+
+    fn note(&mut self, brick: BrickRef, noted: State) {
         let place = brick.0 as usize;
         if self.states.len() <= place {
             self.states.resize(place + 1, State::Unknown);
         }
         if let Some(state) = self.states.get_mut(place) {
-            *state = if live { State::Live } else { State::Gone };
+            *state = noted;
         }
     }
 
@@ -55,7 +63,7 @@ impl LiveSet {
     pub fn live(&self) -> impl Iterator<Item = BrickRef> {
         let states = (0..).zip(&self.states);
         states
-            .filter(|(_, state)| **state == State::Live)
+            .filter(|(_, state)| matches!(state, State::Live | State::Usable(_)))
             .map(|(ordinal, _)| BrickRef(ordinal))
     }
 }
@@ -65,12 +73,19 @@ pub(super) struct Reader<'a, 'txn> {
     pub txn: &'a RoTxn<'txn>,
     pub tables: &'a Tables,
     pub checker: Checker,
+    /// Records of the bricks from [`ORDINALS`] on.
+    pub aside: &'a [Vec<u8>],
+    /// All runs, if chunks are to be looked up.
+    pub runs: &'a [Run],
 }
 
 impl<'a> Reader<'a, '_> {
     /// The record of a brick.
     pub fn record(&self, brick: BrickRef) -> Step<Record<'a>> {
-        let sealed = self.tables.bricks.get(self.txn, &entry::brick_key(brick))?;
+        let sealed = match brick.0.checked_sub(ORDINALS) {
+            Some(aside) => self.aside.get(aside as usize).map(Vec::as_slice),
+            None => self.tables.bricks.get(self.txn, &entry::brick_key(brick))?,
+        };
         let sealed = sealed.ok_or(Fault::Corrupt("a brick has no record"))?;
         Record::decode(self.checker, brick, sealed)
     }
@@ -78,32 +93,23 @@ impl<'a> Reader<'a, '_> {
     /// Where a chunk of this length lies: in the live brick with the smallest
     /// name, so that the answer does not depend on the order of entry.
     pub fn find(&self, live: &mut LiveSet, id: &ChunkId, length: u32) -> Step<Option<Location>> {
-        let key = id.as_bytes();
-        let Some(sealed) = self.tables.chunks.get(self.txn, key)? else {
-            return Ok(None);
-        };
-        let Some(first) = self.checker.open_location(id, sealed) else {
-            return Ok(None);
-        };
-        let mut best = self.usable(live, first, length)?;
-        if !first.more {
-            return Ok(best);
-        }
-        let Some(others) = self.tables.more.get_duplicates(self.txn, key)? else {
-            return Ok(best);
-        };
-        for other in others {
-            let (_, sealed) = other?;
-            if let Some(other) = self.checker.open_location(id, sealed) {
-                let other = self.usable(live, other, length)?;
-                best = self.smaller(best, other)?;
+        let mut best = None;
+        for run in self.runs {
+            let Some(block) = run.block(self.txn, self.tables, id)? else {
+                continue;
+            };
+            for sealed in block.find(id) {
+                if let Some(entry) = self.checker.open_entry(sealed) {
+                    let other = self.usable(live, entry, length)?;
+                    best = self.smaller(best, other)?;
+                }
             }
         }
         Ok(best)
     }
 
     fn usable(&self, live: &mut LiveSet, entry: Entry, length: u32) -> Step<Option<Location>> {
-        let usable = entry.length == length && self.is_live(live, entry.brick)?;
+        let usable = entry.length == length && entry.frame < self.frames(live, entry.brick)?;
         Ok(usable.then_some(Location {
             brick: entry.brick,
             frame: entry.frame,
@@ -112,18 +118,32 @@ impl<'a> Reader<'a, '_> {
         }))
     }
 
-    /// Whether a brick may be relied upon. Bricks that another process entered
-    /// since this catalog was opened are looked up in the store once.
-    fn is_live(&self, live: &mut LiveSet, brick: BrickRef) -> Step<bool> {
-        if live.state(brick) == State::Unknown {
-            let counts = match self.record(brick) {
-                Ok(record) => live.layout.brick_counts(&record.name)?,
-                Err(Fault::Corrupt(_)) => false,
-                Err(fault) => return Err(fault),
-            };
-            live.set(brick, counts);
+    /// How many frames a brick has that may be relied upon; any other has none.
+    ///
+    /// The first time, the record is looked at: what will be asked of it when
+    /// the index is written must be there. Bricks that another process entered
+    /// since this catalog was opened are looked up in the store then.
+    fn frames(&self, live: &mut LiveSet, brick: BrickRef) -> Step<u32> {
+        let state = live.state(brick);
+        match state {
+            State::Usable(frames) => return Ok(frames),
+            State::Gone => return Ok(0),
+            State::Unknown | State::Live => {}
         }
-        Ok(live.state(brick) == State::Live)
+        let record = match self.record(brick) {
+            Ok(record) => record,
+            // No note of it: whatever its ordinal is, it must not become the length of a list.
+            Err(Fault::Corrupt(_)) => return Ok(0),
+            Err(fault) => return Err(fault),
+        };
+        let name = &record.name;
+        let known = find_name(self.txn, self.tables, self.checker, name)? == Some(brick);
+        if known && (state == State::Live || live.layout.brick_counts(name)?) {
+            live.note(brick, State::Usable(record.frame_count));
+            return Ok(record.frame_count);
+        }
+        live.note(brick, State::Gone);
+        Ok(0)
     }
 
     fn smaller(&self, a: Option<Location>, b: Option<Location>) -> Step<Option<Location>> {

@@ -6,33 +6,63 @@
 //! it, it is deleted and made again from the sidecars. Ordinals name bricks
 //! within one catalog; a brick keeps its ordinal even while its sidecar is
 //! gone, for a name always means the same bytes.
+//!
+//! ```text
+//! sidecars -> batch -> run: blocks of entries, sorted by chunk id; filter
+//!                       runs -> merge -> run           chunk id -> filters -> blocks -> live brick
+//! ```
+//!
+//! An LMDB environment holds five tables: what the catalog is (`meta`), bricks by
+//! name (`names`) and by ordinal (`bricks`), and the chunks' entries in sorted
+//! runs that are never altered (`chunks`, `filters`; see `run.rs`). Whatever is
+//! entered or merged is entered or merged in one transaction, so that a process
+//! may be killed at any time. Several may look up and enter at once; one at a time
+//! merges (`schedule.rs`), and if two do, nothing is lost (`merge.rs`).
+//!
+//! What happens when
+//! - the file is damaged: its pages are checked before they are mapped if it is
+//!   small or a user of it has died (`pages.rs`), and each value has a check
+//!   (`entry.rs`). What fails at opening has the catalog made anew; a damaged entry
+//!   counts as absent.
+//! - the disk is full: a run goes on and says so at its end (`aside.rs`).
 
+mod aside;
 mod batch;
 mod entry;
 mod environment;
 mod fault;
+mod filter;
+#[cfg(test)]
+mod hard_tests;
 mod host;
 mod lookup;
+mod merge;
 mod pages;
+mod place;
+mod run;
+#[cfg(test)]
+mod run_tests;
+mod schedule;
 mod sync;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File};
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use rustix::fs::{FlockOperation, flock};
-
+pub use self::aside::Unentered;
 pub use self::sync::CatalogReport;
 
+use self::aside::Aside;
 use self::batch::Batch;
-use self::entry::{Checker, IDENTITY, Kind};
+use self::entry::Checker;
 use self::environment::{Environment, FIRST_MAP};
 use self::fault::{Fault, Step};
 use self::lookup::{LiveSet, Reader};
+use self::place::Place;
+use self::run::Runs;
+use self::schedule::Schedule;
 use self::sync::Sync;
-use super::{Store, atomic};
+use super::Store;
 use crate::crypto::PutKeys;
 use crate::format::toc::Toc;
 use crate::id::{BrickName, ChunkId};
@@ -98,6 +128,8 @@ pub struct Catalog {
     environment: Environment,
     checker: Checker,
     live: LiveSet,
+    schedule: Schedule,
+    aside: Aside,
 }
 
 impl Catalog {
@@ -152,10 +184,13 @@ impl Catalog {
         let checker = self.checker;
         let live = &mut self.live;
         let result = self.environment.read(|txn, tables| {
+            let runs = Runs::read(txn, tables, checker)?;
             let reader = Reader {
                 txn,
                 tables,
                 checker,
+                aside: &[],
+                runs: &runs.list,
             };
             for (id, &length) in ids.iter().zip(lengths) {
                 out.push(reader.find(live, id, length)?);
@@ -168,23 +203,44 @@ impl Catalog {
     /// Enters a brick whose sidecar stands in the store, durably. `brick_length`
     /// is that of its file in bytes. A brick that is there already stays as it is.
     ///
+    /// A catalog that cannot take it in, because the disk is full, fails no run:
+    /// the brick is held in memory, [`Catalog::brick`] and [`Catalog::frame`]
+    /// know it, but its chunks are not found ([`Catalog::unentered`]).
+    ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Refused`] if the catalog is damaged.
+    /// [`Error::Refused`] if there are 2^31 such bricks already.
     pub fn insert(&mut self, name: &BrickName, brick_length: u64, toc: &Toc) -> Result<BrickRef> {
-        let mut ordinals = Vec::new();
         let mut batch = Batch::default();
-        let brick = batch
+        let result = batch
             .add(name, brick_length, toc)
-            .and_then(|()| batch.store(&mut self.environment, self.checker, &mut ordinals))
-            .and_then(|()| {
-                ordinals
-                    .first()
-                    .copied()
-                    .ok_or(Fault::Corrupt("no ordinal"))
-            })
-            .map_err(|fault| fault.into_error(self.environment.dir()))?;
+            .and_then(|()| self.enter(&mut batch))
+            .or_else(|fault| self.aside.hold(&batch, self.checker, fault));
+        result.map_err(|fault| fault.into_error(self.environment.dir()))
+    }
+
+    fn enter(&mut self, batch: &mut Batch) -> Step<BrickRef> {
+        let (entered, mut ordinals) = (batch.len(), Vec::new());
+        batch.store(&mut self.environment, self.checker, &mut ordinals)?;
+        let brick = ordinals.first().copied();
+        let brick = brick.ok_or(Fault::Corrupt("no ordinal"))?;
         self.live.set(brick, true);
+        if self.aside.has_failed() {
+            return Ok(brick);
+        }
+        let merged = self
+            .schedule
+            .go_on(&mut self.environment, self.checker, entered);
+        // The brick is in, and runs that are not merged lose nothing.
+        if let Err(fault) = merged {
+            self.aside.note(&fault);
+        }
         Ok(brick)
+    }
+
+    /// What the catalog could not take in since it was opened; nothing, if all is well.
+    #[must_use]
+    pub fn unentered(&self) -> Option<Unentered> {
+        self.aside.unentered()
     }
 
     /// A brick.
@@ -251,110 +307,16 @@ impl Catalog {
 
     fn reading<T>(&mut self, step: impl FnOnce(&Reader<'_, '_>) -> Step<T>) -> Result<T> {
         let checker = self.checker;
+        let aside = self.aside.records();
         let result = self.environment.read(|txn, tables| {
             step(&Reader {
                 txn,
                 tables,
                 checker,
+                aside,
+                runs: &[],
             })
         });
         result.map_err(|fault| fault.into_error(self.environment.dir()))
     }
-}
-
-/// Where one store's catalog stands. Opening, deleting and making it is one
-/// process's business at a time; using it is not.
-struct Place {
-    dir: PathBuf,
-    /// The file on which whoever opens, deletes or makes it holds a `flock`.
-    lock: PathBuf,
-}
-
-impl Place {
-    fn new(base: &Path, store: &Store) -> Result<Self> {
-        fs::create_dir_all(base).map_err(Error::io("make the folder", base))?;
-        Ok(Self {
-            dir: base.join(store.id().to_string()),
-            lock: base.join(format!("{}.lock", store.id())),
-        })
-    }
-
-    fn lock(&self) -> Result<File> {
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&self.lock)
-            .map_err(Error::io("open", &self.lock))?;
-        flock(&file, FlockOperation::LockExclusive)
-            .map_err(|error| Error::io("lock", &self.lock)(error.into()))?;
-        Ok(file)
-    }
-
-    /// Opens the catalog; makes it anew, and says why, if it is no good.
-    fn open(&self, store: &Store, first_map: usize) -> Step<(Catalog, Option<String>)> {
-        let _lock = self.lock()?;
-        let fault = match self.attempt(store, first_map) {
-            Ok(catalog) => return Ok((catalog, None)),
-            Err(fault) => fault,
-        };
-        let Some(damage) = fault.damage() else {
-            return Err(fault);
-        };
-        self.discard()?;
-        Ok((self.attempt(store, first_map)?, Some(damage)))
-    }
-
-    fn open_anew(&self, store: &Store, first_map: usize) -> Step<Catalog> {
-        let _lock = self.lock()?;
-        self.discard()?;
-        self.attempt(store, first_map)
-    }
-
-    fn attempt(&self, store: &Store, first_map: usize) -> Step<Catalog> {
-        if self.dir.exists() && !self.dir.is_dir() {
-            return Err(Fault::Corrupt("not a folder"));
-        }
-        let mut environment = Environment::open(&self.dir, first_map)?;
-        let checker = Checker::new(store.id());
-        identify(&mut environment, checker, store)?;
-        Ok(Catalog {
-            environment,
-            checker,
-            live: LiveSet::new(store.layout().clone()),
-        })
-    }
-
-    /// Deletes the catalog. It is renamed first: processes that have it open
-    /// go on with their files, and nobody opens one that is half deleted.
-    fn discard(&self) -> Result<()> {
-        let random = atomic::random_name(&self.dir)?;
-        let doomed = self.dir.with_extension(format!("{random}.deleted"));
-        fs::rename(&self.dir, &doomed).map_err(Error::io("rename", &self.dir))?;
-        let removed = match fs::remove_dir_all(&doomed) {
-            Err(error) if error.kind() == io::ErrorKind::NotADirectory => fs::remove_file(&doomed),
-            result => result,
-        };
-        removed.map_err(Error::io("delete", &doomed))
-    }
-}
-
-/// Checks that the catalog is of this version and store; writes so in a new one.
-fn identify(environment: &mut Environment, checker: Checker, store: &Store) -> Step<()> {
-    let mut expected = entry::identity(store.id());
-    checker.seal(Kind::Meta, IDENTITY, &mut expected);
-    let known = environment.read(|txn, tables| match tables.meta.get(txn, IDENTITY)? {
-        None => Ok(false),
-        Some(found) if found == expected => Ok(true),
-        Some(_) => Err(Fault::Corrupt("of another version or another store")),
-    })?;
-    if known {
-        return Ok(());
-    }
-    environment.write(|txn, tables| {
-        if !tables.names.is_empty(txn)? {
-            return Err(Fault::Corrupt("without identity"));
-        }
-        Ok(tables.meta.put(txn, IDENTITY, &expected)?)
-    })
 }

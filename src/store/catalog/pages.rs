@@ -25,24 +25,23 @@ const FIRST_PAGE: u64 = 2;
 const PAGE_HEADER: usize = WORD + 8;
 /// `MDB_node`: size or lower half of a page number (`u32`), flags or upper half, length of the key (`u16` each).
 const NODE_HEADER: usize = 8;
+/// How often a file that looks damaged is read before it is said to be.
+const ATTEMPTS: u32 = 3;
+/// More pages than any transaction takes at the end of the file and gives back.
+const MOST_MISSING: u64 = 1 << 20;
 /// The depth of LMDB's cursors.
 const MAX_DEPTH: u16 = 32;
 
 const BRANCH: u16 = 0x01;
 const LEAF: u16 = 0x02;
 const OVERFLOW: u16 = 0x04;
-/// A page within a node: leaf, dirty, sub-page.
-const SUB_PAGE: u16 = 0x52;
 
 /// The data stands on overflow pages.
 const BIG: u16 = 0x01;
 /// The data is a table.
 const TABLE: u16 = 0x02;
-/// The data is a sub-page of duplicates; with [`TABLE`], a table of them.
-const DUPLICATES: u16 = 0x04;
 
-/// Persistent flags of a table.
-const DUP_SORT: u16 = 0x04;
+/// A persistent flag of a table.
 const INTEGER_KEY: u16 = 0x08;
 
 /// The data file of an environment.
@@ -57,30 +56,47 @@ impl DataFile {
     /// reading one that is not there would kill the process. Nothing, if the
     /// file is missing or empty: LMDB begins anew then.
     ///
-    /// LMDB may leave out final pages that are on the free list; such a file
-    /// is taken for damaged, too, which costs time only.
+    /// LMDB may leave out final pages that are on the free list.
     pub fn open(path: &Path) -> Step<Option<Self>> {
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(Error::io("open", path)(error).into()),
         };
-        let length = file.metadata().map_err(Error::io("read", path))?.len();
-        if length == 0 {
+        if file_length(&file)? == 0 {
             return Ok(None);
         }
+        // Another process may be committing: its meta page may be half written.
+        let mut opened = Self::examine(&file);
+        for _ in 1..ATTEMPTS {
+            if !matches!(opened, Err(Fault::Corrupt(_))) {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(2));
+            opened = Self::examine(&file);
+        }
+        let (meta, length) = opened?;
+        Ok(Some(Self { file, length, meta }))
+    }
+
+    fn examine(file: &File) -> Step<(Meta, u64)> {
         let mut page = [0; PAGE_HEADER + Meta::LENGTH];
-        read(&file, 0, &mut page)?;
-        let first = Meta::parse(&page[PAGE_HEADER..], length)?;
-        read(&file, first.page_size, &mut page)?;
-        let second = Meta::parse(&page[PAGE_HEADER..], length)?;
-        // LMDB goes on from the newer one.
+        read(file, 0, &mut page)?;
+        let first = Meta::parse(&page[PAGE_HEADER..])?;
+        read(file, first.page_size, &mut page)?;
+        let second = Meta::parse(&page[PAGE_HEADER..])?;
+        // Only now: pages come before the meta page that needs them.
+        let length = file_length(file)?;
+        // LMDB goes on from the newer one, and falls back on the other one never.
         let meta = if second.transaction > first.transaction {
             second
         } else {
             first
         };
-        Ok(Some(Self { file, length, meta }))
+        if meta.needed()? > length {
+            require_free_tail(file, length, meta)?;
+        }
+        Ok((meta, length))
     }
 
     /// Its length in bytes.
@@ -92,15 +108,33 @@ impl DataFile {
     /// what it is said to be, lie within the file, and be used once. No other
     /// process may have the environment open.
     pub fn walk(&self) -> Step<()> {
-        let pages = usize::try_from(self.meta.last_page / 64 + 1).unwrap_or(usize::MAX);
-        let mut walk = Walk {
-            file: self,
-            used: vec![0; pages],
-        };
+        let mut walk = Walk::new(&self.file, self.meta);
         let [free, main] = self.meta.tables;
         walk.tree(&free, INTEGER_KEY, Content::Free)?;
         walk.tree(&main, 0, Content::Tables)
     }
+}
+
+fn file_length(file: &File) -> Step<u64> {
+    let metadata = file.metadata().map_err(|error| Fault::Lmdb(error.into()))?;
+    Ok(metadata.len())
+}
+
+/// Accepts a file that ends before its last page if all pages that are missing
+/// are free: they were taken and given back in one transaction, and LMDB reads
+/// none of them.
+fn require_free_tail(file: &File, length: u64, meta: Meta) -> Step<()> {
+    let first = length / meta.page_size;
+    if meta.last_page.saturating_sub(first) > MOST_MISSING {
+        return Err(Fault::Corrupt("cut short"));
+    }
+    let mut walk = Walk::new(file, meta);
+    let [free, _] = meta.tables;
+    walk.tree(&free, INTEGER_KEY, Content::Free)?;
+    if (first..=meta.last_page).all(|page| walk.is_used(page)) {
+        return Ok(());
+    }
+    Err(Fault::Corrupt("cut short"))
 }
 
 fn read(file: &File, offset: u64, bytes: &mut [u8]) -> Step<()> {
@@ -128,7 +162,15 @@ impl Meta {
     const LENGTH: usize = 8 + 2 * WORD + 2 * Tree::LENGTH + 2 * WORD;
     const MAGIC: u64 = 0xbeef_c0de;
 
-    fn parse(bytes: &[u8], length: u64) -> Step<Self> {
+    /// How many bytes the file has if none of its last pages are left out.
+    fn needed(&self) -> Step<u64> {
+        let pages = self.last_page.checked_add(1);
+        pages
+            .and_then(|pages| pages.checked_mul(self.page_size))
+            .ok_or(Fault::Corrupt("a last page beyond all files"))
+    }
+
+    fn parse(bytes: &[u8]) -> Step<Self> {
         if number::<4>(bytes, 0)? != Self::MAGIC {
             return Err(Fault::Corrupt("not a catalog"));
         }
@@ -151,11 +193,8 @@ impl Meta {
         if meta.tables.iter().any(lost) {
             return Err(Fault::Corrupt("a root page beyond the last"));
         }
-        let pages = meta.last_page.checked_add(1);
-        match pages.and_then(|pages| pages.checked_mul(meta.page_size)) {
-            Some(needed) if needed <= length => Ok(meta),
-            _ => Err(Fault::Corrupt("cut short")),
-        }
+        meta.needed()?;
+        Ok(meta)
     }
 }
 
@@ -188,18 +227,32 @@ enum Content {
     Tables,
     /// Values of one of them.
     Values,
-    /// All values of one key.
-    Duplicates,
 }
 
 /// A walk through a file.
 struct Walk<'a> {
-    file: &'a DataFile,
+    file: &'a File,
+    meta: Meta,
     /// One bit for each page that is used or free.
     used: Vec<u64>,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(file: &'a File, meta: Meta) -> Self {
+        let words = usize::try_from(meta.last_page / 64 + 1).unwrap_or(usize::MAX);
+        Self {
+            file,
+            meta,
+            used: vec![0; words],
+        }
+    }
+
+    fn is_used(&self, page: u64) -> bool {
+        let word = usize::try_from(page / 64).unwrap_or(usize::MAX);
+        let word = self.used.get(word);
+        word.is_some_and(|word| word & 1 << (page % 64) != 0)
+    }
+
     fn tree(&mut self, tree: &Tree, flags: u16, content: Content) -> Step<()> {
         if tree.flags != u64::from(flags) {
             return Err(Fault::Corrupt("a table of another kind"));
@@ -238,19 +291,10 @@ impl Walk<'_> {
             }
             (Content::Tables, TABLE) => {
                 let tree = Tree::parse(node.data()?)?;
-                let flags = if node.key == b"more" { DUP_SORT } else { 0 };
-                self.tree(&tree, flags, Content::Values)
+                self.tree(&tree, 0, Content::Values)
             }
-            (Content::Values | Content::Duplicates, 0) => node.data().map(drop),
+            (Content::Values, 0) => node.data().map(drop),
             (Content::Values, BIG) => self.overflow(node).map(drop),
-            (Content::Values, DUPLICATES) => {
-                let mut nodes = Nodes::of_sub_page(node.data()?)?;
-                nodes.try_for_each(|node| self.leaf(&node?, Content::Duplicates))
-            }
-            (Content::Values, flags) if flags == DUPLICATES | TABLE => {
-                let tree = Tree::parse(node.data()?)?;
-                self.tree(&tree, 0, Content::Duplicates)
-            }
             _ => Err(Fault::Corrupt("a node of impossible kind")),
         }
     }
@@ -276,7 +320,7 @@ impl Walk<'_> {
         self.read(first, 1, &mut page)?;
         let (kind, count) = (number::<2>(&page, WORD + 2)?, number::<4>(&page, WORD + 4)?);
         let needed = node.size.saturating_add(PAGE_HEADER as u64);
-        let room = count.saturating_mul(self.file.meta.page_size);
+        let room = count.saturating_mul(self.meta.page_size);
         if kind != u64::from(OVERFLOW) || room < needed {
             return Err(Fault::Corrupt("an overflow page that is none"));
         }
@@ -287,9 +331,9 @@ impl Walk<'_> {
 
     /// Reads `count` pages that were claimed; the first must bear its number.
     fn read(&self, first: u64, count: u64, pages: &mut Vec<u8>) -> Step<()> {
-        let size = self.file.meta.page_size;
+        let size = self.meta.page_size;
         pages.resize(usize::try_from(count * size).unwrap_or(usize::MAX), 0);
-        read(&self.file.file, first * size, pages)?;
+        read(self.file, first * size, pages)?;
         if number::<WORD>(pages, 0)? == first {
             return Ok(());
         }
@@ -297,7 +341,7 @@ impl Walk<'_> {
     }
 
     fn check_number(&self, page: u64) -> Step<()> {
-        if (FIRST_PAGE..=self.file.meta.last_page).contains(&page) {
+        if (FIRST_PAGE..=self.meta.last_page).contains(&page) {
             return Ok(());
         }
         Err(Fault::Corrupt("a page that is not there"))
@@ -347,10 +391,6 @@ impl<'a> Nodes<'a> {
             kind,
             offsets: offsets.chunks_exact(2),
         })
-    }
-
-    fn of_sub_page(page: &'a [u8]) -> Step<Self> {
-        Self::of_page(page, SUB_PAGE)
     }
 }
 

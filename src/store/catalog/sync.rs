@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::batch::{self, Batch};
 use super::fault::{Fault, Step};
-use super::{BrickRef, Catalog};
+use super::{BrickRef, Catalog, Unentered};
 use crate::Error;
 use crate::brick::SIDECAR_SEAL_LENGTH;
 use crate::crypto::PutKeys;
@@ -27,6 +27,8 @@ pub struct CatalogReport {
     pub vanished: u64,
     /// Sidecars that could not be read, and why; their bricks are left out.
     pub damaged: Vec<(PathBuf, String)>,
+    /// Sidecars that the catalog had no room for, and why.
+    pub unentered: Option<Unentered>,
     /// Why the catalog was deleted and made anew, if it was.
     pub rebuilt: Option<String>,
 }
@@ -40,6 +42,8 @@ pub(super) struct Sync<'a> {
     /// Names and ordinals of the batch's bricks, and the bytes of one sidecar: kept for their memory.
     ordinals: Vec<BrickRef>,
     sidecar: Vec<u8>,
+    /// Why nothing more can be entered.
+    hindrance: Option<Fault>,
     report: CatalogReport,
 }
 
@@ -52,6 +56,7 @@ impl<'a> Sync<'a> {
             batch: Batch::default(),
             ordinals: Vec::new(),
             sidecar: Vec::new(),
+            hindrance: None,
             report: CatalogReport::default(),
         }
     }
@@ -65,11 +70,18 @@ impl<'a> Sync<'a> {
             fresh.clear();
             self.store.layout().sidecar_names(shard, &mut names)?;
             standing += self.sort_out(&names, &marks, &mut fresh)?;
-            for name in &fresh {
+            for (place, name) in fresh.iter().enumerate() {
+                if let Some(fault) = &self.hindrance {
+                    let rest = fresh.len() - place;
+                    self.catalog.aside.leave_out(rest as u64, fault);
+                    break;
+                }
                 self.load(name)?;
             }
         }
         self.flush()?;
+        self.merge()?;
+        self.report.unentered = self.catalog.unentered();
         self.report.vanished = known.saturating_sub(standing);
         Ok(self.report)
     }
@@ -135,7 +147,16 @@ impl<'a> Sync<'a> {
         }
         let catalog = &mut *self.catalog;
         let (environment, checker) = (&mut catalog.environment, catalog.checker);
-        self.batch.store(environment, checker, &mut self.ordinals)?;
+        let stored = self.batch.store(environment, checker, &mut self.ordinals);
+        match stored {
+            Err(fault) if fault.hinders_writing() => {
+                catalog.aside.leave_out(self.batch.bricks(), &fault);
+                self.batch.clear();
+                self.hindrance = Some(fault);
+                return Ok(());
+            }
+            stored => stored?,
+        }
         for &brick in &self.ordinals {
             catalog.live.set(brick, true);
         }
@@ -143,6 +164,24 @@ impl<'a> Sync<'a> {
         self.report.loaded += loaded;
         self.report.live += loaded;
         Ok(())
+    }
+
+    /// Merges what is due, before a stream waits for it.
+    fn merge(&mut self) -> Step<()> {
+        let catalog = &mut *self.catalog;
+        if self.hindrance.is_some() {
+            return Ok(());
+        }
+        let merged = catalog
+            .schedule
+            .finish(&mut catalog.environment, catalog.checker);
+        match merged {
+            Err(fault) if fault.hinders_writing() => {
+                catalog.aside.note(&fault);
+                Ok(())
+            }
+            merged => merged,
+        }
     }
 }
 
