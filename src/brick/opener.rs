@@ -258,6 +258,20 @@ impl OpenFrame {
         Self::default()
     }
 
+    /// One with these chunks and no table.
+    #[cfg(test)]
+    pub(crate) fn of(chunks: &[&[u8]]) -> Self {
+        let mut end = 0;
+        let ends = chunks.iter().map(|chunk| {
+            end += u32::try_from(chunk.len()).unwrap();
+            end
+        });
+        Self {
+            ends: ends.collect(),
+            plain: chunks.concat(),
+        }
+    }
+
     /// The chunk at `place`, the first being 0.
     #[must_use]
     pub fn chunk(&self, place: u32) -> Option<&[u8]> {

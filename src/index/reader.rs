@@ -663,6 +663,18 @@ impl HintReader {
         Ok(chunk)
     }
 
+    /// Ordinal of the frame, place of the first, and number of the next chunks that lie
+    /// one behind the other: at least one.
+    ///
+    /// # Errors
+    /// No chunk left; a broken page.
+    pub fn next_run_of_chunks(&mut self) -> Result<(u64, u32, u32)> {
+        let (frame, place) = self.next_chunk()?;
+        let more = u32::try_from(self.run.count).unwrap_or(u32::MAX - 1);
+        self.advance(u64::from(more));
+        Ok((frame, place, more + 1))
+    }
+
     /// Passes `count` chunks.
     ///
     /// # Errors

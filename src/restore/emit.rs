@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::frames::Failure;
+use super::slot::Failure;
 use super::walk::{Batch, Op};
 use crate::archive::Monitor;
 use crate::error::{Error, Result};

@@ -1,156 +1,21 @@
 //! Frames on restore: fetched and opened ahead on the pool, kept while they
-//! are likely to be needed again.
+//! are likely to be needed again, and then those of their chunks that will be.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::Arc;
 
 use rayon::ThreadPool;
 
-use crate::brick::{FrameError, FrameOpener, OpenFrame, OpenScratch};
+use super::ahead::Ahead;
+use super::slot::{Failure, Opened, REPLACE, Slot, Spares};
+use crate::brick::{FrameError, FrameOpener, OpenScratch};
 use crate::error::{Error, Exit};
-use crate::format::record::copy_of_list;
 use crate::format::trailer::UsedFrame;
 use crate::id::{BrickName, ChunkHash, Class};
 use crate::store::layout::Layout;
-
-/// Why a frame could not be opened.
-#[derive(Debug, Clone)]
-pub(super) struct Failure {
-    pub(super) path: PathBuf,
-    pub(super) message: String,
-    pub(super) exit: Exit,
-}
-
-impl Failure {
-    pub(super) fn error(&self) -> Error {
-        Error::Refused {
-            path: self.path.clone(),
-            message: self.message.clone(),
-            exit: self.exit,
-        }
-    }
-
-    /// The failure of a list whose copy failed `also`.
-    pub(super) fn and(mut self, also: &Self) -> Self {
-        if (&self.path, &self.message) != (&also.path, &also.message) {
-            self.message = format!(
-                "{}; nor is there the copy of this chunk list: {}",
-                self.message,
-                also.error()
-            );
-        }
-        self
-    }
-}
-
-/// A frame's chunks, each hashed when the frame was opened.
-#[derive(Default)]
-pub(super) struct Opened {
-    frame: OpenFrame,
-    hashes: Vec<ChunkHash>,
-}
-
-/// Opened frames whose memory waits to be used again.
-#[derive(Clone, Default)]
-struct Spares(Arc<Mutex<Vec<Opened>>>);
-
-impl Spares {
-    /// So many are kept at most: as many as batches that are under way give back at once.
-    const MOST: usize = 16;
-    /// Memory up to this length, in bytes, suits any frame.
-    const SMALL: usize = 256 << 10;
-
-    /// One for a frame of so many plain bytes. It has no more than four times
-    /// the memory that the frame needs, or a cache of many small frames would
-    /// come to hold the memory of as many large ones.
-    fn take(&self, plain_length: usize) -> Opened {
-        let most = plain_length.saturating_mul(4).max(Self::SMALL);
-        let mut spares = self.lock();
-        let suits = |spare: &Opened| spare.frame.plain.capacity() <= most;
-        match spares.iter().rposition(suits) {
-            Some(place) => spares.swap_remove(place),
-            None => Opened::default(),
-        }
-    }
-
-    fn give_back(&self, opened: Opened) {
-        let mut spares = self.lock();
-        if spares.len() < Self::MOST {
-            spares.push(opened);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Vec<Opened>> {
-        // Poisoned only if a thread panicked while pushing; the list is whole all the same.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A frame that is or will be open.
-pub(super) struct Slot {
-    opened: OnceLock<Result<Opened, Failure>>,
-    spares: Spares,
-    /// Of the brick: where it was found, or should be.
-    path: PathBuf,
-}
-
-impl Slot {
-    /// The chunk at `place`, which must have this hash and length. Waits for the frame.
-    pub(super) fn chunk(
-        &self,
-        place: u32,
-        length: u32,
-        hash: &ChunkHash,
-    ) -> Result<&[u8], Failure> {
-        let opened = self.opened.wait().as_ref().map_err(Clone::clone)?;
-        let chunk = opened.frame.chunk(place);
-        match (chunk, opened.hashes.get(place as usize)) {
-            (Some(chunk), Some(found)) if found == hash && chunk.len() == length as usize => {
-                Ok(chunk)
-            }
-            _ => Err(self.other_chunk(&format!("{hash} of {length} bytes"), place)),
-        }
-    }
-
-    /// Puts into `list` what the copy at `place` is a copy of: a list that must have this
-    /// hash and length. Waits for the frame.
-    pub(super) fn list_of_copy(
-        &self,
-        place: u32,
-        length: u32,
-        hash: &ChunkHash,
-        list: &mut Vec<u8>,
-    ) -> Result<(), Failure> {
-        let opened = self.opened.wait().as_ref().map_err(Clone::clone)?;
-        copy_of_list(opened.frame.chunk(place).unwrap_or_default(), list);
-        if list.len() == length as usize && blake3::hash(list) == *hash.as_bytes() {
-            return Ok(());
-        }
-        Err(self.other_chunk(&format!("that is a copy of {hash}"), place))
-    }
-
-    fn other_chunk(&self, wanted: &str, place: u32) -> Failure {
-        Failure {
-            path: self.path.clone(),
-            message: format!(
-                "its frame is sound, but place {place} does not hold the chunk {wanted} that \
-                 the index names; {REPLACE}"
-            ),
-            exit: Exit::Damaged,
-        }
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        if let Some(Ok(opened)) = self.opened.take() {
-            self.spares.give_back(opened);
-        }
-    }
-}
 
 /// A frame as an index or the catalog names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,7 +24,9 @@ pub(super) struct FrameSpec {
     pub(super) frame: UsedFrame,
 }
 
-/// Fetches frames; keeps the ones used last up to a number of bytes.
+/// Fetches frames; keeps the ones used last up to a number of bytes, and of those that
+/// have to go the chunks that the stream uses again: most frames are used by a few
+/// chunks only once their own time has passed.
 pub(super) struct FrameCache {
     layout: Arc<Layout>,
     bricks_in: Arc<[PathBuf]>,
@@ -172,6 +39,58 @@ pub(super) struct FrameCache {
     bytes: u64,
     budget: u64,
     files: Vec<(BrickName, PathBuf, Arc<File>)>,
+    ahead: Ahead,
+    remnants: Remnants,
+}
+
+/// Chunks of frames that had to go, by frame.
+#[derive(Default)]
+struct Remnants {
+    slots: HashMap<u64, (Arc<Slot>, u64)>,
+    bytes: u64,
+}
+
+impl Remnants {
+    /// Bytes of chunks kept at most.
+    const MOST: u64 = 16 << 20;
+
+    fn get(&self, key: u64, place: u32) -> Option<Arc<Slot>> {
+        let (slot, _) = self.slots.get(&key)?;
+        slot.has(place).then(|| Arc::clone(slot))
+    }
+
+    fn remove(&mut self, key: u64) {
+        if let Some((_, bytes)) = self.slots.remove(&key) {
+            self.bytes -= bytes;
+        }
+    }
+
+    /// Keeps `slot`; if that is too much, what is used last goes.
+    fn insert(&mut self, key: u64, slot: Slot, bytes: u64, ahead: &Ahead) {
+        self.remove(key);
+        self.slots.insert(key, (Arc::new(slot), bytes));
+        self.bytes += bytes;
+        while self.bytes > Self::MOST {
+            let next_use = |key: &u64| ahead.next_use(*key).unwrap_or(u64::MAX);
+            let Some(last) = self.slots.keys().copied().max_by_key(next_use) else {
+                return;
+            };
+            self.remove(last);
+        }
+    }
+
+    /// Drops what is not used again.
+    fn drop_used(&mut self, ahead: &Ahead) {
+        let used: Vec<u64> = self
+            .slots
+            .keys()
+            .copied()
+            .filter(|key| ahead.next_use(*key).is_none())
+            .collect();
+        for key in used {
+            self.remove(key);
+        }
+    }
 }
 
 struct Entry {
@@ -181,11 +100,9 @@ struct Entry {
 }
 
 /// So many frames of the largest length are kept, if they fit [`MOST_KEPT`] bytes.
-const FEW: u64 = 10;
-const MOST_KEPT: u64 = 160 << 20;
+const FEW: u64 = 5;
+const MOST_KEPT: u64 = 80 << 20;
 
-/// What to do about a damaged brick.
-const REPLACE: &str = "name a folder with another copy of the brick with --bricks";
 /// Brick files kept open.
 const OPEN_FILES: usize = 16;
 thread_local! {
@@ -200,6 +117,7 @@ impl FrameCache {
         opener: FrameOpener,
         pool: Arc<ThreadPool>,
         budget: u64,
+        ahead: Ahead,
     ) -> Self {
         Self {
             layout: Arc::new(layout),
@@ -213,12 +131,21 @@ impl FrameCache {
             bytes: 0,
             budget,
             files: Vec::new(),
+            ahead,
+            remnants: Remnants::default(),
         }
     }
 
-    /// The slot kept under `key`, if it is still there.
-    pub(super) fn kept(&mut self, key: u64) -> Option<Arc<Slot>> {
-        let entry = self.slots.get_mut(&key)?;
+    /// Takes note that the walk has passed `count` more chunks of bodies.
+    pub(super) fn pass(&mut self, count: u64) {
+        self.ahead.pass(count);
+    }
+
+    /// What is kept under `key`, if the chunk at `place` is there.
+    pub(super) fn kept(&mut self, key: u64, place: u32) -> Option<Arc<Slot>> {
+        let Some(entry) = self.slots.get_mut(&key) else {
+            return self.remnants.get(key, place);
+        };
         self.uses += 1;
         self.by_use.remove(&entry.used);
         entry.used = self.uses;
@@ -229,19 +156,14 @@ impl FrameCache {
     /// Starts to fetch and open a frame, and keeps it under `key`.
     pub(super) fn fetch(&mut self, key: u64, spec: FrameSpec) -> Arc<Slot> {
         let found = self.file(&spec.brick);
-        let slot = Arc::new(Slot {
-            opened: OnceLock::new(),
-            spares: self.spares.clone(),
-            path: match &found {
-                Ok((path, _)) => path.clone(),
-                Err(failure) => failure.path.clone(),
-            },
-        });
+        let path = match &found {
+            Ok((path, _)) => path.clone(),
+            Err(failure) => failure.path.clone(),
+        };
+        let slot = Arc::new(Slot::new(path, self.spares.clone()));
         match found {
             Ok((_, file)) => self.open(&slot, spec, file),
-            Err(failure) => {
-                let _ = slot.opened.set(Err(failure));
-            }
+            Err(failure) => slot.set(Err(failure)),
         }
         let bytes = u64::from(spec.frame.plain_length);
         // Where frames are large, a few of them must fit all the same, or each
@@ -257,6 +179,7 @@ impl FrameCache {
             bytes,
         };
         self.slots.insert(key, entry);
+        self.remnants.remove(key);
         slot
     }
 
@@ -267,7 +190,16 @@ impl FrameCache {
             };
             if let Some(entry) = self.slots.remove(&oldest) {
                 self.bytes -= entry.bytes;
+                self.keep_chunks(oldest, &entry.slot);
             }
+        }
+    }
+
+    /// Keeps those chunks of a frame that the stream uses again.
+    fn keep_chunks(&mut self, key: u64, slot: &Slot) {
+        self.remnants.drop_used(&self.ahead);
+        if let Some((slot, bytes)) = slot.keep(&self.ahead.places(key), Remnants::MOST) {
+            self.remnants.insert(key, slot, bytes, &self.ahead);
         }
     }
 
@@ -325,7 +257,7 @@ impl FrameCache {
                     })
                     .ok_or(failure)
             });
-            let _ = guard.0.opened.set(result.map(|()| content));
+            guard.0.set(result.map(|()| content));
         });
     }
 }
@@ -335,13 +267,11 @@ struct SetOnDrop<'a>(&'a Slot);
 
 impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.opened.get_or_init(|| {
-            Err(Failure {
-                path: self.0.path.clone(),
-                message: "internal error while opening a frame; please report this".into(),
-                exit: Exit::Failed,
-            })
-        });
+        self.0.set(Err(Failure {
+            path: self.0.path.clone(),
+            message: "internal error while opening a frame; please report this".into(),
+            exit: Exit::Failed,
+        }));
     }
 }
 
@@ -452,26 +382,37 @@ fn frame_failure(path: &Path, frame: UsedFrame, error: FrameError) -> Failure {
 mod tests {
     use super::*;
 
-    fn opened(capacity: usize) -> Opened {
-        let mut opened = Opened::default();
-        opened.frame.plain = Vec::with_capacity(capacity);
-        opened
+    /// Chunks kept of a frame, so many bytes.
+    fn remnant(length: usize) -> (Slot, u64) {
+        let chunk = vec![1; length];
+        let opened = Opened {
+            frame: crate::brick::OpenFrame::of(&[&chunk]),
+            hashes: vec![ChunkHash([0; 32])],
+        };
+        let slot = Slot::new(PathBuf::new(), Spares::default());
+        slot.set(Ok(opened));
+        slot.keep(&[0], u64::MAX).unwrap()
     }
 
     #[test]
-    fn small_frames_do_not_hold_the_memory_of_large_ones() {
-        let spares = Spares::default();
-        spares.give_back(opened(4 << 20));
-        assert_eq!(spares.take(10_000).frame.plain.capacity(), 0);
-        assert!(spares.take(2 << 20).frame.plain.capacity() >= 4 << 20);
-    }
-
-    #[test]
-    fn only_so_many_spares_are_kept() {
-        let spares = Spares::default();
-        for _ in 0..1000 {
-            spares.give_back(opened(1));
+    fn of_too_many_chunks_those_go_that_are_used_last() {
+        let mut runs = (0..10).map(|frame| (frame, 0, 1));
+        let mut ahead = Ahead::new(Some(Box::new(move || runs.next())));
+        ahead.pass(0);
+        let mut remnants = Remnants::default();
+        for frame in [9, 3, 0, 5, 8, 2] {
+            let (slot, bytes) = remnant(5 << 20);
+            remnants.insert(frame, slot, bytes, &ahead);
+            assert!(remnants.bytes <= Remnants::MOST);
         }
-        assert_eq!(spares.lock().len(), Spares::MOST);
+        let kept = |remnants: &Remnants| {
+            let found = (0..10).filter(|&frame| remnants.get(frame, 0).is_some());
+            found.collect::<Vec<u64>>()
+        };
+        assert_eq!(kept(&remnants), [0, 2, 3]);
+        assert!(remnants.get(2, 1).is_none(), "another chunk of that frame");
+        ahead.pass(3);
+        remnants.drop_used(&ahead);
+        assert_eq!((kept(&remnants), remnants.bytes), (vec![3], 5 << 20));
     }
 }

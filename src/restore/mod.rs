@@ -12,6 +12,7 @@
     reason = "lengths are below limits that were checked, and addresses have 64 bits"
 )]
 
+mod ahead;
 mod emit;
 mod frames;
 mod incomplete;
@@ -19,6 +20,7 @@ mod listing;
 mod locate;
 mod origin;
 mod select;
+mod slot;
 mod steps;
 mod walk;
 
@@ -40,11 +42,12 @@ use crate::archive::Monitor;
 use crate::brick::FrameOpener;
 use crate::crypto::{Key, PutKeys};
 use crate::error::{Error, Exit, Result};
-use crate::index::{IndexFile, Trailer};
+use crate::index::{HintReader, IndexFile, Trailer};
 use crate::store::Store;
 use crate::store::catalog::Catalog;
 use crate::store::layout::Layout;
 use crate::threads;
+use ahead::Ahead;
 use emit::Emitter;
 use frames::FrameCache;
 use incomplete::Found;
@@ -52,7 +55,7 @@ use locate::Locator;
 use walk::{Batch, Walked, Walker};
 
 /// Bytes of frames kept for another use.
-const KEPT_FRAMES: u64 = 48 << 20;
+const KEPT_FRAMES: u64 = 24 << 20;
 /// Batches between the walk and the output.
 const BATCHES_AHEAD: usize = 2;
 
@@ -164,7 +167,8 @@ pub fn restore<W: Write>(
             .total
             .store(total, std::sync::atomic::Ordering::Relaxed);
     }
-    let (frames, pool) = frame_cache(origin.layout().clone(), opener, options)?;
+    let [bodies, ..] = trailer.hints(index)?;
+    let (frames, pool) = frame_cache(origin.layout().clone(), opener, options, bodies)?;
     let locator = Locator::from_hints(index, &trailer)?;
     let (out, batches) = bounded(BATCHES_AHEAD);
     let mut walker = Walker::new(trailer.members(index), locator, frames, selection, out);
@@ -213,7 +217,7 @@ pub fn restore_incomplete<W: Write>(
     let opener = key.opener(*store.id())?;
     let keys = store.put_keys(key)?;
     let selection = Selection::new(&options.patterns)?;
-    let (frames, pool) = frame_cache(store.layout().clone(), opener, options)?;
+    let (frames, pool) = frame_cache(store.layout().clone(), opener, options, None)?;
     let locator = Locator::Catalog {
         catalog: Box::new(catalog),
         key: keys.chunk_id,
@@ -248,6 +252,7 @@ fn frame_cache(
     layout: Layout,
     opener: FrameOpener,
     options: &RestoreOptions,
+    bodies: Option<HintReader>,
 ) -> Result<(FrameCache, Arc<ThreadPool>)> {
     let pool = threads::pool(options.threads)?;
     let frames = FrameCache::new(
@@ -256,6 +261,9 @@ fn frame_cache(
         opener,
         Arc::clone(&pool),
         KEPT_FRAMES,
+        Ahead::new(bodies.map(|mut hints| -> ahead::Source {
+            Box::new(move || hints.next_run_of_chunks().ok())
+        })),
     );
     Ok((frames, pool))
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use crossbeam_channel::Sender;
 
-use super::frames::{Failure, FrameCache, FrameSpec, Slot};
+use super::frames::{FrameCache, FrameSpec};
 use super::locate::{Locator, Place};
 use super::select::Selection;
+use super::slot::{Failure, Slot};
 use super::steps::Segment;
 use crate::error::{Exit, Result};
 use crate::format::record::{Counts, Item, Kind, List, Record, add_counts, decode_list};
@@ -321,7 +322,7 @@ impl Walker {
         match items {
             Ok(items) => items.iter().try_for_each(|item| self.item(item)),
             Err(failure) => {
-                self.locator.skip(&list.counts)?;
+                self.pass(&list.counts)?;
                 self.lost(list.covers, failure);
                 Ok(())
             }
@@ -336,7 +337,7 @@ impl Walker {
         failure: Failure,
     ) -> Result<Vec<Item>, Failure> {
         let (key, spec, place) = copy;
-        let slot = self.slot(key, spec);
+        let slot = self.slot(key, spec, place);
         let mut bytes = Vec::new();
         match slot.list_of_copy(place, list.length, &list.hash, &mut bytes) {
             Ok(()) => {
@@ -380,11 +381,14 @@ impl Walker {
                 exit: Exit::Damaged,
             }));
         };
-        Ok(Ok((self.slot(key, spec), place)))
+        if level == 0 {
+            self.frames.pass(1);
+        }
+        Ok(Ok((self.slot(key, spec, place), place)))
     }
 
-    fn slot(&mut self, key: u64, spec: FrameSpec) -> Arc<Slot> {
-        if let Some(slot) = self.frames.kept(key) {
+    fn slot(&mut self, key: u64, spec: FrameSpec, place: u32) -> Arc<Slot> {
+        if let Some(slot) = self.frames.kept(key, place) {
             return slot;
         }
         self.batch.frame_bytes += u64::from(spec.frame.plain_length);
@@ -402,7 +406,14 @@ impl Walker {
             // `Record::decode` has refused counts that overflow.
             let _ = add_counts(&mut counts, item);
         }
-        self.locator.skip(&counts)
+        self.pass(&counts)
+    }
+
+    /// Passes chunks that are not wanted.
+    fn pass(&mut self, counts: &Counts) -> Result<()> {
+        self.locator.skip(counts)?;
+        self.frames.pass(counts[0]);
+        Ok(())
     }
 
     /// Ends a selection as tar ends an archive, and the output with it.
