@@ -84,6 +84,11 @@ pub struct ArchiveArgs {
         hide_default_value = true
     )]
     pub label: String,
+    /// Put no copy of the index into the store
+    ///
+    /// Only whoever keeps the index can then restore this run.
+    #[arg(long)]
+    pub no_snapshot: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

@@ -383,6 +383,7 @@ fn root(vector: &Vector) -> Outcome {
         host,
         label,
         bricks,
+        ..
     } = open_root(&put_keys(vector), &vector.bytes("root"))
         .map_err(|error| decode_class(&error))?;
     assert_eq!(time, vector.number("time"));

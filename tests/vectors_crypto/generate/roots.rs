@@ -46,6 +46,8 @@ fn library_seals(name: &str, bricks: &[([u8; 32], &[u8])]) -> Vec<u8> {
             .iter()
             .map(|(name, bitmap)| (BrickName(*name), bitmap.to_vec()))
             .collect(),
+        snapshot: None,
+        stored: None,
     };
     let key = run::parse_key(&forge::key_text("dtar-secret-key-", &master()));
     let keys = key.put_keys(StoreId(forge::STORE), Epoch::FIRST).unwrap();
