@@ -12,14 +12,19 @@
     reason = "lengths are below limits that were checked, and addresses have 64 bits"
 )]
 
+mod chunks;
 mod join;
-
+mod moment;
+mod read;
+mod runs;
 mod split;
 #[cfg(test)]
 mod tests;
 
 pub use join::join;
-
+pub use moment::{Moment, ParseMomentError};
+pub use read::open;
+pub use runs::{Run, Selector, runs, select};
 pub use split::Splitter;
 
 /// Length of a block.
