@@ -33,7 +33,7 @@ impl Publisher<'_> {
     ) -> Result<Option<u64>> {
         let mut bricks = self.bricks(used)?;
         let run = RunName::draw(now())?;
-        let metadata = snapshot.as_ref().map_or(0, |snapshot| snapshot.stored);
+        let metadata = snapshot.as_ref().map_or(0, |snapshot| snapshot.new);
         let (mut added, mut reference) = (None, None);
         if let Some(snapshot) = snapshot {
             bricks.extend(self.bricks(&snapshot.used)?);

@@ -59,7 +59,7 @@ pub(super) struct Stored {
     pub(super) streams: [StreamItems; STREAMS],
     pub(super) used: Used,
     /// Bytes of new bricks.
-    pub(super) stored: u64,
+    pub(super) new: u64,
 }
 
 /// The indexer's side of the stage.
@@ -71,7 +71,7 @@ pub(super) struct SnapshotStage {
     spare: Sender<Piece>,
     items: [BodyItems; STREAMS],
     lengths: [u64; STREAMS],
-    stored: Bricks,
+    bricks: Bricks,
     /// Reused: what a piece's chunks are looked up by.
     ids: Vec<ChunkId>,
     chunk_lengths: Vec<u32>,
@@ -81,12 +81,12 @@ pub(super) struct SnapshotStage {
 #[derive(Default)]
 struct Bricks {
     used: Used,
-    stored: u64,
+    new: u64,
 }
 
 impl Bricks {
     fn published(&mut self, published: &Published, brick: u32) {
-        self.stored += published.length;
+        self.new += published.length;
         for (frame, _) in (0..).zip(published.toc.frames()) {
             self.used.add(StoredFrame { brick, frame });
         }
@@ -130,7 +130,7 @@ impl SnapshotStage {
             spare,
             items: Default::default(),
             lengths: [0; STREAMS],
-            stored: Bricks::default(),
+            bricks: Bricks::default(),
             ids: Vec::new(),
             chunk_lengths: Vec::new(),
         };
@@ -152,9 +152,9 @@ impl SnapshotStage {
     }
 
     fn piece(&mut self, mut piece: Piece, catalog: &mut Catalog, monitor: &Monitor) -> Result<()> {
-        let stored = &mut self.stored;
+        let bricks = &mut self.bricks;
         self.dedup.published(catalog, |published, brick| {
-            stored.published(published, brick);
+            bricks.published(published, brick);
             Ok(())
         })?;
         self.ids.clear();
@@ -165,19 +165,19 @@ impl SnapshotStage {
         }
         self.dedup
             .look_up(catalog, &self.ids, &self.chunk_lengths)?;
-        let mut shelf = Shelf {
+        let mut store = Shelf {
             dedup: &mut self.dedup,
-            used: &mut self.stored.used,
+            used: &mut self.bricks.used,
             key: &self.key,
             catalog,
             monitor,
         };
         for (number, cut) in piece.chunks.iter().enumerate() {
-            let found = shelf.dedup.find(number, &cut.id);
-            shelf.keep(found, cut.id, piece.bytes(cut))?;
+            let found = store.dedup.find(number, &cut.id);
+            store.keep(found, cut.id, piece.bytes(cut))?;
             let stream = cut.stream as usize;
             self.lengths[stream] += u64::from(cut.length);
-            self.items[stream].chunk(cut.length, cut.hash, &mut |_, list| shelf.list(list))?;
+            self.items[stream].chunk(cut.length, cut.hash, &mut |_, list| store.list(list))?;
         }
         piece.chunks.clear();
         piece.streams.iter_mut().for_each(Vec::clear);
@@ -198,12 +198,8 @@ impl SnapshotStage {
             Ok(streams) => (streams, Ok(())),
             Err(error) => (Default::default(), Err(error)),
         };
-        let Bricks { used, stored } = self.end(outcome, catalog, monitor)?;
-        Ok(Stored {
-            streams,
-            used,
-            stored,
-        })
+        let Bricks { used, new } = self.end(outcome, catalog, monitor)?;
+        Ok(Stored { streams, used, new })
     }
 
     fn last<W: std::io::Write>(
@@ -221,9 +217,9 @@ impl SnapshotStage {
         while let Some(piece) = next_of(&self.pieces, monitor)? {
             self.piece(piece, catalog, monitor)?;
         }
-        let mut shelf = Shelf {
+        let mut store = Shelf {
             dedup: &mut self.dedup,
-            used: &mut self.stored.used,
+            used: &mut self.bricks.used,
             key: &self.key,
             catalog,
             monitor,
@@ -231,7 +227,7 @@ impl SnapshotStage {
         let mut streams: [StreamItems; STREAMS] = Default::default();
         for ((stream, items), length) in streams.iter_mut().zip(&mut self.items).zip(self.lengths) {
             stream.length = length;
-            stream.items = items.finish(&mut |_, list| shelf.list(list))?;
+            stream.items = items.finish(&mut |_, list| store.list(list))?;
         }
         Ok(streams)
     }
@@ -246,13 +242,13 @@ impl SnapshotStage {
     }
 
     fn end(self, outcome: Result<()>, catalog: &mut Catalog, monitor: &Monitor) -> Result<Bricks> {
-        let mut stored = self.stored;
+        let mut bricks = self.bricks;
         self.dedup
             .finish(outcome, catalog, monitor, |published, brick| {
-                stored.published(published, brick);
+                bricks.published(published, brick);
                 Ok(())
             })?;
-        Ok(stored)
+        Ok(bricks)
     }
 }
 

@@ -22,7 +22,8 @@ use crate::store::layout::places_of_brick;
 pub(super) struct Place {
     brick: u32,
     frame: u32,
-    place: u32,
+    /// Among the chunks of the frame.
+    number: u32,
 }
 
 struct Brick {
@@ -102,7 +103,7 @@ impl<'a> Chunks<'a> {
                 let place = Place {
                     brick,
                     frame: number as u32,
-                    place,
+                    number: place,
                 };
                 self.places.insert(chunk.id, place);
             }
@@ -135,7 +136,7 @@ impl<'a> Chunks<'a> {
             self.open_frame(brick, frame)?;
             self.open = Some((brick, frame));
         }
-        match self.frame.chunk(place.place) {
+        match self.frame.chunk(place.number) {
             Some(chunk)
                 if chunk.len() == length as usize && blake3::hash(chunk) == *hash.as_bytes() =>
             {
@@ -145,7 +146,7 @@ impl<'a> Chunks<'a> {
                 let message = format!(
                     "frame {frame}: chunk {} is not {hash} of {length} bytes, which the snapshot \
                      names; take another copy of this file",
-                    place.place
+                    place.number
                 );
                 let path = self.bricks[brick as usize].path.clone();
                 Err(refused(path, message, Exit::Damaged))

@@ -231,7 +231,7 @@ impl Layout {
     /// # Errors
     /// [`Error::Io`].
     pub fn runs(&self) -> Result<Vec<RunName>> {
-        self.named(&self.roots_dir(), ROOT)
+        named(&self.roots_dir(), ROOT)
     }
 
     /// The runs that have a snapshot file, the oldest first. One without a root is what
@@ -240,17 +240,7 @@ impl Layout {
     /// # Errors
     /// [`Error::Io`].
     pub fn snapshots(&self) -> Result<Vec<RunName>> {
-        self.named(&self.snapshots_dir(), SNAPSHOT)
-    }
-
-    fn named(&self, dir: &Path, ending: &str) -> Result<Vec<RunName>> {
-        let mut runs = Vec::new();
-        list(dir, |file, _| {
-            runs.extend(run_name(file, ending));
-            Ok(())
-        })?;
-        runs.sort_unstable();
-        Ok(runs)
+        named(&self.snapshots_dir(), SNAPSHOT)
     }
 
     /// Whether a brick's sidecar stands.
@@ -371,6 +361,17 @@ fn sharded(dir: PathBuf, name: &BrickName, ending: &str) -> PathBuf {
 fn sharded_name(file: &str, ending: &str, shard: u8) -> Option<BrickName> {
     let name: BrickName = file.strip_suffix(ending)?.strip_suffix('.')?.parse().ok()?;
     (name.as_bytes()[0] == shard).then_some(name)
+}
+
+/// The runs that files in a folder are named after, the oldest first.
+fn named(dir: &Path, ending: &str) -> Result<Vec<RunName>> {
+    let mut runs = Vec::new();
+    list(dir, |file, _| {
+        runs.extend(run_name(file, ending));
+        Ok(())
+    })?;
+    runs.sort_unstable();
+    Ok(runs)
 }
 
 /// The run that a file is named after, if it is.

@@ -73,6 +73,8 @@ pub struct StoreTotals {
     pub sidecars: u64,
     /// Roots.
     pub roots: Amount,
+    /// Snapshot files.
+    pub snapshots: u64,
     /// Bricks named in `dead/`.
     pub dead: u64,
     /// Bricks named in `bad/`.
@@ -380,6 +382,7 @@ impl Store {
             totals.roots.add(bytes);
             Ok(())
         })?;
+        totals.snapshots = self.layout.snapshots()?.len() as u64;
         totals.dead = self.layout.marked(Mark::Dead)?.len() as u64;
         totals.bad = self.layout.marked(Mark::Bad)?.len() as u64;
         Ok(totals)
