@@ -176,7 +176,8 @@ mod tests {
 
     #[test]
     fn selectors_are_told_apart() {
-        let now: Zoned = "2026-11-21T10:30:00[UTC]".parse().unwrap();
+        let now: jiff::Timestamp = "2026-11-21T10:30:00Z".parse().unwrap();
+        let now = now.to_zoned(jiff::tz::TimeZone::UTC);
         for (text, selector) in [
             ("@latest", Selector::Newest(1)),
             ("@3", Selector::Newest(3)),

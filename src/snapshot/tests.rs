@@ -65,6 +65,17 @@ fn what_is_taken_apart_leaves_no_block_behind() {
 }
 
 #[test]
+fn a_block_has_the_sum_of_its_bytes() {
+    assert_eq!(sum(&[0xff; BLOCK]), 512 * 255);
+    let mut block = [0; BLOCK];
+    for (byte, value) in block.iter_mut().zip((0..251_u8).cycle()) {
+        *byte = value;
+    }
+    let expected: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
+    assert_eq!(sum(&block), expected);
+}
+
+#[test]
 fn a_time_is_in_one_stream_alone() {
     let index = |time| [header("a", time), header("b", time)].concat();
     let (one, other) = (split(&index(1), 512), split(&index(77_777), 512));

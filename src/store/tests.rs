@@ -209,9 +209,10 @@ fn totals_count_what_is_there() {
         assert_eq!(path, store.brick_path(&name(number), class));
         write_sidecar(&store, &keys, &name(number), &toc(&[&[number]]));
     }
-    store
-        .write_root(&RunName::draw(12).unwrap(), b"root")
-        .unwrap();
+    let run = RunName::draw(12).unwrap();
+    store.write_snapshot(&run, b"snapshot").unwrap();
+    assert_eq!(store.read_snapshot(&run).unwrap(), b"snapshot");
+    store.write_root(&run, b"root").unwrap();
     store.mark(Mark::Bad, &name(2)).unwrap();
     let amount = |count, bytes| Amount { count, bytes };
     assert_eq!(
@@ -221,6 +222,7 @@ fn totals_count_what_is_there() {
             metadata_bricks: amount(1, 10),
             sidecars: 3,
             roots: amount(1, 4),
+            snapshots: 1,
             dead: 0,
             bad: 1,
         }
