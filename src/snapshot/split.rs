@@ -1,6 +1,7 @@
 //! Splits an index into streams, as its bytes go by.
 
 use super::{BLOCK, CHECKSUM, Stream, Streams, TIMES, checksum};
+use crate::chunk::is_zero;
 use crate::format::record;
 use crate::format::wire::put_uv;
 
@@ -160,7 +161,7 @@ fn classify(block: &[u8; BLOCK], rest: &[u8]) -> Found {
         let end = length.next_multiple_of(BLOCK);
         return match rest.get(length..end) {
             None => Found::More(end),
-            Some(padding) if padding.iter().all(|&byte| byte == 0) => Found::Record(length),
+            Some(padding) if is_zero(padding) => Found::Record(length),
             Some(_) => Found::Block,
         };
     }
