@@ -45,6 +45,8 @@ pub(super) struct FrameOptions {
     pub(super) pad: Pad,
     /// A brick is closed before it grows beyond this.
     pub(super) brick_size: u64,
+    /// Of all frames and bricks.
+    pub(super) class: Class,
 }
 
 /// One frame and all its buffers, used again and again.
@@ -139,6 +141,7 @@ impl BrickStages {
             give_back,
             out: closed,
             writer,
+            class: options.class,
         };
         let store = Arc::clone(context);
         let threads = vec![
@@ -243,8 +246,9 @@ impl Assign {
             Some(brick) => brick,
             none => {
                 let store = &self.context.store;
+                let class = self.options.class;
                 let sealer =
-                    BrickSealer::new(*store.id(), store.epoch(), Class::Data, store.recipients())?;
+                    BrickSealer::new(*store.id(), store.epoch(), class, store.recipients())?;
                 let sealer = Arc::new(sealer);
                 if self.out.send(ToWrite::Open(Arc::clone(&sealer))).is_err() {
                     return Ok(None);
@@ -283,6 +287,7 @@ struct Write {
     give_back: Sender<Box<FrameSlot>>,
     out: Sender<ClosedBrick>,
     writer: WriterId,
+    class: Class,
 }
 
 struct WrittenBrick {
@@ -334,7 +339,7 @@ impl Write {
             file: self.context.store.temp_file()?,
             hasher: blake3::Hasher::new(),
             length: 0,
-            toc: Toc::new(Class::Data, self.writer),
+            toc: Toc::new(self.class, self.writer),
             series: Vec::new(),
         };
         brick.write(&header)?;
@@ -389,7 +394,7 @@ fn publish_bricks(
         let name = brick.published.name;
         context
             .store
-            .publish_brick(brick.file, &name, Class::Data)?;
+            .publish_brick(brick.file, &name, brick.published.toc.class())?;
         context
             .store
             .write_sidecar(&context.keys, &name, &brick.toc_bytes)?;

@@ -46,7 +46,6 @@ impl Hasher for IdHasher {
 
 /// The dedup stage's state.
 pub(super) struct Dedup {
-    pub(super) catalog: Catalog,
     stages: BrickStages,
     pending: Pending,
     chunks: Filling,
@@ -115,14 +114,12 @@ impl Filling {
 impl Dedup {
     pub(super) fn new(
         context: &Arc<Context>,
-        catalog: Catalog,
         pool: &Arc<ThreadPool>,
         monitor: &Arc<Monitor>,
         writer: WriterId,
         options: FrameOptions,
     ) -> Result<Self> {
         Ok(Self {
-            catalog,
             stages: BrickStages::start(context, pool, monitor, writer, options)?,
             pending: Pending::default(),
             chunks: Filling::new(Series::Chunks),
@@ -132,9 +129,14 @@ impl Dedup {
     }
 
     /// Looks `ids` up in the store; the answers are read with [`Dedup::find`].
-    pub(super) fn look_up(&mut self, ids: &[ChunkId], lengths: &[u32]) -> Result<()> {
+    pub(super) fn look_up(
+        &mut self,
+        catalog: &mut Catalog,
+        ids: &[ChunkId],
+        lengths: &[u32],
+    ) -> Result<()> {
         self.found.clear();
-        self.catalog.lookup(ids, lengths, &mut self.found)
+        catalog.lookup(ids, lengths, &mut self.found)
     }
 
     /// Where the chunk is, if it is anywhere: `number` is its place in the last lookup.
@@ -152,10 +154,15 @@ impl Dedup {
     }
 
     /// Where one chunk is, if it is anywhere. Leaves the last lookup's answers alone.
-    pub(super) fn find_one(&mut self, id: &ChunkId, length: usize) -> Result<Option<Found>> {
+    pub(super) fn find_one(
+        &mut self,
+        catalog: &mut Catalog,
+        id: &ChunkId,
+        length: usize,
+    ) -> Result<Option<Found>> {
         let others = std::mem::take(&mut self.found);
         let length = u32::try_from(length).unwrap_or(u32::MAX);
-        self.look_up(std::slice::from_ref(id), &[length])?;
+        self.look_up(catalog, std::slice::from_ref(id), &[length])?;
         let found = self.find(0, id);
         self.found = others;
         Ok(found)
@@ -186,10 +193,11 @@ impl Dedup {
     /// Takes note of the bricks that were published since the last call.
     pub(super) fn published(
         &mut self,
+        catalog: &mut Catalog,
         mut each: impl FnMut(&Published, u32) -> Result<()>,
     ) -> Result<()> {
         while let Ok(published) = self.stages.published.try_recv() {
-            note(&mut self.catalog, &mut self.pending, &published, &mut each)?;
+            note(catalog, &mut self.pending, &published, &mut each)?;
         }
         Ok(())
     }
@@ -199,12 +207,12 @@ impl Dedup {
     pub(super) fn finish(
         mut self,
         outcome: Result<()>,
+        catalog: &mut Catalog,
         monitor: &Monitor,
         mut each: impl FnMut(&Published, u32) -> Result<()>,
-    ) -> Result<Catalog> {
+    ) -> Result<()> {
         let outcome = outcome.and_then(|()| self.send_last_frames());
         let Self {
-            mut catalog,
             stages,
             mut pending,
             ..
@@ -212,7 +220,7 @@ impl Dedup {
         let (published, threads) = stages.finish();
         let outcome = outcome.and_then(|()| {
             while let Some(brick) = super::next_of(&published, monitor)? {
-                note(&mut catalog, &mut pending, &brick, &mut each)?;
+                note(catalog, &mut pending, &brick, &mut each)?;
             }
             Ok(())
         });
@@ -233,7 +241,7 @@ impl Dedup {
             let message = format!("{} chunks were not stored", pending.len());
             return Err(Error::Internal(message));
         }
-        Ok(catalog)
+        Ok(())
     }
 }
 

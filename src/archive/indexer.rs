@@ -11,17 +11,18 @@ use super::body::BodyItems;
 use super::bricks::FrameOptions;
 use super::dedup::Dedup;
 use super::monitor::Monitor;
+use super::publish::Publisher;
+use super::snapshot::SnapshotStage;
 use super::split::{Batch, Batches, Chunk, Event, hash_zeros};
-use super::{ArchiveOptions, ArchiveSummary, Context, next_of, now, wait};
-use crate::brick::seal_root;
+use super::{ArchiveOptions, ArchiveSummary, Context, next_of, wait};
+use crate::brick::Pad;
 use crate::error::{Error, Result};
 use crate::format::record::{self, Item, Kind, Record};
-use crate::format::root::Root;
 use crate::format::trailer::Summary;
-use crate::id::{ChunkHash, ChunkId, WriterId};
-use crate::index::{FrameRef, IndexWriter, Series, StoredFrame, Used};
+use crate::id::{ChunkHash, ChunkId, Class, WriterId};
+use crate::index::{FrameRef, IndexWriter, Series, StoredFrame};
 use crate::store::atomic;
-use crate::store::catalog::{BrickRef, Catalog};
+use crate::store::catalog::Catalog;
 use crate::tar::BodyHead;
 use crate::tar::rewrite::{self, Placement};
 
@@ -36,7 +37,10 @@ pub(super) struct Indexer<W: Write> {
     label: String,
     writer_id: WriterId,
     index: IndexWriter<W>,
+    catalog: Catalog,
     dedup: Dedup,
+    snapshot: Option<SnapshotStage>,
+    pad: Pad,
     body: Body,
     summary: ArchiveSummary,
     end: Option<(u64, u128)>,
@@ -80,14 +84,24 @@ impl<W: Write> Indexer<W> {
             effort: options.effort,
             pad: options.pad,
             brick_size: options.brick_size,
+            class: Class::Data,
         };
         let hasher = context.keys.index.hasher();
         let spool_dir = context.store.layout().temp_dir();
         // A copy of a store has none, and a run that stores nothing makes none.
         atomic::create_dir(&spool_dir)?;
-        let index = IndexWriter::new(output, output_name, hasher, &spool_dir);
+        let mut index = IndexWriter::new(output, output_name, hasher, &spool_dir);
+        let mut snapshot = None;
+        if options.snapshot {
+            let (stage, tap) = SnapshotStage::start(&context, pool, monitor, writer_id, frames)?;
+            index = index.with_tap(tap);
+            snapshot = Some(stage);
+        }
         Ok(Self {
-            dedup: Dedup::new(&context, catalog, pool, monitor, writer_id, frames)?,
+            dedup: Dedup::new(&context, pool, monitor, writer_id, frames)?,
+            catalog,
+            snapshot,
+            pad: options.pad,
             monitor: Arc::clone(monitor),
             label: options.label.clone(),
             context,
@@ -120,35 +134,30 @@ impl<W: Write> Indexer<W> {
             context,
             monitor,
             mut index,
+            mut catalog,
             dedup,
+            snapshot,
+            pad,
             mut summary,
             end,
             label,
             writer_id,
             ..
         } = self;
-        let mut catalog = dedup.finish(outcome, &monitor, |published, brick| {
+        let outcome = dedup.finish(outcome, &mut catalog, &monitor, |published, brick| {
             note_published(&mut index, &mut summary, published, brick)
-        })?;
+        });
+        if let Err(error) = outcome {
+            return Err(match snapshot {
+                Some(snapshot) => snapshot.give_up(error, &mut catalog, &monitor),
+                None => error,
+            });
+        }
         let Some((stream_length, stream_xxh3)) = end else {
             return Err(Error::Internal("the stream has no end".into()));
         };
         monitor.check()?;
-        // A reader that has gone is noticed before the root is written.
-        index.flush()?;
         let used = index.used()?;
-        check_sidecars(&context, &mut catalog, &used)?;
-        write_root(
-            &context,
-            &mut catalog,
-            &used,
-            Run {
-                label,
-                writer: writer_id,
-                stream_length,
-                stream_xxh3,
-            },
-        )?;
         summary.stream = stream_length;
         summary.unentered = catalog.unentered();
         let trailer = Summary {
@@ -160,8 +169,24 @@ impl<W: Write> Indexer<W> {
             members_length: 0,
             member_count: summary.members,
         };
+        // All but the trailer goes out now: a reader that has gone is noticed before the
+        // root is written.
+        let mut held = index.hold(&used, &mut catalog, trailer)?;
+        let snapshot = match snapshot {
+            Some(snapshot) => Some(snapshot.finish(&mut held, &mut catalog, &monitor)?),
+            None => None,
+        };
+        let mut publisher = Publisher {
+            context: &context,
+            catalog: &mut catalog,
+            label,
+            writer: writer_id,
+            pad,
+        };
+        summary.snapshot =
+            publisher.publish(&used, snapshot, &summary, stream_xxh3, held.length())?;
         monitor.check()?;
-        let (output, length) = index.finish(&used, &mut catalog, trailer)?;
+        let (output, length) = held.release()?;
         summary.index = length;
         Ok((output, summary))
     }
@@ -175,19 +200,25 @@ impl<W: Write> Indexer<W> {
             self.batch(&batch)?;
             self.end = batch.end;
             batches.give_back(batch);
+            if let Some(snapshot) = &mut self.snapshot {
+                snapshot.take(&mut self.catalog, &self.monitor)?;
+            }
         }
         Ok(())
     }
 
     fn batch(&mut self, batch: &Batch) -> Result<()> {
         let Self {
+            catalog,
             dedup,
             index,
             summary,
             ..
         } = self;
         // Before the lookup, so that what leaves the pending chunks is found in the catalog.
-        dedup.published(|published, brick| note_published(index, summary, published, brick))?;
+        dedup.published(catalog, |published, brick| {
+            note_published(index, summary, published, brick)
+        })?;
         self.ids.clear();
         self.lengths.clear();
         for event in &batch.events {
@@ -198,7 +229,8 @@ impl<W: Write> Indexer<W> {
                 self.lengths.push(chunk.length());
             }
         }
-        self.dedup.look_up(&self.ids, &self.lengths)?;
+        self.dedup
+            .look_up(&mut self.catalog, &self.ids, &self.lengths)?;
         self.body.began_earlier = true;
         let mut number = 0;
         for event in &batch.events {
@@ -312,6 +344,7 @@ impl<W: Write> Indexer<W> {
         }
         let mut lists = Lists {
             context: &self.context,
+            catalog: &mut self.catalog,
             dedup: &mut self.dedup,
             index: &mut self.index,
             monitor: &self.monitor,
@@ -358,6 +391,7 @@ impl<W: Write> Indexer<W> {
     ) -> Result<()> {
         let mut lists = Lists {
             context: &self.context,
+            catalog: &mut self.catalog,
             dedup: &mut self.dedup,
             index: &mut self.index,
             monitor: &self.monitor,
@@ -432,6 +466,7 @@ impl<W: Write> Indexer<W> {
 /// Stores lists of chunks as chunks, each twice (`formats/index.md#copies`).
 struct Lists<'a, W: Write> {
     context: &'a Context,
+    catalog: &'a mut Catalog,
     dedup: &'a mut Dedup,
     index: &'a mut IndexWriter<W>,
     monitor: &'a Monitor,
@@ -442,7 +477,7 @@ impl<W: Write> Lists<'_, W> {
     fn store(&mut self, level: usize, list: &[u8]) -> Result<ChunkHash> {
         let hash = ChunkHash(*blake3::hash(list).as_bytes());
         let id = self.context.keys.chunk_id.id(&hash);
-        let (frame, place) = match self.dedup.find_one(&id, list.len())? {
+        let (frame, place) = match self.dedup.find_one(self.catalog, &id, list.len())? {
             Some(found) => found,
             None => self.dedup.store(Series::Chunks, id, list, self.monitor)?,
         };
@@ -457,7 +492,7 @@ impl<W: Write> Lists<'_, W> {
         record::copy_of_list(list, self.copy);
         let hash = ChunkHash(*blake3::hash(self.copy).as_bytes());
         let id = self.context.keys.chunk_id.id(&hash);
-        let found = self.dedup.find_one(&id, list.len())?;
+        let found = self.dedup.find_one(self.catalog, &id, list.len())?;
         let (frame, place) = match found.filter(|(frame, _)| *frame != other) {
             Some(found) => found,
             None => self
@@ -480,53 +515,4 @@ fn note_published<W: Write>(
         index.own_frame(series, StoredFrame { brick, frame })?;
     }
     Ok(())
-}
-
-/// Fails if a brick that the stream uses is no longer to be relied on.
-fn check_sidecars(context: &Context, catalog: &mut Catalog, used: &Used) -> Result<()> {
-    for &brick in used.bricks() {
-        let name = catalog.brick(BrickRef(brick))?.name;
-        if !context.store.brick_counts(&name)? {
-            return Err(Error::Refused {
-                path: context.store.toc_path(&name),
-                message: "this sidecar vanished while the run relied on its brick, or the brick \
-                          was marked dead or bad; archive again"
-                    .into(),
-                exit: crate::error::Exit::Failed,
-            });
-        }
-    }
-    Ok(())
-}
-
-struct Run {
-    label: String,
-    writer: WriterId,
-    stream_length: u64,
-    stream_xxh3: u128,
-}
-
-fn write_root(context: &Context, catalog: &mut Catalog, used: &Used, run: Run) -> Result<()> {
-    let mut bricks = used
-        .bricks()
-        .iter()
-        .map(|&brick| {
-            let name = catalog.brick(BrickRef(brick))?.name;
-            Ok((name, used.bitmap(brick)))
-        })
-        .collect::<Result<Vec<_>>>()?;
-    bricks.sort_unstable();
-    let host = rustix::system::uname();
-    let host = host.nodename().to_bytes();
-    let root = Root {
-        time: now(),
-        writer: run.writer,
-        stream_length: run.stream_length,
-        stream_xxh3: run.stream_xxh3,
-        host: host[..host.len().min(255)].to_vec(),
-        label: run.label.into_bytes(),
-        bricks,
-    };
-    let sealed = seal_root(&context.keys, &root)?;
-    context.store.write_root(root.time, &sealed).map(drop)
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! read -> split + cut -> hash (pool) -> dedup + index -> compress (pool) -> assign -> seal (pool) -> write -> publish
+//!                                             \-> snapshot (split + cut + hash the index) -> dedup -> likewise
 //! ```
 //!
 //! Each stage runs on a thread of its own and hands its work on in the order
@@ -18,7 +19,9 @@ mod bricks;
 mod dedup;
 mod indexer;
 mod monitor;
+mod publish;
 mod slab;
+mod snapshot;
 mod split;
 
 use std::io::{Read, Write};
@@ -56,6 +59,8 @@ pub struct ArchiveOptions {
     pub pad: Pad,
     /// A text for the root.
     pub label: String,
+    /// Whether to put a copy of the index into the store.
+    pub snapshot: bool,
     /// Threads that hash, compress and seal; 0: one a processor.
     pub threads: usize,
 }
@@ -67,6 +72,7 @@ impl Default for ArchiveOptions {
             brick_size: 64 << 20,
             pad: Pad::None,
             label: String::new(),
+            snapshot: true,
             threads: 0,
         }
     }
@@ -93,6 +99,9 @@ pub struct ArchiveSummary {
     pub bricks: u64,
     /// Length of the index.
     pub index: u64,
+    /// What its snapshot added to the store: new metadata bricks and the snapshot file.
+    /// `None`: there was to be none.
+    pub snapshot: Option<u64>,
     /// Bytes that are not tar.
     pub opaque: u64,
     /// Where the first opaque bytes stand in the stream.

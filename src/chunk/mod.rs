@@ -50,7 +50,27 @@ const LAST_STEP: Step = Step {
     large_mask: 0x7fff_8000_0000_0000,
 };
 
+/// How fine streams of snapshots are cut that hardly compress, at first
+/// (`formats/snapshot.md#chunks`).
+const FINE: Step = Step {
+    min: 256,
+    average: 1 << 10,
+    max: 8 << 10,
+    small_mask: 0x7ff8_0000_0000_0000,
+    large_mask: 0x7f80_0000_0000_0000,
+};
+
 impl Step {
+    /// The row for a stream of a snapshot: those of bodies, but the first reaches further.
+    fn of_metadata(fine: bool, offset: u64) -> Self {
+        let [(_, first), (far, second)] = STEPS;
+        match (offset < far, fine) {
+            (true, true) => FINE,
+            (true, false) => first,
+            (false, _) => second,
+        }
+    }
+
     fn at(offset: u64) -> Self {
         STEPS
             .iter()
@@ -97,7 +117,22 @@ impl Chunker {
     /// [`MAX_CHUNK`] are always enough.
     #[must_use]
     pub fn cut(&self, offset: u64, window: &[u8], last: bool) -> Option<usize> {
-        let step = Step::at(offset);
+        self.cut_by(Step::at(offset), window, last)
+    }
+
+    /// As [`Chunker::cut`], of a stream of a snapshot, which may be cut more finely.
+    #[must_use]
+    pub fn cut_metadata(
+        &self,
+        fine: bool,
+        offset: u64,
+        window: &[u8],
+        last: bool,
+    ) -> Option<usize> {
+        self.cut_by(Step::of_metadata(fine, offset), window, last)
+    }
+
+    fn cut_by(&self, step: Step, window: &[u8], last: bool) -> Option<usize> {
         if window.len() < step.max && !last {
             return None;
         }

@@ -40,6 +40,7 @@ pub fn run(args: &ArchiveArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
             PadArg::Padme => Pad::Padme,
         },
         label: args.label.clone(),
+        snapshot: !args.no_snapshot,
         threads: 0,
     };
     let context = Arc::new(Context { store, keys });
@@ -247,6 +248,7 @@ fn tell(summary: &ArchiveSummary, time: std::time::Duration, say: Say) {
             "members": summary.members,
             "chunks": summary.chunks,
             "index": summary.index,
+            "snapshot": summary.snapshot,
             "opaque": summary.opaque,
             "truncated": summary.truncated,
             "seconds": time.as_secs_f64(),

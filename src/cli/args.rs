@@ -84,6 +84,11 @@ pub struct ArchiveArgs {
         hide_default_value = true
     )]
     pub label: String,
+    /// Put no copy of the index into the store
+    ///
+    /// Only whoever keeps the index can then restore this run.
+    #[arg(long)]
+    pub no_snapshot: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -109,6 +114,17 @@ pub enum Command {
     /// holds no bytes that are not UTF-8: in names they are replaced, and a field such
     /// as `name_hex` holds the true bytes in hex.
     Ls(LsArgs),
+    /// List the snapshots: runs whose indexes the store holds
+    ///
+    /// Newest first: when the run ended, the length of its stream, what it added to
+    /// the store, the length of its index, host and label. With --json one object a
+    /// line: `name`, `time`, `time_ns` (since 1970), `stream`, `index`, `stored` and
+    /// `snapshot` (bytes of new data and metadata bricks), `host`, `label`.
+    Snapshots(SnapshotsArgs),
+    /// Write the index of a snapshot to standard output
+    ///
+    /// Byte for byte what the run wrote there.
+    Index(IndexArgs),
     /// Make a store, and a key if there is none
     Init(InitArgs),
     /// Make and show keys
@@ -126,8 +142,34 @@ pub enum Command {
 }
 
 #[derive(Debug, Args)]
+pub struct SnapshotsArgs {
+    /// Only from TIME on: 2026-01-01, "2026-01-01 12:00", yesterday, "3 days ago"
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<String>,
+    /// Only up to TIME; of a day up to its end
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<String>,
+    /// Oldest first
+    #[arg(long)]
+    pub oldest_first: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct IndexArgs {
+    /// Which: @latest, @2 (the one before it), '@2026-11-20 12:00' (the last at or
+    /// before), @label:TEXT, @host:NAME, or @ and the start of a name
+    pub snapshot: String,
+    /// Look for metadata bricks in DIR too, a copy of the store (repeatable)
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub bricks: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub struct RestoreArgs {
     /// The index, plain or compressed with zstd; `-` for standard input
+    ///
+    /// Or a snapshot in the store, as `dtar index` takes them: @latest, @2,
+    /// '@2026-11-20 12:00', @label:TEXT, @host:NAME.
     #[arg(value_hint = ValueHint::FilePath)]
     pub index: PathBuf,
     /// Only members with such names, as a valid tar
@@ -158,6 +200,8 @@ pub struct RestoreArgs {
 #[derive(Debug, Args)]
 pub struct LsArgs {
     /// The index, plain or compressed with zstd; `-` for standard input
+    ///
+    /// Or a snapshot in the store, such as @latest.
     #[arg(value_hint = ValueHint::FilePath)]
     pub index: PathBuf,
     /// Only members with such names, as with `restore`

@@ -17,7 +17,7 @@ use dtar::store::Store;
 use dtar::tar::Member;
 
 pub fn run(args: &LsArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
-    let index = IndexFile::open(&args.index)?;
+    let index = setup::index(&args.index, &[], global)?;
     let trailer = index.trailer()?;
     check_seal(&index, &trailer, args, global, say)?;
     let mut selection = Selection::new(&args.patterns)?;
@@ -138,7 +138,7 @@ fn line(member: &Member, zone: &TimeZone, width: &mut usize) -> Vec<u8> {
 }
 
 /// A terminal must not obey what a name says: what does not print is escaped as GNU tar does it.
-fn escape(name: &[u8], line: &mut Vec<u8>) {
+pub fn escape(name: &[u8], line: &mut Vec<u8>) {
     for chunk in name.utf8_chunks() {
         for character in chunk.valid().chars() {
             let mut bytes = [0; 4];

@@ -2,6 +2,7 @@
 
 mod archive;
 mod args;
+mod index;
 mod init;
 mod key;
 mod ls;
@@ -11,6 +12,7 @@ mod restore;
 mod say;
 mod setup;
 mod size;
+mod snapshots;
 mod store;
 
 use std::io::{self, Write};
@@ -59,6 +61,8 @@ fn dispatch(cli: &Cli, say: Say) -> Result<Exit> {
         None => archive::run(&cli.archive, global, say),
         Some(Command::Restore(args)) => restore::run(args, global, say),
         Some(Command::Ls(args)) => ls::run(args, global, say),
+        Some(Command::Snapshots(args)) => snapshots::run(args, global, say),
+        Some(Command::Index(args)) => index::run(args, global),
         Some(Command::Init(args)) => init::run(args, global, say),
         Some(Command::Key(command)) => key::run(command, global, say),
         Some(Command::Store) => store::run(global, say),

@@ -24,7 +24,7 @@ pub fn run(args: &RestoreArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
             "a tar stream is not for a terminal: try `dtar restore INDEX | tar x`".into(),
         ));
     }
-    let index = IndexFile::open(&args.index)?;
+    let index = setup::index(&args.index, &args.bricks, global)?;
     let key = setup::key(global)?;
     setup::require_secret(global, &key)?;
     let options = RestoreOptions {

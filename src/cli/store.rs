@@ -13,7 +13,7 @@ pub fn run(global: &GlobalArgs, say: Say) -> Result<Exit> {
     let mut catalog = setup::catalog(global, say, &store, &keys)?;
     let totals = store.totals()?;
     let chunks = catalog.totals()?.chunks;
-    let bricks = totals.data_bricks;
+    let (bricks, metadata) = (totals.data_bricks, totals.metadata_bricks);
     let text = if say.is_json() {
         let value = json!({
             "store": store.path().display().to_string(),
@@ -23,23 +23,30 @@ pub fn run(global: &GlobalArgs, say: Say) -> Result<Exit> {
             "recipients": store.recipients().len(),
             "bricks": bricks.count,
             "brick_bytes": bricks.bytes,
+            "metadata_bricks": metadata.count,
+            "metadata_brick_bytes": metadata.bytes,
             "sidecars": totals.sidecars,
             "roots": totals.roots.count,
+            "snapshots": totals.snapshots,
             "chunks": chunks,
         });
         format!("{value}\n")
     } else {
         format!(
             "store       {}\nstore id    {}\nkey id      {}\nrecipients  {}\n\
-             bricks      {} here, {}\nsidecars    {}\nroots       {}\nchunks      {}\n",
+             bricks      {} here, {}\nmetadata    {} here, {}\nsidecars    {}\nroots       {}\n\
+             snapshots   {}\nchunks      {}\n",
             store.path().display(),
             store.id(),
             key.key_id(),
             store.recipients().len(),
             bricks.count,
             size::show(bricks.bytes),
+            metadata.count,
+            size::show(metadata.bytes),
             totals.sidecars,
             totals.roots.count,
+            totals.snapshots,
             chunks,
         )
     };

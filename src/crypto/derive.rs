@@ -10,6 +10,7 @@ pub(super) const RECIPIENTS_KEY: &str = "dtar 2026-11 recipients key v1";
 pub(super) const PUT_SECRET: &str = "dtar 2026-11 put secret v1";
 pub(super) const X_WING_SEED: &str = "dtar 2026-11 x-wing seed v1";
 pub(super) const CHUNK_ID_KEY: &str = "dtar 2026-11 chunk id key v1";
+pub(super) const METADATA_ID_KEY: &str = "dtar 2026-11 metadata id key v1";
 pub(super) const TOC_KEY: &str = "dtar 2026-11 toc key v1";
 pub(super) const SIDECAR_KEY: &str = "dtar 2026-11 sidecar key v1";
 pub(super) const ROOT_KEY: &str = "dtar 2026-11 root key v1";

@@ -3,8 +3,8 @@
 use zeroize::{Zeroize, Zeroizing};
 
 use super::derive::{
-    BRICK_TOC_KEY, CHUNK_ID_KEY, INDEX_KEY, ONE_ROOT_KEY, ROOT_KEY, ROOT_SIV_KEY, SIDECAR_KEY,
-    STORE_KEY, TOC_KEY, TOC_SIV_KEY, derive,
+    BRICK_TOC_KEY, CHUNK_ID_KEY, INDEX_KEY, METADATA_ID_KEY, ONE_ROOT_KEY, ROOT_KEY, ROOT_SIV_KEY,
+    SIDECAR_KEY, STORE_KEY, TOC_KEY, TOC_SIV_KEY, derive,
 };
 use super::seal::{ContentKeys, Sealing, Unverified};
 use super::secret::Secret;
@@ -17,6 +17,8 @@ use crate::id::{BrickName, ChunkHash, ChunkId, Epoch, Salt, Siv, StoreId};
 pub struct PutKeys {
     /// Makes chunk ids.
     pub chunk_id: ChunkIdKey,
+    /// Makes chunk ids of class metadata.
+    pub metadata_id: ChunkIdKey,
     /// Seals TOCs.
     pub toc: TocKey,
     /// Binds sidecars to their bricks.
@@ -46,6 +48,7 @@ impl PutKeys {
         let key = |context| derive(context, &[put_secret.expose()]);
         Self {
             chunk_id: ChunkIdKey(key(CHUNK_ID_KEY)),
+            metadata_id: ChunkIdKey(key(METADATA_ID_KEY)),
             toc: TocKey(key(TOC_KEY)),
             sidecar: SidecarKey(key(SIDECAR_KEY)),
             root: RootKey(key(ROOT_KEY)),

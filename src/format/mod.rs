@@ -7,6 +7,7 @@ pub mod lock;
 pub mod recipient;
 pub mod record;
 pub mod root;
+pub mod snapshot;
 pub mod toc;
 pub mod trailer;
 pub mod wire;

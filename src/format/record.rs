@@ -87,6 +87,12 @@ impl Item {
         }
     }
 
+    /// Whether it is a chunk or a list: something that has a hash of its own.
+    #[must_use]
+    pub const fn is_stored(&self) -> bool {
+        matches!(self, Self::Chunk { .. } | Self::List(_))
+    }
+
     /// Appends the item.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
@@ -287,12 +293,7 @@ impl Record {
         decoder.u8("reserved")?;
         let body_length = decoder.uv("body length")?;
         let body_hash = ChunkHash(decoder.array("body hash")?);
-        let count = decoder.uv_in("number of items", 0..=MAX_ITEMS)?;
-        // No reservation by `count`: each item that is really there costs bytes.
-        let mut items = Vec::new();
-        for _ in 0..count {
-            items.push(Item::decode(&mut decoder)?);
-        }
+        let items = decode_items(&mut decoder)?;
         let mut record = Self {
             kind,
             size_form,
@@ -332,6 +333,31 @@ impl Record {
             Ok(true)
         })
     }
+}
+
+/// A number of items, and the items.
+fn decode_items(decoder: &mut Decoder<'_>) -> DecodeResult<Vec<Item>> {
+    let count = decoder.uv_in("number of items", 0..=MAX_ITEMS)?;
+    // No reservation by `count`: each item that is really there costs bytes.
+    let mut items = Vec::new();
+    for _ in 0..count {
+        items.push(Item::decode(decoder)?);
+    }
+    Ok(items)
+}
+
+/// The items of a stream of a snapshot: chunks and lists that cover `length` bytes
+/// (`formats/snapshot.md#snapshot-file`).
+///
+/// # Errors
+/// Items of other kinds, or that cover other bytes.
+pub fn decode_stream(decoder: &mut Decoder<'_>, length: u64) -> DecodeResult<Vec<Item>> {
+    let items = decode_items(decoder)?;
+    if items.iter().any(|item| !item.is_stored()) {
+        return Err(decoder.error("items", "chunks and lists", "others"));
+    }
+    check_items(decoder, &items, length, None)?;
+    Ok(items)
 }
 
 fn put_field(out: &mut Vec<u8>, tag: u8, value: &[u8]) {

@@ -2,7 +2,7 @@
 
 use super::brick::MAX_FRAMES;
 use super::frame::{self, TAG_LENGTH};
-use super::wire::{DecodeResult, Decoder, put_check, put_prefix, put_uv};
+use super::wire::{DecodeResult, Decoder, put_check, put_prefix, put_uv, uv_length};
 use crate::error::{Error, Result};
 use crate::id::{BrickName, Epoch, Salt, Siv, StoreId, WriterId};
 
@@ -19,6 +19,8 @@ const MAX_BITMAP_LENGTH: u64 = MAX_FRAMES as u64 / 8;
 const MAGIC: &[u8; 8] = b"dtarROOT";
 const HEADER: &str = "root header";
 const STRUCTURE: &str = "root";
+const TAG_SNAPSHOT: u8 = 1;
+const TAG_STORED: u8 = 2;
 /// A brick takes its name, a length and a byte of bitmap: so many bytes at least.
 const MIN_BRICK_BYTES: u64 = 34;
 
@@ -100,6 +102,28 @@ pub struct Root {
     /// The bricks, ascending by name, each with the bitmap of its frames: frame *n* is
     /// bit *n* mod 8 of byte *n* ÷ 8, and the last byte is not zero.
     pub bricks: Vec<(BrickName, Vec<u8>)>,
+    /// The snapshot of its index, if the run made one.
+    pub snapshot: Option<SnapshotRef>,
+    /// What the run wrote. For people; roots of older versions do not say.
+    pub stored: Option<Stored>,
+}
+
+/// What a root says of the snapshot of its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotRef {
+    /// BLAKE3-256 of the snapshot file.
+    pub hash: [u8; 32],
+    /// Length of the index.
+    pub index_length: u64,
+}
+
+/// What a run wrote, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Of data bricks.
+    pub data: u64,
+    /// Of metadata bricks.
+    pub metadata: u64,
 }
 
 impl Root {
@@ -133,6 +157,18 @@ impl Root {
             put_uv(out, bitmap.len() as u64);
             out.extend_from_slice(bitmap);
         }
+        if let Some(SnapshotRef { hash, index_length }) = &self.snapshot {
+            out.push(TAG_SNAPSHOT);
+            put_uv(out, (hash.len() + uv_length(*index_length)) as u64);
+            out.extend_from_slice(hash);
+            put_uv(out, *index_length);
+        }
+        if let Some(Stored { data, metadata }) = self.stored {
+            out.push(TAG_STORED);
+            put_uv(out, (uv_length(data) + uv_length(metadata)) as u64);
+            put_uv(out, data);
+            put_uv(out, metadata);
+        }
         Ok(())
     }
 
@@ -150,7 +186,28 @@ impl Root {
         let host = text(&mut decoder, "host name", MAX_HOST_LENGTH)?;
         let label = text(&mut decoder, "label", MAX_LABEL_LENGTH)?;
         let bricks = decode_bricks(&mut decoder)?;
-        decoder.fields(|_, _| Ok(false))?;
+        let (mut snapshot, mut stored) = (None, None);
+        decoder.fields(|tag, mut value| {
+            match tag {
+                TAG_SNAPSHOT => {
+                    snapshot = Some(SnapshotRef {
+                        hash: value.array("hash of the snapshot")?,
+                        index_length: value.uv("length of the index")?,
+                    });
+                }
+                TAG_STORED => {
+                    stored = Some(Stored {
+                        data: value.uv("bytes of data bricks")?,
+                        metadata: value.uv("bytes of metadata bricks")?,
+                    });
+                }
+                _ => return Ok(false),
+            }
+            if value.is_empty() {
+                return Ok(true);
+            }
+            Err(value.error("field", "its end", "more bytes"))
+        })?;
         Ok(Self {
             time,
             writer,
@@ -159,6 +216,8 @@ impl Root {
             host,
             label,
             bricks,
+            snapshot,
+            stored,
         })
     }
 }
@@ -211,6 +270,8 @@ mod tests {
                 (BrickName([5; 32]), vec![0, 1]),
                 (BrickName([6; 32]), vec![255]),
             ],
+            snapshot: None,
+            stored: None,
         }
     }
 
@@ -228,6 +289,18 @@ mod tests {
             ..root()
         };
         assert_eq!(Root::decode(&encoded(&empty)), Ok(empty));
+        let with_fields = Root {
+            snapshot: Some(SnapshotRef {
+                hash: [7; 32],
+                index_length: 300,
+            }),
+            stored: Some(Stored {
+                data: 1 << 40,
+                metadata: 0,
+            }),
+            ..root()
+        };
+        assert_eq!(Root::decode(&encoded(&with_fields)), Ok(with_fields));
     }
 
     #[test]

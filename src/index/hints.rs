@@ -349,7 +349,8 @@ struct Frames {
 }
 
 impl Used {
-    fn add(&mut self, stored: StoredFrame) {
+    /// Notes that a frame is used.
+    pub fn add(&mut self, stored: StoredFrame) {
         let frames = self.frames.entry(stored.brick).or_insert_with(|| {
             self.order.push(stored.brick);
             Frames::default()

@@ -17,4 +17,4 @@ mod writer;
 pub use hints::{BrickSource, FrameRef, OwnFrame, Series, StoredFrame, Used};
 pub use reader::{BrickTable, HintReader, IndexFile, Levels, MapReader, Trailer};
 pub use region::Region;
-pub use writer::IndexWriter;
+pub use writer::{HeldIndex, IndexWriter, Tap};

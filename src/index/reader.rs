@@ -61,6 +61,14 @@ impl IndexFile {
                 .map_err(Error::io("unpack", path))?;
             file = spool(unpack, path).map_err(|error| not_unpacked(error, path))?;
         }
+        Self::unpacked(file, path)
+    }
+
+    /// The index that an unnamed file holds, as it is; errors call it `path`.
+    ///
+    /// # Errors
+    /// Fails if its length cannot be found.
+    pub fn unpacked(mut file: File, path: &Path) -> Result<Self> {
         let length = file
             .seek(SeekFrom::End(0))
             .map_err(Error::io("read", path))?;

@@ -3,6 +3,8 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crossbeam_channel::{Receiver, Sender};
+
 use super::hints::{BrickSource, FrameRef, Hints, Series, StoredFrame, Used};
 use super::spool::Spool;
 use crate::error::{Error, Result};
@@ -36,6 +38,8 @@ impl<W: Write> IndexWriter<W> {
                 hasher,
                 buffer: Vec::with_capacity(BUFFER),
                 position: 0,
+                tap: None,
+                held: None,
             },
             spool_dir: spool_dir.to_owned(),
             map: MapSpool {
@@ -47,6 +51,13 @@ impl<W: Write> IndexWriter<W> {
             hints: Hints::new(spool_dir),
             run_blocks: 0,
         }
+    }
+
+    /// Gives all bytes of the index to `tap` as well, but for those that are held back.
+    #[must_use]
+    pub fn with_tap(mut self, tap: Tap) -> Self {
+        self.out.tap = Some(tap);
+        self
     }
 
     /// Bytes written so far.
@@ -138,19 +149,35 @@ impl<W: Write> IndexWriter<W> {
         self.out.flush_buffer()
     }
 
-    /// Writes trailer and end; the last step must have been the tail's record.
-    /// `summary.members_length` is filled in. Returns `W` and the index's length.
+    /// Writes trailer and end as [`IndexWriter::hold`], and lets them out at once.
+    /// Returns `W` and the index's length.
     ///
     /// # Errors
     /// I/O errors of the output or of a spool.
     pub fn finish(
+        self,
+        used: &Used,
+        source: &mut impl BrickSource,
+        summary: Summary,
+    ) -> Result<(W, u64)> {
+        self.hold(used, source, summary)?.release()
+    }
+
+    /// Makes trailer and end and holds them back; the last step must have been the
+    /// tail's record. `summary.members_length` is filled in.
+    ///
+    /// # Errors
+    /// I/O errors of the output or of a spool.
+    pub fn hold(
         mut self,
         used: &Used,
         source: &mut impl BrickSource,
         mut summary: Summary,
-    ) -> Result<(W, u64)> {
+    ) -> Result<HeldIndex<W>> {
         debug_assert_eq!(self.run_blocks, 0, "the tail's record comes last");
         summary.members_length = self.out.position;
+        self.out.flush_buffer()?;
+        self.out.held = Some(Spool::new(&self.spool_dir));
         self.out.write(&[0; 2 * BLOCK as usize])?;
         let offset = self.out.position;
         self.out.write(&trailer::encode_head(offset))?;
@@ -202,6 +229,74 @@ impl MapSpool {
     }
 }
 
+/// A second way that the bytes of an index go, buffer by buffer.
+pub struct Tap {
+    /// Takes full buffers.
+    pub full: Sender<Vec<u8>>,
+    /// Gives empty ones back, for their memory.
+    pub empty: Receiver<Vec<u8>>,
+}
+
+impl Tap {
+    /// Takes the bytes of `buffer`, and leaves another in its place. False if nobody
+    /// is at the other end.
+    fn take(&self, buffer: &mut Vec<u8>) -> bool {
+        let mut other = self.empty.try_recv().unwrap_or_default();
+        other.clear();
+        other.reserve(BUFFER);
+        self.full.send(std::mem::replace(buffer, other)).is_ok()
+    }
+}
+
+/// An index of which all is written but the trailer, which is made, and held back.
+pub struct HeldIndex<W: Write> {
+    out: W,
+    name: PathBuf,
+    held: Spool,
+    length: u64,
+}
+
+impl<W: Write> HeldIndex<W> {
+    /// Length of the whole index in bytes.
+    #[must_use]
+    pub const fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Calls `each` with the bytes that are held back, piece by piece.
+    ///
+    /// # Errors
+    /// Those of `each`; I/O errors of the spool.
+    pub fn held(&mut self, each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        pieces(&mut self.held, each)
+    }
+
+    /// Writes what was held back. Returns `W` and the index's length.
+    ///
+    /// # Errors
+    /// I/O errors of the output or of the spool.
+    pub fn release(mut self) -> Result<(W, u64)> {
+        let (out, name) = (&mut self.out, &self.name);
+        pieces(&mut self.held, |piece| {
+            out.write_all(piece).map_err(output_error(name))
+        })?;
+        self.out.flush().map_err(output_error(&self.name))?;
+        Ok((self.out, self.length))
+    }
+}
+
+/// Calls `each` with what is in a spool, piece by piece.
+fn pieces(spool: &mut Spool, mut each: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    let mut reader = spool.reader()?;
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(()),
+            length => each(&buffer[..length])?,
+        }
+    }
+}
+
 /// Writes through a buffer and hashes all that goes through.
 struct SealedWriter<W: Write> {
     out: W,
@@ -209,6 +304,9 @@ struct SealedWriter<W: Write> {
     hasher: blake3::Hasher,
     buffer: Vec<u8>,
     position: u64,
+    tap: Option<Tap>,
+    /// Where bytes go instead of `out`, once there is one.
+    held: Option<Spool>,
 }
 
 impl<W: Write> SealedWriter<W> {
@@ -217,19 +315,35 @@ impl<W: Write> SealedWriter<W> {
         if self.buffer.len() + bytes.len() > BUFFER {
             self.flush_buffer()?;
         }
-        if bytes.len() >= BUFFER {
-            self.hasher.update(bytes);
-            return self.out.write_all(bytes).map_err(output_error(&self.name));
-        }
         self.buffer.extend_from_slice(bytes);
+        if bytes.len() >= BUFFER {
+            self.flush_buffer()?;
+        }
         Ok(())
     }
 
     fn flush_buffer(&mut self) -> Result<()> {
         self.hasher.update(&self.buffer);
+        self.put()
+    }
+
+    /// Lets the buffer out, or holds it.
+    fn put(&mut self) -> Result<()> {
+        if let Some(held) = &mut self.held {
+            held.write(&self.buffer)?;
+            self.buffer.clear();
+            return Ok(());
+        }
         self.out
             .write_all(&self.buffer)
             .map_err(output_error(&self.name))?;
+        if let Some(tap) = &self.tap
+            && !self.buffer.is_empty()
+            && !tap.take(&mut self.buffer)
+        {
+            // Its own error is found by whoever waits for it.
+            self.tap = None;
+        }
         self.buffer.clear();
         Ok(())
     }
@@ -242,17 +356,10 @@ impl<W: Write> SealedWriter<W> {
 
     fn section(&mut self, kind: SectionKind, payload: &mut Spool) -> Result<()> {
         self.write(&kind.head(payload.length()))?;
-        let mut reader = payload.reader()?;
-        let mut buffer = vec![0; 64 << 10];
-        loop {
-            match reader.read(&mut buffer)? {
-                0 => return Ok(()),
-                length => self.write(&buffer[..length])?,
-            }
-        }
+        pieces(payload, |piece| self.write(piece))
     }
 
-    fn finish(mut self, trailer_offset: u64) -> Result<(W, u64)> {
+    fn finish(mut self, trailer_offset: u64) -> Result<HeldIndex<W>> {
         let behind = (SEAL_LENGTH + END_LENGTH) as u64;
         let missing = (self.position + behind).wrapping_neg() % BLOCK;
         self.write(&[0; BLOCK as usize][..missing as usize])?;
@@ -266,13 +373,19 @@ impl<W: Write> SealedWriter<W> {
         .encode();
         // The end too: it says which of the bytes before it are the trailer.
         self.hasher.update(&end);
-        let mut last = self.hasher.finalize().as_bytes().to_vec();
-        last.extend_from_slice(&end);
-        self.out
-            .write_all(&last)
-            .and_then(|()| self.out.flush())
-            .map_err(output_error(&self.name))?;
-        Ok((self.out, index_length))
+        self.buffer
+            .extend_from_slice(self.hasher.finalize().as_bytes());
+        self.buffer.extend_from_slice(&end);
+        self.put()?;
+        let held = self
+            .held
+            .ok_or_else(|| Error::Internal("an index whose trailer was not held".into()))?;
+        Ok(HeldIndex {
+            out: self.out,
+            name: self.name,
+            held,
+            length: index_length,
+        })
     }
 }
 

@@ -1,11 +1,12 @@
 //! Where things stand in a store (`formats/store.md`).
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::is_missing;
+use super::{atomic, is_missing};
 use crate::id::{BrickName, Class};
 use crate::{Error, Result};
 
@@ -15,6 +16,7 @@ pub const SHARDS: u16 = 256;
 const BRICK: &str = "brick";
 const SIDECAR: &str = "toc";
 const ROOT: &str = "root";
+const SNAPSHOT: &str = "snap";
 
 /// A mark on a brick: it must not be relied upon any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +33,59 @@ impl Mark {
             Self::Dead => "dead",
             Self::Bad => "bad",
         }
+    }
+}
+
+/// What root and snapshot of a run are named: `<time>-<random>`. Ordered by time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RunName {
+    /// When the run ended: nanoseconds since 1970.
+    pub time: u64,
+    /// 16 hex digits.
+    random: String,
+}
+
+impl RunName {
+    /// A new name for a run that ended at `time` (nanoseconds since 1970).
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the system has no random bytes.
+    pub fn draw(time: u64) -> Result<Self> {
+        Ok(Self {
+            time,
+            random: atomic::random_name(Path::new("the name of a run"))?,
+        })
+    }
+}
+
+impl fmt::Display for RunName {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:020}-{}", self.time, self.random)
+    }
+}
+
+/// A text is not the name of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected 20 digits, a hyphen and 16 hex digits")]
+pub struct ParseRunNameError;
+
+impl FromStr for RunName {
+    type Err = ParseRunNameError;
+
+    fn from_str(text: &str) -> Result<Self, ParseRunNameError> {
+        let (time, random) = text.split_once('-').ok_or(ParseRunNameError)?;
+        let digits = time.len() == 20 && time.bytes().all(|byte| byte.is_ascii_digit());
+        let hex = random.len() == 16
+            && random
+                .bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if !digits || !hex {
+            return Err(ParseRunNameError);
+        }
+        Ok(Self {
+            time: time.parse().map_err(|_| ParseRunNameError)?,
+            random: random.to_owned(),
+        })
     }
 }
 
@@ -98,10 +153,22 @@ impl Layout {
         self.path.join("roots")
     }
 
-    /// The file of a root: `time` in nanoseconds since 1970.
+    /// The file of a run's root.
     #[must_use]
-    pub fn root_path(&self, time: u64, random: &str) -> PathBuf {
-        self.roots_dir().join(format!("{time:020}-{random}.{ROOT}"))
+    pub fn root_path(&self, run: &RunName) -> PathBuf {
+        self.roots_dir().join(format!("{run}.{ROOT}"))
+    }
+
+    /// The folder of the snapshots.
+    #[must_use]
+    pub fn snapshots_dir(&self) -> PathBuf {
+        self.path.join("snapshots")
+    }
+
+    /// The file of a run's snapshot.
+    #[must_use]
+    pub fn snapshot_path(&self, run: &RunName) -> PathBuf {
+        self.snapshots_dir().join(format!("{run}.{SNAPSHOT}"))
     }
 
     /// The file that marks a brick.
@@ -151,10 +218,29 @@ impl Layout {
     /// # Errors
     /// [`Error::Io`], and those of `each`.
     pub fn each_root(&self, mut each: impl FnMut(PathBuf, u64, u64) -> Result<()>) -> Result<()> {
-        list(&self.roots_dir(), |file, entry| match root_time(file) {
-            Some(time) => each(entry.path(), time, length(entry)?),
-            None => Ok(()),
+        list(&self.roots_dir(), |file, entry| {
+            match run_name(file, ROOT) {
+                Some(run) => each(entry.path(), run.time, length(entry)?),
+                None => Ok(()),
+            }
         })
+    }
+
+    /// The runs that have a root, the oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn runs(&self) -> Result<Vec<RunName>> {
+        named(&self.roots_dir(), ROOT)
+    }
+
+    /// The runs that have a snapshot file, the oldest first. One without a root is what
+    /// an interrupted run has left.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn snapshots(&self) -> Result<Vec<RunName>> {
+        named(&self.snapshots_dir(), SNAPSHOT)
     }
 
     /// Whether a brick's sidecar stands.
@@ -277,18 +363,20 @@ fn sharded_name(file: &str, ending: &str, shard: u8) -> Option<BrickName> {
     (name.as_bytes()[0] == shard).then_some(name)
 }
 
-/// The time in a root's name, if it is one.
-fn root_time(file: &str) -> Option<u64> {
-    let (time, random) = file
-        .strip_suffix(ROOT)?
-        .strip_suffix('.')?
-        .split_once('-')?;
-    let digits = time.len() == 20 && time.bytes().all(|byte| byte.is_ascii_digit());
-    let hex = random.len() == 16
-        && random
-            .bytes()
-            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    (digits && hex).then(|| time.parse().ok()).flatten()
+/// The runs that files in a folder are named after, the oldest first.
+fn named(dir: &Path, ending: &str) -> Result<Vec<RunName>> {
+    let mut runs = Vec::new();
+    list(dir, |file, _| {
+        runs.extend(run_name(file, ending));
+        Ok(())
+    })?;
+    runs.sort_unstable();
+    Ok(runs)
+}
+
+/// The run that a file is named after, if it is.
+fn run_name(file: &str, ending: &str) -> Option<RunName> {
+    file.strip_suffix(ending)?.strip_suffix('.')?.parse().ok()
 }
 
 /// Calls `each` for the entries of a folder whose names are text. A folder
@@ -345,7 +433,7 @@ mod tests {
             path(format!("/s/bad/{hex}"))
         );
         assert_eq!(
-            layout.root_path(7, "0123456789abcdef"),
+            layout.root_path(&"00000000000000000007-0123456789abcdef".parse().unwrap()),
             path("/s/roots/00000000000000000007-0123456789abcdef.root".to_owned())
         );
     }
@@ -377,7 +465,7 @@ mod tests {
     #[test]
     fn root_names_are_strict() {
         assert_eq!(
-            root_time("00000000000000000012-0123456789abcdef.root"),
+            run_name("00000000000000000012-0123456789abcdef.root", ROOT).map(|run| run.time),
             Some(12)
         );
         for bad in [
@@ -387,7 +475,7 @@ mod tests {
             "99999999999999999999-0123456789abcdef.root",
             "00000000000000000012-0123456789abcdefroot",
         ] {
-            assert_eq!(root_time(bad), None, "{bad}");
+            assert_eq!(run_name(bad, ROOT), None, "{bad}");
         }
     }
 }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 use self::atomic::TempFile;
 use self::config::StoreConfig;
-use self::layout::{Layout, Mark};
+use self::layout::{Layout, Mark, RunName};
 use crate::brick::{self, SIDECAR_SEAL_LENGTH};
 use crate::crypto::{Key, PublicKey, PutKeys};
 use crate::error::Exit;
@@ -32,6 +32,9 @@ const MAX_SIDECAR_LENGTH: u64 =
 
 /// The longest root in bytes (`formats/store.md#roots`).
 const MAX_ROOT_LENGTH: u64 = ROOT_HEADER_LENGTH as u64 + MAX_SEALED_ROOT_LENGTH;
+
+/// The longest snapshot file: a frame of one chunk, which compression may lengthen a little.
+const MAX_SNAPSHOT_LENGTH: u64 = 2 << 20;
 
 /// An open store.
 ///
@@ -71,6 +74,8 @@ pub struct StoreTotals {
     pub sidecars: u64,
     /// Roots.
     pub roots: Amount,
+    /// Snapshot files.
+    pub snapshots: u64,
     /// Bricks named in `dead/`.
     pub dead: u64,
     /// Bricks named in `bad/`.
@@ -287,17 +292,35 @@ impl Store {
             .publish(&self.layout.mark_path(mark, name))
     }
 
-    /// Writes the root of a run that ended at `time` (nanoseconds since 1970),
-    /// durably, and returns its path.
+    /// Writes the root of a run, durably, and returns its path.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn write_root(&self, time: u64, bytes: &[u8]) -> Result<PathBuf> {
-        let path = self
-            .layout
-            .root_path(time, &atomic::random_name(&self.layout.roots_dir())?);
+    pub fn write_root(&self, run: &RunName, bytes: &[u8]) -> Result<PathBuf> {
+        let path = self.layout.root_path(run);
         atomic::write(&self.layout.temp_dir(), &path, bytes)?;
         Ok(path)
+    }
+
+    /// Writes the snapshot file of a run, durably.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_snapshot(&self, run: &RunName, bytes: &[u8]) -> Result<()> {
+        let path = self.layout.snapshot_path(run);
+        atomic::write(&self.layout.temp_dir(), &path, bytes)
+    }
+
+    /// Reads the snapshot file of a run.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Refused`] if it is too long for one.
+    pub fn read_snapshot(&self, run: &RunName) -> Result<Vec<u8>> {
+        let path = self.layout.snapshot_path(run);
+        let mut bytes = Vec::new();
+        let file = File::open(&path).map_err(Error::io("open", &path))?;
+        read_limited(file, &path, MAX_SNAPSHOT_LENGTH, &mut bytes)?;
+        Ok(bytes)
     }
 
     /// Reads the root at `path`, whose name says `time` (see [`Layout::each_root`]).
@@ -360,6 +383,7 @@ impl Store {
             totals.roots.add(bytes);
             Ok(())
         })?;
+        totals.snapshots = self.layout.snapshots()?.len() as u64;
         totals.dead = self.layout.marked(Mark::Dead)?.len() as u64;
         totals.bad = self.layout.marked(Mark::Bad)?.len() as u64;
         Ok(totals)

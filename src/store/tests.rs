@@ -176,9 +176,11 @@ fn a_root_is_read_back_if_its_name_tells_its_time() {
         host: b"host".to_vec(),
         label: Vec::new(),
         bricks: vec![(name(1), vec![1])],
+        snapshot: None,
+        stored: None,
     };
     let bytes = brick::seal_root(&keys, &root).unwrap();
-    let path = one.write_root(12, &bytes).unwrap();
+    let path = one.write_root(&RunName::draw(12).unwrap(), &bytes).unwrap();
     let mut found = Vec::new();
     let list = |path, time, bytes| {
         found.push((path, time, bytes));
@@ -207,7 +209,10 @@ fn totals_count_what_is_there() {
         assert_eq!(path, store.brick_path(&name(number), class));
         write_sidecar(&store, &keys, &name(number), &toc(&[&[number]]));
     }
-    store.write_root(12, b"root").unwrap();
+    let run = RunName::draw(12).unwrap();
+    store.write_snapshot(&run, b"snapshot").unwrap();
+    assert_eq!(store.read_snapshot(&run).unwrap(), b"snapshot");
+    store.write_root(&run, b"root").unwrap();
     store.mark(Mark::Bad, &name(2)).unwrap();
     let amount = |count, bytes| Amount { count, bytes };
     assert_eq!(
@@ -217,6 +222,7 @@ fn totals_count_what_is_there() {
             metadata_bricks: amount(1, 10),
             sidecars: 3,
             roots: amount(1, 4),
+            snapshots: 1,
             dead: 0,
             bad: 1,
         }

@@ -194,8 +194,11 @@ fn the_store_is_told_as_text_and_json() {
     let run = sandbox.run(["store", "--json"]).exits(0);
     let told: Value = serde_json::from_slice(&run.stdout).unwrap();
     assert_eq!(told["bricks"], 1);
-    assert_eq!(told["sidecars"], 1);
+    // The second run found all of its index in the store, too.
+    assert_eq!(told["metadata_bricks"], 1);
+    assert_eq!(told["sidecars"], 2);
     assert_eq!(told["roots"], 2);
+    assert_eq!(told["snapshots"], 2);
     assert_eq!(told["recipients"], 1);
     assert_eq!(told["epoch"], 1);
     assert_eq!(told["store"], sandbox.store().to_str().unwrap());
@@ -209,8 +212,10 @@ fn the_store_is_told_as_text_and_json() {
         "store id",
         "key id",
         "bricks      1 here",
-        "sidecars    1",
+        "metadata    1 here",
+        "sidecars    2",
         "roots       2",
+        "snapshots   2",
     ] {
         assert!(text.contains(word), "{word}: {text}");
     }

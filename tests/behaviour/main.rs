@@ -16,6 +16,7 @@ mod keys;
 mod listing;
 mod options;
 mod selection;
+mod snapshots;
 mod together;
 
 use std::process::Command;

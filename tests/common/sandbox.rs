@@ -246,12 +246,19 @@ impl Sandbox {
         run.exits(0);
     }
 
-    /// Files of bricks and sidecars, sorted.
+    /// Files of data bricks and their sidecars, sorted. Those of snapshots are left out.
     pub fn stored_files(&self) -> Vec<PathBuf> {
-        let mut files = Vec::new();
-        for part in ["bricks", "meta", "tocs"] {
+        let (mut files, mut metadata) = (Vec::new(), Vec::new());
+        for part in ["bricks", "tocs"] {
             collect(&self.store().join(part), &mut files);
         }
+        collect(&self.store().join("meta"), &mut metadata);
+        let of_metadata = |file: &PathBuf| {
+            metadata
+                .iter()
+                .any(|brick| brick.file_stem() == file.file_stem())
+        };
+        files.retain(|file| !of_metadata(file));
         files.sort();
         files
     }

@@ -136,6 +136,9 @@ fn key_derivation(vector: &Vector) {
     let id = keys.chunk_id.id(&ChunkHash(hash));
     assert_eq!(id.as_bytes(), &keyed("chunk-id-key").as_bytes()[..16]);
     assert_eq!(hex(id.as_bytes()), vector.text("chunk-id"));
+    let id = keys.metadata_id.id(&ChunkHash(hash));
+    assert_eq!(id.as_bytes(), &keyed("metadata-id-key").as_bytes()[..16]);
+    assert_eq!(hex(id.as_bytes()), vector.text("metadata-id"));
     let name = BrickName([0; 32]);
     let bound = blake3::keyed_hash(
         &vector.array("sidecar-key"),
@@ -383,6 +386,8 @@ fn root(vector: &Vector) -> Outcome {
         host,
         label,
         bricks,
+        snapshot,
+        stored,
     } = open_root(&put_keys(vector), &vector.bytes("root"))
         .map_err(|error| decode_class(&error))?;
     assert_eq!(time, vector.number("time"));
@@ -397,6 +402,19 @@ fn root(vector: &Vector) -> Outcome {
         .collect();
     let expected: Vec<_> = vector.all("brick").collect();
     assert_eq!(bricks, expected);
+    assert_eq!(
+        snapshot.is_some(),
+        vector.all("snapshot-hash").next().is_some()
+    );
+    if let Some(snapshot) = snapshot {
+        assert_eq!(snapshot.hash, vector.array("snapshot-hash"));
+        assert_eq!(snapshot.index_length, vector.number("index-length"));
+    }
+    assert_eq!(stored.is_some(), vector.all("stored-data").next().is_some());
+    if let Some(stored) = stored {
+        assert_eq!(stored.data, vector.number("stored-data"));
+        assert_eq!(stored.metadata, vector.number("stored-metadata"));
+    }
     Ok(())
 }
 

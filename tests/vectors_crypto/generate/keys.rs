@@ -34,6 +34,7 @@ pub fn derivation() -> Made {
             .with_hex("key-id", &hash.as_bytes()[..16]);
         for key in [
             "chunk id key",
+            "metadata id key",
             "toc key",
             "sidecar key",
             "root key",
@@ -50,6 +51,7 @@ pub fn derivation() -> Made {
         let mut start = [0; 16];
         { gear }.fill(&mut start);
         let id = blake3::keyed_hash(&kdf("chunk id key", &[&put]), &input);
+        let metadata_id = blake3::keyed_hash(&kdf("metadata id key", &[&put]), &input);
         let brick_key = [0xa5; 32];
         let (toc_key, root_key) = (kdf("toc key", &[&put]), kdf("root key", &[&put]));
         vector = vector
@@ -74,7 +76,8 @@ pub fn derivation() -> Made {
             .with_hex("gear-key", gear_key)
             .with_hex("gear-table-start", start)
             .with_hex("input", input)
-            .with_hex("chunk-id", &id.as_bytes()[..16]);
+            .with_hex("chunk-id", &id.as_bytes()[..16])
+            .with_hex("metadata-id", &metadata_id.as_bytes()[..16]);
         made.add(name, vector);
     }
     made

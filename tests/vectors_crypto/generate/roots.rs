@@ -46,6 +46,8 @@ fn library_seals(name: &str, bricks: &[([u8; 32], &[u8])]) -> Vec<u8> {
             .iter()
             .map(|(name, bitmap)| (BrickName(*name), bitmap.to_vec()))
             .collect(),
+        snapshot: None,
+        stored: None,
     };
     let key = run::parse_key(&forge::key_text("dtar-secret-key-", &master()));
     let keys = key.put_keys(StoreId(forge::STORE), Epoch::FIRST).unwrap();
@@ -78,9 +80,53 @@ pub fn roots() -> Made {
         "skippable-field",
         holds(vector("an unknown field is skipped", "ok", &field), &BRICKS),
     );
+    fields(&mut made, &salt);
     headers(&mut made, &salt, &good);
     contents(&mut made, &salt);
     made
+}
+
+/// The fields that a root may have.
+fn fields(made: &mut Made, salt: &[u8; 16]) {
+    let hash = [0xab; 32];
+    let snapshot = [&[1, 34][..], &hash, &[0x80, 0x50]].concat();
+    let stored = [2, 3, 0x80, 0x01, 7];
+    let with = |field: &[u8]| forge::root(salt, &[&plain(&BRICKS), field].concat(), |_| ());
+    let both = with(&[&snapshot[..], &stored].concat());
+    let both = vector("a run with a snapshot", "ok", &both)
+        .with_hex("snapshot-hash", hash)
+        .with("index-length", 10_240)
+        .with("stored-data", 128)
+        .with("stored-metadata", 7);
+    made.add("snapshot", holds(both, &BRICKS));
+    for (name, comment, expect, field) in [
+        (
+            "snapshot-short",
+            "a hash of a snapshot that is cut short",
+            "truncated: hash of the snapshot",
+            [&[1, 31][..], &hash[..31]].concat(),
+        ),
+        (
+            "snapshot-more",
+            "bytes behind the length of the index",
+            "value: field",
+            [&[1, 35][..], &hash, &[0x80, 0x50, 0]].concat(),
+        ),
+        (
+            "snapshot-twice",
+            "no field stands twice",
+            "value: field tag",
+            [&snapshot[..], &snapshot].concat(),
+        ),
+        (
+            "stored-short",
+            "one of two numbers",
+            "truncated: bytes of metadata bricks",
+            vec![2, 1, 7],
+        ),
+    ] {
+        made.add(name, vector(comment, expect, &with(&field)));
+    }
 }
 
 fn headers(made: &mut Made, salt: &[u8; 16], good: &[u8]) {

@@ -1,0 +1,110 @@
+//! The end of a run: snapshot file and root (`formats/store.md#order-of-writes`).
+
+use super::snapshot::Stored;
+use super::{ArchiveSummary, Context, now};
+use crate::brick::{Pad, seal_root, seal_snapshot};
+use crate::error::{Error, Exit, Result};
+use crate::format::root::{Root, SnapshotRef, Stored as StoredBytes};
+use crate::format::snapshot::Snapshot;
+use crate::id::{BrickName, WriterId};
+use crate::index::Used;
+use crate::store::catalog::{BrickRef, Catalog};
+use crate::store::layout::RunName;
+
+/// What snapshot file and root need of the run.
+pub(super) struct Publisher<'a> {
+    pub(super) context: &'a Context,
+    pub(super) catalog: &'a mut Catalog,
+    pub(super) label: String,
+    pub(super) writer: WriterId,
+    pub(super) pad: Pad,
+}
+
+impl Publisher<'_> {
+    /// Writes the snapshot file, if there is to be one, and the root. Returns what the
+    /// snapshot added to the store, in bytes.
+    pub(super) fn publish(
+        &mut self,
+        used: &Used,
+        snapshot: Option<Stored>,
+        summary: &ArchiveSummary,
+        stream_xxh3: u128,
+        index_length: u64,
+    ) -> Result<Option<u64>> {
+        let mut bricks = self.bricks(used)?;
+        let run = RunName::draw(now())?;
+        let metadata = snapshot.as_ref().map_or(0, |snapshot| snapshot.new);
+        let (mut added, mut reference) = (None, None);
+        if let Some(snapshot) = snapshot {
+            bricks.extend(self.bricks(&snapshot.used)?);
+            let (hash, length) = self.snapshot(&run, snapshot, index_length)?;
+            added = Some(metadata + length);
+            reference = Some(SnapshotRef { hash, index_length });
+        }
+        bricks.sort_unstable();
+        let host = rustix::system::uname();
+        let host = host.nodename().to_bytes();
+        let root = Root {
+            time: run.time,
+            writer: self.writer,
+            stream_length: summary.stream,
+            stream_xxh3,
+            host: host[..host.len().min(255)].to_vec(),
+            label: std::mem::take(&mut self.label).into_bytes(),
+            bricks,
+            snapshot: reference,
+            stored: Some(StoredBytes {
+                data: summary.stored,
+                metadata,
+            }),
+        };
+        let sealed = seal_root(&self.context.keys, &root)?;
+        self.context.store.write_root(&run, &sealed)?;
+        Ok(added)
+    }
+
+    /// Hash and length of the snapshot file, once it is written.
+    fn snapshot(
+        &self,
+        run: &RunName,
+        stored: Stored,
+        index_length: u64,
+    ) -> Result<([u8; 32], u64)> {
+        let content = Snapshot {
+            time: run.time,
+            writer: self.writer,
+            index_length,
+            streams: stored.streams,
+        };
+        let store = &self.context.store;
+        let bytes = seal_snapshot(
+            *store.id(),
+            store.epoch(),
+            store.recipients(),
+            &content,
+            self.pad,
+        )?;
+        store.write_snapshot(run, &bytes)?;
+        Ok((blake3::hash(&bytes).into(), bytes.len() as u64))
+    }
+
+    /// Names and bitmaps of the bricks that are used. Fails if one is no longer to be
+    /// relied on.
+    fn bricks(&mut self, used: &Used) -> Result<Vec<(BrickName, Vec<u8>)>> {
+        let store = &self.context.store;
+        let bricks = used.bricks().iter().map(|&brick| {
+            let name = self.catalog.brick(BrickRef(brick))?.name;
+            if store.brick_counts(&name)? {
+                return Ok((name, used.bitmap(brick)));
+            }
+            Err(Error::Refused {
+                path: store.toc_path(&name),
+                message: "this sidecar vanished while the run relied on its brick, or the brick \
+                          was marked dead or bad; archive again"
+                    .into(),
+                exit: Exit::Failed,
+            })
+        });
+        bricks.collect()
+    }
+}

@@ -1,0 +1,112 @@
+//! `dtar snapshots`: the runs whose indexes the store holds.
+
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
+use serde_json::{Value, json};
+
+use super::args::{GlobalArgs, SnapshotsArgs};
+use super::ls::{escape, put_text};
+use super::say::Say;
+use super::{setup, size};
+use dtar::error::{Error, Exit, Result};
+use dtar::snapshot::{Moment, Run, runs};
+
+pub fn run(args: &SnapshotsArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
+    let (since, until) = range(args)?;
+    let (store, key) = setup::open(global)?;
+    let keys = store.put_keys(&key)?;
+    let mut names = runs(&store, since, until)?;
+    if !args.oldest_first {
+        names.reverse();
+    }
+    let zone = TimeZone::system();
+    let mut exit = Exit::Done;
+    let mut out = Vec::new();
+    for name in names {
+        match Run::read(&store, &keys, name) {
+            Ok(Some(run)) if say.is_json() => {
+                out.extend_from_slice(json_line(&run).to_string().as_bytes());
+                out.push(b'\n');
+            }
+            Ok(Some(run)) => {
+                if out.is_empty() {
+                    out.extend_from_slice(HEAD.as_bytes());
+                }
+                line(&run, &zone, &mut out);
+            }
+            Ok(None) => {}
+            // One damaged root does not hide the others.
+            Err(error) => {
+                say.error(&error);
+                exit = error.exit();
+            }
+        }
+    }
+    super::print(&out)?;
+    Ok(exit)
+}
+
+fn range(args: &SnapshotsArgs) -> Result<(u64, u64)> {
+    let now = Zoned::now();
+    let moment = |name, text: &Option<String>| {
+        text.as_deref()
+            .map(|text| Moment::parse(text, &now))
+            .transpose()
+            .map_err(|error| Error::Usage(format!("{name}: {error}")))
+    };
+    let since = moment("--since", &args.since)?.map_or(0, |moment| moment.start());
+    let until = moment("--until", &args.until)?.map_or(u64::MAX, |moment| moment.end());
+    if since > until {
+        return Err(Error::Usage(
+            "--since is later than --until: no time lies between them".into(),
+        ));
+    }
+    Ok((since, until))
+}
+
+const HEAD: &str = "TIME                               STREAM      ADDED      INDEX  HOST  LABEL\n";
+
+/// When a run ended. Times from 2262 on, which no `Timestamp` holds, stand as its end.
+fn time(run: &Run) -> Timestamp {
+    Timestamp::from_nanosecond(i128::from(run.name.time)).unwrap_or(Timestamp::MAX)
+}
+
+fn added(run: &Run) -> Option<u64> {
+    let stored = run.root.stored?;
+    Some(stored.data.saturating_add(stored.metadata))
+}
+
+fn line(run: &Run, zone: &TimeZone, out: &mut Vec<u8>) {
+    let time = time(run).to_zoned(zone.clone());
+    let columns = format!(
+        "{}  {:>10} {:>10} {:>10}  ",
+        time.strftime("%Y-%m-%d %H:%M:%S.%9f"),
+        size::show(run.root.stream_length),
+        added(run).map_or_else(|| "?".to_owned(), size::show),
+        size::show(run.snapshot.index_length),
+    );
+    out.extend_from_slice(columns.as_bytes());
+    escape(&run.root.host, out);
+    if !run.root.label.is_empty() {
+        out.extend_from_slice(b"  ");
+        escape(&run.root.label, out);
+    }
+    out.push(b'\n');
+}
+
+fn json_line(run: &Run) -> Value {
+    let mut value = json!({
+        "name": run.name.to_string(),
+        "time": time(run).to_string(),
+        "time_ns": run.name.time,
+        "stream": run.root.stream_length,
+        "index": run.snapshot.index_length,
+    });
+    if let Some(stored) = run.root.stored {
+        value["stored"] = json!(stored.data);
+        value["snapshot"] = json!(stored.metadata);
+    }
+    put_text(&mut value, "host", &run.root.host);
+    put_text(&mut value, "label", &run.root.label);
+    value
+}

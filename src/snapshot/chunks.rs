@@ -1,0 +1,223 @@
+//! Where the chunks of a snapshot lie, and what they hold.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::runs::{Run, refused};
+use crate::brick::{FrameOpener, OpenFrame, OpenScratch, open_brick_toc, require_metadata};
+use crate::crypto::{Key, PutKeys};
+use crate::error::{Error, Exit, Result};
+use crate::format::brick::{BrickHeader, FOOTER_LENGTH, Footer, HEADER_LENGTH};
+use crate::format::frame::FrameHeader;
+use crate::format::toc::{MAX_SEALED_TOC_LENGTH, TOC_HEADER_LENGTH, Toc, TocFrame};
+use crate::format::wire::DecodeError;
+use crate::id::{BrickName, ChunkHash, ChunkId, Class};
+use crate::store::Store;
+use crate::store::layout::places_of_brick;
+
+/// Where a chunk lies: which of the bricks, which frame of it, the place in the frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    brick: u32,
+    frame: u32,
+    /// Among the chunks of the frame.
+    number: u32,
+}
+
+struct Brick {
+    path: PathBuf,
+    frames: Vec<TocFrame>,
+}
+
+/// The metadata bricks of a run. Takes some 40 bytes for each chunk in them.
+pub(super) struct Chunks<'a> {
+    keys: &'a PutKeys,
+    opener: FrameOpener,
+    bricks: Vec<Brick>,
+    places: HashMap<ChunkId, Place>,
+    /// For errors.
+    snapshot: PathBuf,
+    scratch: OpenScratch,
+    sealed: Vec<u8>,
+    frame: OpenFrame,
+    /// Brick and frame that are open.
+    open: Option<(u32, u32)>,
+}
+
+impl<'a> Chunks<'a> {
+    /// Reads the tables of contents of the run's bricks that stand in `meta/`, of the
+    /// store or of one of the folders `bricks_in`.
+    pub(super) fn find(
+        store: &Store,
+        key: &Key,
+        keys: &'a PutKeys,
+        run: &Run,
+        bricks_in: &[PathBuf],
+    ) -> Result<Self> {
+        let mut chunks = Self {
+            keys,
+            opener: key.opener(*store.id())?,
+            bricks: Vec::new(),
+            places: HashMap::new(),
+            snapshot: store.layout().snapshot_path(&run.name),
+            scratch: OpenScratch::new(),
+            sealed: Vec::new(),
+            frame: OpenFrame::new(),
+            open: None,
+        };
+        let mut buffer = Vec::new();
+        for (name, bitmap) in &run.root.bricks {
+            let own = store.brick_path(name, Class::Metadata);
+            let mut elsewhere = bricks_in.iter().map(|dir| {
+                let [.., meta] = places_of_brick(dir, name);
+                meta
+            });
+            let path = if own.is_file() {
+                Some(own)
+            } else {
+                elsewhere.find(|path| path.is_file())
+            };
+            if let Some(path) = path {
+                let toc = read_toc(store, keys, name, &path, &mut buffer)?;
+                chunks.add(path, &toc, bitmap);
+            }
+        }
+        Ok(chunks)
+    }
+
+    fn add(&mut self, path: PathBuf, toc: &Toc, bitmap: &[u8]) {
+        let brick = u32::try_from(self.bricks.len()).unwrap_or(u32::MAX);
+        let used = |frame: usize| {
+            bitmap
+                .get(frame / 8)
+                .is_some_and(|byte| byte >> (frame % 8) & 1 == 1)
+        };
+        for (number, frame) in toc.frames().iter().enumerate() {
+            if !used(number) {
+                continue;
+            }
+            let chunks = toc.chunks().iter().skip(frame.first_chunk as usize);
+            for (place, chunk) in (0..frame.chunk_count).zip(chunks) {
+                let place = Place {
+                    brick,
+                    frame: number as u32,
+                    number: place,
+                };
+                self.places.insert(chunk.id, place);
+            }
+        }
+        self.bricks.push(Brick {
+            path,
+            frames: toc.frames().to_vec(),
+        });
+    }
+
+    /// Where a chunk lies.
+    pub(super) fn place(&self, hash: &ChunkHash) -> Result<Place> {
+        let id = self.keys.metadata_id.id(hash);
+        self.places.get(&id).copied().ok_or_else(|| {
+            let message = format!(
+                "incomplete snapshot: chunk {hash} is in none of the {} bricks of its run that \
+                 stand in meta/; bring back the others and their sidecars, or name a copy of the \
+                 store with --bricks DIR",
+                self.bricks.len()
+            );
+            refused(self.snapshot.clone(), message, Exit::Damaged)
+        })
+    }
+
+    /// The chunk at `place`, whose hash must be this. The last frame stays open.
+    pub(super) fn chunk(&mut self, place: Place, hash: &ChunkHash, length: u32) -> Result<&[u8]> {
+        let Place { brick, frame, .. } = place;
+        if self.open != Some((brick, frame)) {
+            self.open = None;
+            self.open_frame(brick, frame)?;
+            self.open = Some((brick, frame));
+        }
+        match self.frame.chunk(place.number) {
+            Some(chunk)
+                if chunk.len() == length as usize && blake3::hash(chunk) == *hash.as_bytes() =>
+            {
+                Ok(chunk)
+            }
+            _ => {
+                let message = format!(
+                    "frame {frame}: chunk {} is not {hash} of {length} bytes, which the snapshot \
+                     names; take another copy of this file",
+                    place.number
+                );
+                let path = self.bricks[brick as usize].path.clone();
+                Err(refused(path, message, Exit::Damaged))
+            }
+        }
+    }
+
+    fn open_frame(&mut self, brick: u32, frame: u32) -> Result<()> {
+        let Brick { path, frames } = &self.bricks[brick as usize];
+        let TocFrame { offset, length, .. } = frames[frame as usize];
+        self.sealed.resize(length as usize, 0);
+        let file = File::open(path).map_err(Error::io("open", path))?;
+        read(&file, path, offset, &mut self.sealed)?;
+        FrameHeader::decode(&self.sealed)
+            .and_then(|header| require_metadata(header.fields.class))
+            .map_err(Error::decode(path, offset))?;
+        self.opener
+            .open(&mut self.sealed, &mut self.scratch, &mut self.frame)
+            .map_err(|error| error.into_error(path, offset))
+    }
+}
+
+/// Reads bytes of a brick, which may be shorter than it should be.
+fn read(file: &File, path: &Path, offset: u64, bytes: &mut [u8]) -> Result<()> {
+    file.read_exact_at(bytes, offset).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::UnexpectedEof {
+            let message = format!(
+                "brick cut short: expected {} bytes from byte {offset} on; take another copy of \
+                 this file",
+                bytes.len()
+            );
+            return refused(path.to_owned(), message, Exit::Damaged);
+        }
+        Error::io("read", path)(error)
+    })
+}
+
+/// The table of contents of a brick: its sidecar, or if that is missing or damaged the
+/// one in the brick.
+fn read_toc(
+    store: &Store,
+    keys: &PutKeys,
+    name: &BrickName,
+    path: &Path,
+    buffer: &mut Vec<u8>,
+) -> Result<Toc> {
+    if let Ok(toc) = store.read_sidecar(keys, name, buffer) {
+        return Ok(toc);
+    }
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    let length = file.metadata().map_err(Error::io("read", path))?.len();
+    let end = length.saturating_sub(FOOTER_LENGTH as u64);
+    let mut footer = [0; FOOTER_LENGTH];
+    read(&file, path, end, &mut footer)?;
+    let footer = Footer::decode(&footer, length).map_err(Error::decode(path, end))?;
+    let mut header = [0; HEADER_LENGTH];
+    read(&file, path, 0, &mut header)?;
+    let header = BrickHeader::decode(&header).map_err(Error::decode(path, 0))?;
+    require_metadata(header.class).map_err(Error::decode(path, 0))?;
+    let most = TOC_HEADER_LENGTH as u64 + u64::from(MAX_SEALED_TOC_LENGTH);
+    if footer.toc_length > most {
+        let error = DecodeError::value(
+            "brick footer",
+            "length of the TOC",
+            24,
+            most,
+            footer.toc_length,
+        );
+        return Err(Error::decode(path, end)(error));
+    }
+    buffer.resize(footer.toc_length as usize, 0);
+    read(&file, path, footer.toc_offset, buffer)?;
+    open_brick_toc(keys, &header, buffer, &footer).map_err(Error::decode(path, footer.toc_offset))
+}
