@@ -52,8 +52,8 @@ impl Made {
         made
     }
 
-    /// About 10 MiB of noise in members `0`, `1` … of [`Made::PART`] bytes, so few that
-    /// no record holds a list: in one brick, two frames of 4 MiB and a rest.
+    /// About 15 MiB of noise in members `0`, `1` … of [`Made::PART`] bytes, so few that
+    /// no record holds a list: in one brick, two frames of 6 MiB and a rest.
     pub fn many() -> Self {
         let member = |stream: Stream, number: u64| {
             stream.file(&number.to_string(), &Random(number).bytes(Self::PART))
@@ -64,7 +64,7 @@ impl Made {
     /// Length of a body of [`Made::many`].
     pub const PART: usize = 256 << 10;
     /// The number of its members.
-    pub const PARTS: u64 = 40;
+    pub const PARTS: u64 = 60;
 
     /// An archive of `stream`.
     pub fn of(stream: Vec<u8>) -> Self {
