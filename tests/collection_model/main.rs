@@ -121,8 +121,19 @@ fn two_archivers_and_two_gcs_in_turn() {
     keeps_all_promises("a gc and its successor", &successor().without_fence());
 }
 
-/// The first of these ended a run that lived, and trusted it to look at its lease again:
-/// it publishes a sidecar when its brick has been deleted, and others rely on that.
+/// The larger ones, which nothing but patience keeps out of every run.
+#[test]
+#[ignore = "takes half a minute and a gigabyte"]
+fn more_at_once() {
+    keeps_all_promises("a gc and its successor, with folders", &successor());
+    let scenario = rewriting(successor()).without_fence();
+    keeps_all_promises("a gc and its successor, rewriting", &scenario);
+    let scenario = Scenario::new(2, 2).without_fence();
+    keeps_all_promises("two archivers, two gcs at once", &scenario);
+}
+
+/// Looking at its lease again does not save others from an archiver that was ended while
+/// it lived: it publishes a sidecar whose brick has been deleted, and others rely on that.
 #[test]
 fn without_a_fence_nobody_may_be_ended_who_lives() {
     let run = two_archivers()
