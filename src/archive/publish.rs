@@ -1,4 +1,4 @@
-//! The end of a run: snapshot file and root (`formats/store.md#order-of-writes`).
+//! The end of a run: root and snapshot file (`formats/store.md#order-of-writes`).
 
 use super::snapshot::Stored;
 use super::{ArchiveSummary, Context, now};
@@ -11,7 +11,7 @@ use crate::index::Used;
 use crate::store::catalog::{BrickRef, Catalog};
 use crate::store::layout::RunName;
 
-/// What snapshot file and root need of the run.
+/// What root and snapshot file need of the run.
 pub(super) struct Publisher<'a> {
     pub(super) context: &'a Context,
     pub(super) catalog: &'a mut Catalog,
@@ -21,7 +21,7 @@ pub(super) struct Publisher<'a> {
 }
 
 impl Publisher<'_> {
-    /// Writes the snapshot file, if there is to be one, and the root. Returns what the
+    /// Writes the root and the snapshot file, if there is to be one. Returns what the
     /// snapshot added to the store, in bytes.
     pub(super) fn publish(
         &mut self,
@@ -34,13 +34,13 @@ impl Publisher<'_> {
         let mut bricks = self.bricks(used)?;
         let run = RunName::draw(now())?;
         let metadata = snapshot.as_ref().map_or(0, |snapshot| snapshot.new);
-        let (mut added, mut reference) = (None, None);
-        if let Some(snapshot) = snapshot {
-            bricks.extend(self.bricks(&snapshot.used)?);
-            let (hash, length) = self.snapshot(&run, snapshot, index_length)?;
-            added = Some(metadata + length);
-            reference = Some(SnapshotRef { hash, index_length });
-        }
+        let snapshot = match snapshot {
+            Some(snapshot) => {
+                bricks.extend(self.bricks(&snapshot.used)?);
+                Some(self.seal_snapshot(&run, snapshot, index_length)?)
+            }
+            None => None,
+        };
         bricks.sort_unstable();
         let host = rustix::system::uname();
         let host = host.nodename().to_bytes();
@@ -52,24 +52,32 @@ impl Publisher<'_> {
             host: host[..host.len().min(255)].to_vec(),
             label: std::mem::take(&mut self.label).into_bytes(),
             bricks,
-            snapshot: reference,
+            snapshot: snapshot.as_ref().map(|bytes| SnapshotRef {
+                hash: blake3::hash(bytes).into(),
+                index_length,
+            }),
             stored: Some(StoredBytes {
                 data: summary.stored,
                 metadata,
             }),
         };
         let sealed = seal_root(&self.context.keys, &root)?;
-        self.context.store.write_root(&run, &sealed)?;
-        Ok(added)
+        let store = &self.context.store;
+        store.write_root(&run, &sealed)?;
+        let Some(snapshot) = snapshot else {
+            return Ok(None);
+        };
+        store.write_snapshot(&run, &snapshot)?;
+        Ok(Some(metadata + snapshot.len() as u64))
     }
 
-    /// Hash and length of the snapshot file, once it is written.
-    fn snapshot(
+    /// The bytes of the snapshot file.
+    fn seal_snapshot(
         &self,
         run: &RunName,
         stored: Stored,
         index_length: u64,
-    ) -> Result<([u8; 32], u64)> {
+    ) -> Result<Vec<u8>> {
         let content = Snapshot {
             time: run.time,
             writer: self.writer,
@@ -77,15 +85,13 @@ impl Publisher<'_> {
             streams: stored.streams,
         };
         let store = &self.context.store;
-        let bytes = seal_snapshot(
+        seal_snapshot(
             *store.id(),
             store.epoch(),
             store.recipients(),
             &content,
             self.pad,
-        )?;
-        store.write_snapshot(run, &bytes)?;
-        Ok((blake3::hash(&bytes).into(), bytes.len() as u64))
+        )
     }
 
     /// Names and bitmaps of the bricks that are used. Fails if one is no longer to be
@@ -100,7 +106,7 @@ impl Publisher<'_> {
             Err(Error::Refused {
                 path: store.toc_path(&name),
                 message: "this sidecar vanished while the run relied on its brick, or the brick \
-                          was marked dead or bad; archive again"
+                          was marked bad; archive again"
                     .into(),
                 exit: Exit::Failed,
             })

@@ -118,8 +118,9 @@ pub enum Command {
     ///
     /// Newest first: when the run ended, the length of its stream, what it added to
     /// the store, the length of its index, host and label. With --json one object a
-    /// line: `name`, `time`, `time_ns` (since 1970), `stream`, `index`, `stored` and
-    /// `snapshot` (bytes of new data and metadata bricks), `host`, `label`.
+    /// line: `name`, `time`, `time_ns` (since 1970), `stream`, `index`, `missing` (whether
+    /// the snapshot's file is not there), `stored` and `snapshot` (bytes of new data and
+    /// metadata bricks), `host`, `label`.
     Snapshots(SnapshotsArgs),
     /// Write the index of a snapshot to standard output
     ///

@@ -234,8 +234,7 @@ impl Layout {
         named(&self.roots_dir(), ROOT)
     }
 
-    /// The runs that have a snapshot file, the oldest first. One without a root is what
-    /// an interrupted run has left.
+    /// The runs that have a snapshot file, the oldest first. One without a root has lost it.
     ///
     /// # Errors
     /// [`Error::Io`].
