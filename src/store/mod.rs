@@ -20,7 +20,8 @@ use self::layout::{Layout, Mark, RunName};
 use crate::brick::{self, SIDECAR_SEAL_LENGTH};
 use crate::crypto::{Key, PublicKey, PutKeys};
 use crate::error::Exit;
-use crate::format::root::{MAX_SEALED_ROOT_LENGTH, ROOT_HEADER_LENGTH, Root, RootHeader};
+use crate::format::root::Root;
+use crate::format::sealed::{self, SealedHeader};
 use crate::format::toc::{MAX_SEALED_TOC_LENGTH, TOC_HEADER_LENGTH, Toc, TocHeader};
 use crate::format::wire::DecodeError;
 use crate::id::{BrickName, Class, Epoch, StoreId};
@@ -30,8 +31,8 @@ use crate::{Error, Result};
 const MAX_SIDECAR_LENGTH: u64 =
     TOC_HEADER_LENGTH as u64 + MAX_SEALED_TOC_LENGTH as u64 + SIDECAR_SEAL_LENGTH as u64;
 
-/// The longest root in bytes (`formats/store.md#roots`).
-const MAX_ROOT_LENGTH: u64 = ROOT_HEADER_LENGTH as u64 + MAX_SEALED_ROOT_LENGTH;
+/// The longest root or note in bytes (`formats/store.md#roots`).
+const MAX_ROOT_LENGTH: u64 = sealed::HEADER_LENGTH as u64 + sealed::MAX_SEALED_LENGTH;
 
 /// The longest snapshot file: a frame of one chunk, which compression may lengthen a little.
 const MAX_SNAPSHOT_LENGTH: u64 = 2 << 20;
@@ -334,13 +335,14 @@ impl Store {
         let file = File::open(path).map_err(Error::io("open", path))?;
         read_limited(file, path, MAX_ROOT_LENGTH, &mut bytes)?;
         let decode = |error| Error::decode(path, 0)(error);
-        self.require_own(path, RootHeader::decode(&bytes).map_err(decode)?.store_id)?;
+        let header = SealedHeader::decode(sealed::ROOT, &bytes).map_err(decode)?;
+        self.require_own(path, header.store_id)?;
         let root = brick::open_root(keys, &bytes).map_err(decode)?;
         if root.time == time {
             return Ok(root);
         }
         let expected = format_args!("{time}, as its name says");
-        let offset = ROOT_HEADER_LENGTH as u64;
+        let offset = sealed::HEADER_LENGTH as u64;
         Err(decode(DecodeError::value(
             "root", "time", offset, expected, root.time,
         )))

@@ -2,13 +2,15 @@
 //! the error with the field that is at fault.
 
 use dtar::brick::{
-    FrameError, OpenFrame, OpenScratch, open_brick_toc, open_root, open_sidecar, open_toc,
+    FrameError, OpenFrame, OpenScratch, open_brick_toc, open_note, open_root, open_sidecar,
+    open_toc,
 };
 use dtar::crypto::{Key, KeyFile, PutKeys, UnlockError};
 use dtar::error::Error;
 use dtar::format::brick::{BrickHeader, Footer};
 use dtar::format::frame::FrameHeader;
 use dtar::format::keyfile::{KeyFileError, check_mode};
+use dtar::format::note::Note;
 use dtar::format::root::Root;
 use dtar::format::toc::Toc;
 use dtar::id::{BrickName, ChunkHash, Epoch, StoreId};
@@ -36,6 +38,7 @@ pub fn run(kind: &str, vector: &Vector) -> String {
         }
         "key-file" => key_file(vector),
         "passphrase" => passphrase(vector),
+        "note" => note(vector),
         "root" => root(vector),
         "sidecar" => sidecar(vector),
         "store-config" => store_config(vector),
@@ -415,6 +418,33 @@ fn root(vector: &Vector) -> Outcome {
         assert_eq!(stored.data, vector.number("stored-data"));
         assert_eq!(stored.metadata, vector.number("stored-metadata"));
     }
+    Ok(())
+}
+
+fn note(vector: &Vector) -> Outcome {
+    let Note {
+        kind,
+        process,
+        time,
+        random,
+        writer,
+        host,
+        boot_id,
+        text,
+        bricks,
+    } = open_note(&put_keys(vector), &vector.bytes("note"))
+        .map_err(|error| decode_class(&error))?;
+    assert_eq!(kind as u64, vector.number("kind"));
+    assert_eq!(u64::from(process), vector.number("process"));
+    assert_eq!(time, vector.number("time"));
+    assert_eq!(hex(&random), vector.text("random"));
+    assert_eq!(hex(writer.as_bytes()), vector.text("writer"));
+    assert_eq!(host, vector.bytes("host"));
+    assert_eq!(boot_id, vector.bytes("boot-id"));
+    assert_eq!(text, vector.bytes("text"));
+    let bricks: Vec<_> = bricks.iter().map(ToString::to_string).collect();
+    let expected: Vec<_> = vector.all("brick").collect();
+    assert_eq!(bricks, expected);
     Ok(())
 }
 

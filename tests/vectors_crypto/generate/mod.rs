@@ -7,6 +7,7 @@
 mod bricks;
 mod frames;
 mod keys;
+mod notes;
 mod roots;
 mod stores;
 
@@ -25,6 +26,7 @@ pub fn all() -> Vec<(String, Vector)> {
         bricks::tocs(),
         bricks::sidecars(),
         roots::roots(),
+        notes::notes(),
         stores::configs(),
     ]
     .into_iter()
