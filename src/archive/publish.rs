@@ -1,22 +1,22 @@
 //! The end of a run: root and snapshot file (`formats/store.md#order-of-writes`).
 
 use super::snapshot::Stored;
-use super::{ArchiveSummary, Context, now};
+use super::{ArchiveSummary, Context};
 use crate::brick::{Pad, seal_root, seal_snapshot};
 use crate::error::{Error, Exit, Result};
 use crate::format::root::{Root, SnapshotRef, Stored as StoredBytes};
 use crate::format::snapshot::Snapshot;
-use crate::id::{BrickName, WriterId};
+use crate::id::BrickName;
 use crate::index::Used;
 use crate::store::catalog::{BrickRef, Catalog};
 use crate::store::layout::RunName;
+use crate::store::runs::{host_name, now};
 
 /// What root and snapshot file need of the run.
 pub(super) struct Publisher<'a> {
     pub(super) context: &'a Context,
     pub(super) catalog: &'a mut Catalog,
     pub(super) label: String,
-    pub(super) writer: WriterId,
     pub(super) pad: Pad,
 }
 
@@ -42,14 +42,12 @@ impl Publisher<'_> {
             None => None,
         };
         bricks.sort_unstable();
-        let host = rustix::system::uname();
-        let host = host.nodename().to_bytes();
         let root = Root {
             time: run.time,
-            writer: self.writer,
+            writer: self.context.lease.writer(),
             stream_length: summary.stream,
             stream_xxh3,
-            host: host[..host.len().min(255)].to_vec(),
+            host: host_name(),
             label: std::mem::take(&mut self.label).into_bytes(),
             bricks,
             snapshot: snapshot.as_ref().map(|bytes| SnapshotRef {
@@ -61,26 +59,20 @@ impl Publisher<'_> {
                 metadata,
             }),
         };
-        let sealed = seal_root(&self.context.keys, &root)?;
-        let store = &self.context.store;
-        store.write_root(&run, &sealed)?;
+        let Context { store, keys, lease } = self.context;
+        store.write_root(lease, &run, &seal_root(keys, &root)?)?;
         let Some(snapshot) = snapshot else {
             return Ok(None);
         };
-        store.write_snapshot(&run, &snapshot)?;
+        store.write_snapshot(lease, &run, &snapshot)?;
         Ok(Some(metadata + snapshot.len() as u64))
     }
 
     /// The bytes of the snapshot file.
-    fn seal_snapshot(
-        &self,
-        run: &RunName,
-        stored: Stored,
-        index_length: u64,
-    ) -> Result<Vec<u8>> {
+    fn seal_snapshot(&self, run: &RunName, stored: Stored, index_length: u64) -> Result<Vec<u8>> {
         let content = Snapshot {
             time: run.time,
-            writer: self.writer,
+            writer: self.context.lease.writer(),
             index_length,
             streams: stored.streams,
         };

@@ -18,7 +18,7 @@ use dtar::index::{IndexFile, Trailer};
 use dtar::key_file;
 use dtar::snapshot::{self, Selector};
 use dtar::store::catalog::{Catalog, Unentered};
-use dtar::store::{Store, places};
+use dtar::store::{Store, places, runs};
 
 /// Where the store is or will be.
 pub fn store_path(global: &GlobalArgs) -> Result<PathBuf> {
@@ -199,6 +199,17 @@ fn is_vacant(path: &Path) -> Result<bool> {
 
 fn exists(path: &Path) -> Result<bool> {
     path.try_exists().map_err(Error::io("look for", path))
+}
+
+/// Removes what is left of runs that are gone, and says whose they were.
+pub fn clean_up(say: Say, store: &Store, keys: &PutKeys) -> Result<()> {
+    for run in runs::clean_up(store, keys)? {
+        say.note(&format!(
+            "removed what was left of a run on {} that was cut off",
+            String::from_utf8_lossy(&run.host)
+        ));
+    }
+    Ok(())
 }
 
 /// The catalog, brought up to date. Damaged sidecars are warned about.

@@ -13,6 +13,7 @@ use crate::format::toc::Toc;
 use crate::id::BrickName;
 use crate::store::Store;
 use crate::store::layout::Mark;
+use crate::store::runs::dead_bricks;
 
 /// What opening a catalog found.
 #[derive(Debug, Default)]
@@ -21,7 +22,7 @@ pub struct CatalogReport {
     pub live: u64,
     /// Of these, those whose sidecars were read just now.
     pub loaded: u64,
-    /// Bricks that stand in `tocs/` but are named in `dead/` or `bad/`.
+    /// Bricks that stand in `tocs/` but are on a dead list or have a mark.
     pub marked: u64,
     /// Bricks that the catalog knows and whose sidecars are gone.
     pub vanished: u64,
@@ -62,7 +63,8 @@ impl<'a> Sync<'a> {
     }
 
     pub fn run(mut self) -> Step<CatalogReport> {
-        let marks = Marks::read(self.store)?;
+        let marks = Marks::read(self.store, self.keys)?;
+        self.catalog.live.set_dead(&marks.dead);
         let known = self.catalog.known()?;
         let (mut standing, mut names, mut fresh) = (0, Vec::new(), Vec::new());
         for shard in 0..=u8::MAX {
@@ -209,9 +211,10 @@ struct Marks {
 }
 
 impl Marks {
-    fn read(store: &Store) -> Result<Self, Fault> {
+    /// To be called before `tocs/` is listed.
+    fn read(store: &Store, keys: &PutKeys) -> Result<Self, Fault> {
         Ok(Self {
-            dead: store.layout().marked(Mark::Dead)?,
+            dead: dead_bricks(store, keys)?,
             bad: store.layout().marked(Mark::Bad)?,
         })
     }
