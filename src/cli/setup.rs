@@ -250,7 +250,8 @@ pub fn catalog(global: &GlobalArgs, say: Say, store: &Store, keys: &PutKeys) -> 
     Ok(catalog)
 }
 
-fn catalog_dir(global: &GlobalArgs) -> Result<PathBuf> {
+/// The folder of catalogs.
+pub fn catalog_dir(global: &GlobalArgs) -> Result<PathBuf> {
     let dir = global.catalog.clone();
     dir.map_or_else(places::default_catalog, Ok)
 }

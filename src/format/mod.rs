@@ -5,6 +5,7 @@ pub mod frame;
 pub mod keyfile;
 pub mod lock;
 pub mod note;
+pub mod origins;
 pub mod recipient;
 pub mod record;
 pub mod root;

@@ -15,7 +15,7 @@ use crate::format::toc::{MAX_SEALED_TOC_LENGTH, TOC_HEADER_LENGTH, Toc, TocFrame
 use crate::format::wire::DecodeError;
 use crate::id::{BrickName, ChunkHash, ChunkId, Class};
 use crate::store::Store;
-use crate::store::layout::places_of_brick;
+use crate::store::layout::{Layout, places_of_brick};
 
 /// Where a chunk lies: which of the bricks, which frame of it, the place in the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,12 +31,20 @@ struct Brick {
     frames: Vec<TocFrame>,
 }
 
+/// The metadata bricks of other runs: gc may have moved frames there.
+struct Others {
+    store: Store,
+    bricks_in: Vec<PathBuf>,
+}
+
 /// The metadata bricks of a run. Takes some 40 bytes for each chunk in them.
 pub(super) struct Chunks<'a> {
     keys: &'a PutKeys,
     opener: FrameOpener,
     bricks: Vec<Brick>,
     places: HashMap<ChunkId, Place>,
+    /// Where the bricks of class metadata are looked for, once one of the run's is missing.
+    others: Option<Others>,
     /// For errors.
     snapshot: PathBuf,
     scratch: OpenScratch,
@@ -61,6 +69,10 @@ impl<'a> Chunks<'a> {
             opener: key.opener(*store.id())?,
             bricks: Vec::new(),
             places: HashMap::new(),
+            others: Some(Others {
+                store: store.clone(),
+                bricks_in: bricks_in.to_vec(),
+            }),
             snapshot: store.layout().snapshot_path(&run.name),
             scratch: OpenScratch::new(),
             sealed: Vec::new(),
@@ -81,18 +93,20 @@ impl<'a> Chunks<'a> {
             };
             if let Some(path) = path {
                 let toc = read_toc(store, keys, name, &path, &mut buffer)?;
-                chunks.add(path, &toc, bitmap);
+                chunks.add(path, &toc, Some(bitmap));
             }
         }
         Ok(chunks)
     }
 
-    fn add(&mut self, path: PathBuf, toc: &Toc, bitmap: &[u8]) {
+    /// Adds a brick; with a bitmap, only these frames.
+    fn add(&mut self, path: PathBuf, toc: &Toc, bitmap: Option<&[u8]>) {
         let brick = u32::try_from(self.bricks.len()).unwrap_or(u32::MAX);
         let used = |frame: usize| {
-            bitmap
-                .get(frame / 8)
-                .is_some_and(|byte| byte >> (frame % 8) & 1 == 1)
+            bitmap.is_none_or(|bitmap| {
+                let byte = bitmap.get(frame / 8);
+                byte.is_some_and(|byte| byte >> (frame % 8) & 1 == 1)
+            })
         };
         for (number, frame) in toc.frames().iter().enumerate() {
             if !used(number) {
@@ -105,7 +119,7 @@ impl<'a> Chunks<'a> {
                     frame: number as u32,
                     number: place,
                 };
-                self.places.insert(chunk.id, place);
+                self.places.entry(chunk.id).or_insert(place);
             }
         }
         self.bricks.push(Brick {
@@ -114,9 +128,30 @@ impl<'a> Chunks<'a> {
         });
     }
 
+    /// Adds all metadata bricks that are here and open.
+    fn add_others(&mut self, others: &Others) -> Result<()> {
+        let mut buffer = Vec::new();
+        let copies = others.bricks_in.iter().map(Layout::new);
+        for layout in [others.store.layout().clone()].into_iter().chain(copies) {
+            layout.each_brick(Class::Metadata, |name, _| {
+                let path = layout.brick_path(&name, Class::Metadata);
+                if let Ok(toc) = read_toc(&others.store, self.keys, &name, &path, &mut buffer) {
+                    self.add(path, &toc, None);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
     /// Where a chunk lies.
-    pub(super) fn place(&self, hash: &ChunkHash) -> Result<Place> {
+    pub(super) fn place(&mut self, hash: &ChunkHash) -> Result<Place> {
         let id = self.keys.metadata_id.id(hash);
+        if !self.places.contains_key(&id)
+            && let Some(others) = self.others.take()
+        {
+            self.add_others(&others)?;
+        }
         self.places.get(&id).copied().ok_or_else(|| {
             let message = format!(
                 "incomplete snapshot: chunk {hash} is in none of the {} bricks of its run that \

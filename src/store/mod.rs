@@ -281,12 +281,7 @@ impl Store {
         name: &BrickName,
         bytes: &mut Vec<u8>,
     ) -> Result<Toc> {
-        let path = self.toc_path(name);
-        let file = File::open(&path).map_err(Error::io("open", &path))?;
-        read_limited(file, &path, MAX_SIDECAR_LENGTH, bytes)?;
-        let decode = |error| Error::decode(&path, 0)(error);
-        self.require_own(&path, TocHeader::decode(bytes).map_err(decode)?.store_id)?;
-        brick::open_sidecar(keys, name, bytes).map_err(decode)
+        read_sidecar(&self.toc_path(name), keys, name, bytes)
     }
 
     /// Whether a brick that is on no dead list may be relied upon at this moment: its
@@ -380,14 +375,7 @@ impl Store {
 
     /// Refuses what names another store.
     fn require_own(&self, path: &Path, found: StoreId) -> Result<()> {
-        if found == *self.id() {
-            return Ok(());
-        }
-        Err(Error::OtherStore {
-            path: path.to_owned(),
-            expected: *self.id(),
-            found,
-        })
+        require_own(path, *self.id(), found)
     }
 
     /// What stands in the store's folders.
@@ -420,6 +408,37 @@ impl Store {
         totals.bad = self.layout.marked(Mark::Bad)?.len() as u64;
         Ok(totals)
     }
+}
+
+/// Reads the sidecar of the brick `name` at `path`; its bytes are in `bytes` then. This
+/// is for a copy of a store.
+///
+/// # Errors
+/// As [`Store::read_sidecar`].
+pub fn read_sidecar(
+    path: &Path,
+    keys: &PutKeys,
+    name: &BrickName,
+    bytes: &mut Vec<u8>,
+) -> Result<Toc> {
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    read_limited(file, path, MAX_SIDECAR_LENGTH, bytes)?;
+    let decode = |error| Error::decode(path, 0)(error);
+    let header = TocHeader::decode(bytes).map_err(decode)?;
+    require_own(path, keys.store_id, header.store_id)?;
+    brick::open_sidecar(keys, name, bytes).map_err(decode)
+}
+
+/// Refuses what names another store.
+fn require_own(path: &Path, expected: StoreId, found: StoreId) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::OtherStore {
+        path: path.to_owned(),
+        expected,
+        found,
+    })
 }
 
 /// The path and the bytes of a store's `store.toml`.

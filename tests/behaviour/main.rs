@@ -14,6 +14,7 @@ mod index_file;
 mod json;
 mod keys;
 mod listing;
+mod moved;
 mod options;
 mod selection;
 mod snapshots;

@@ -343,11 +343,14 @@ fn brick_footer(vector: &Vector) -> Outcome {
 fn same_toc(vector: &Vector, toc: &Toc) {
     assert_eq!(hex(toc.writer().as_bytes()), vector.text("writer"));
     let mut lines = Vec::new();
-    for frame in toc.frames() {
+    for (number, frame) in toc.frames().iter().enumerate() {
         lines.push(format!(
             "frame at {} length {} plain {}",
             frame.offset, frame.length, frame.plain_length
         ));
+        for (brick, place) in toc.origins().into_iter().flat_map(|all| all.of(number)) {
+            lines.push(format!("origin {brick} place {place}"));
+        }
         for chunk in toc.chunks_of(frame) {
             lines.push(format!("chunk {} length {}", chunk.id, chunk.length));
         }
