@@ -327,7 +327,8 @@ impl Elsewhere {
         if !state.open.iter().any(|(open, _)| *open == spec) {
             let mut content = Opened::default();
             if state.open.len() == MOST {
-                content = state.open.pop_front().unwrap_or_default().1;
+                let oldest = state.open.pop_front();
+                content = oldest.map(|(_, opened)| opened).unwrap_or_default();
             }
             if !self.open_anywhere(&spec, &mut content) {
                 state.broken.insert(key);

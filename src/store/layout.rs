@@ -36,7 +36,7 @@ impl Mark {
 
 /// What root and snapshot of a run, or its folder, are named: `<time>-<random>`. Ordered
 /// by time.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunName {
     /// When the run ended or, of a folder, began: nanoseconds since 1970.
     pub time: u64,

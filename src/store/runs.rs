@@ -100,8 +100,7 @@ impl Lease {
             text: text.as_bytes().to_vec(),
             ..new_note(kind, Some(&lease.name), lease.writer)
         };
-        lease
-            ._file
+        (&lease.file)
             .write_all(&seal_note(keys, &note)?)
             .and_then(|()| lease.file.sync_all())
             .map_err(Error::io("write", &path))?;
