@@ -2,6 +2,8 @@
 
 mod archive;
 mod args;
+mod forget;
+mod gc;
 mod index;
 mod init;
 mod key;
@@ -63,6 +65,8 @@ fn dispatch(cli: &Cli, say: Say) -> Result<Exit> {
         Some(Command::Ls(args)) => ls::run(args, global, say),
         Some(Command::Snapshots(args)) => snapshots::run(args, global, say),
         Some(Command::Index(args)) => index::run(args, global),
+        Some(Command::Forget(args)) => forget::run(args, global, say),
+        Some(Command::Gc(args)) => gc::run(args, global, say),
         Some(Command::Init(args)) => init::run(args, global, say),
         Some(Command::Key(command)) => key::run(command, global, say),
         Some(Command::Store) => store::run(global, say),

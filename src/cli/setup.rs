@@ -71,17 +71,22 @@ pub fn index(path: &Path, bricks_in: &[PathBuf], global: &GlobalArgs) -> Result<
     let Some(text) = path.to_str().filter(|text| Selector::is_meant(text)) else {
         return IndexFile::open(path);
     };
-    let selector: Selector = text.parse().map_err(|error| {
-        Error::Usage(format!(
-            "{text}: {error}; or @latest, @2 (the one before it), @label:TEXT, @host:NAME, or the \
-             start of a name of `dtar snapshots --json`. A file of such a name is ./{text}"
-        ))
-    })?;
+    let selector = selector(text)?;
     let (store, key) = open(global)?;
     require_secret(global, &key)?;
     let keys = store.put_keys(&key)?;
     let run = snapshot::select(&store, &keys, &selector)?;
     snapshot::open(&store, &key, &keys, &run, bricks_in)
+}
+
+/// The run in the store that is meant by `text`, which begins with `@`.
+pub fn selector(text: &str) -> Result<Selector> {
+    text.parse().map_err(|error| {
+        Error::Usage(format!(
+            "{text}: {error}; or @latest, @2 (the one before it), @label:TEXT, @host:NAME, or the \
+             start of a name of `dtar snapshots --json`. A file of such a name is ./{text}"
+        ))
+    })
 }
 
 /// Refuses an index whose seal the key in use cannot check.

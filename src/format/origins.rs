@@ -116,7 +116,8 @@ impl Origins {
             for _ in 0..decoder.uv_in("number of origins", 1..=most)? {
                 let here = decoder.clone();
                 let brick = decoder.uv_in("old brick", 0..=count - 1)?;
-                let place = decoder.uv_in("place in the old brick", 0..=u64::from(MAX_FRAMES - 1))?;
+                let place =
+                    decoder.uv_in("place in the old brick", 0..=u64::from(MAX_FRAMES - 1))?;
                 let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
                 let origin = (narrow(brick), narrow(place));
                 let before = origins.places.get(first..).and_then(<[_]>::last);

@@ -184,7 +184,10 @@ pub fn gc(
 }
 
 /// Up to step 3.
-#[expect(clippy::too_many_arguments, reason = "those of `gc`, and what it found")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "those of `gc`, and what it found"
+)]
 fn dry_run(
     store: &Store,
     keys: &PutKeys,

@@ -54,9 +54,8 @@ impl Brick {
             return 0;
         };
         let frames = (0..).zip(&facts.frames);
-        let lengths = frames.map(|(number, &length)| {
-            u64::from(needed.contains(number)) * u64::from(length)
-        });
+        let lengths =
+            frames.map(|(number, &length)| u64::from(needed.contains(number)) * u64::from(length));
         lengths.sum()
     }
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use super::frames::Frames;
-use super::{GcEvent, GcOptions, Gc};
+use super::{Gc, GcEvent, GcOptions};
 use crate::brick::{BrickSealer, footer, open_brick_toc};
 use crate::error::{Error, Result};
 use crate::format::brick::{
@@ -170,7 +170,9 @@ impl<'a> Rewriter<'a> {
             return Err(Hindrance::Other(text));
         }
         if header.class != class {
-            return Err(Hindrance::Other("it stands in the other class's folder".into()));
+            return Err(Hindrance::Other(
+                "it stands in the other class's folder".into(),
+            ));
         }
         for (number, frame) in needed_frames(&toc, needed) {
             let least = file_head(frame);

@@ -112,7 +112,11 @@ impl Filter {
     /// Two bits of an id, which is uniform.
     fn bits(&self, id: &ChunkId) -> [(usize, u64); 2] {
         let bits = self.words.len() * 64;
-        let half = |bytes: &[u8]| bytes.iter().fold(0, |sum, &byte| sum << 8 | usize::from(byte));
+        let half = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .fold(0, |sum, &byte| sum << 8 | usize::from(byte))
+        };
         let (one, two) = id.as_bytes().split_at(8);
         [one, two].map(|bytes| {
             let bit = half(bytes) % bits;
@@ -337,13 +341,13 @@ impl Elsewhere {
             state.open.push_back((spec, content));
         }
         let mut open = state.open.iter();
-        open.find(|(open, _)| *open == spec).map(|(_, opened)| opened)
+        open.find(|(open, _)| *open == spec)
+            .map(|(_, opened)| opened)
     }
 
     fn open_anywhere(&self, spec: &FrameSpec, content: &mut Opened) -> bool {
-        self.copies(&spec.brick).any(|(path, file)| {
-            open_frame(&file, &path, spec.frame, &self.opener, content).is_ok()
-        })
+        self.copies(&spec.brick)
+            .any(|(path, file)| open_frame(&file, &path, spec.frame, &self.opener, content).is_ok())
     }
 
     fn copies(&self, name: &BrickName) -> impl Iterator<Item = (PathBuf, std::fs::File)> {

@@ -281,7 +281,7 @@ impl Store {
         name: &BrickName,
         bytes: &mut Vec<u8>,
     ) -> Result<Toc> {
-        read_sidecar(&self.toc_path(name), keys, name, bytes)
+        read_sidecar_of(&self.toc_path(name), *self.id(), keys, name, bytes)
     }
 
     /// Whether a brick that is on no dead list may be relied upon at this moment: its
@@ -421,11 +421,21 @@ pub fn read_sidecar(
     name: &BrickName,
     bytes: &mut Vec<u8>,
 ) -> Result<Toc> {
+    read_sidecar_of(path, keys.store_id, keys, name, bytes)
+}
+
+fn read_sidecar_of(
+    path: &Path,
+    store: StoreId,
+    keys: &PutKeys,
+    name: &BrickName,
+    bytes: &mut Vec<u8>,
+) -> Result<Toc> {
     let file = File::open(path).map_err(Error::io("open", path))?;
     read_limited(file, path, MAX_SIDECAR_LENGTH, bytes)?;
     let decode = |error| Error::decode(path, 0)(error);
     let header = TocHeader::decode(bytes).map_err(decode)?;
-    require_own(path, keys.store_id, header.store_id)?;
+    require_own(path, store, header.store_id)?;
     brick::open_sidecar(keys, name, bytes).map_err(decode)
 }
 

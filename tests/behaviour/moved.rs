@@ -117,7 +117,14 @@ fn frames_that_were_moved_are_found_by_their_origins() {
     }
     // From a copy, with nothing but key, index and --bricks.
     fs::rename(sandbox.store(), sandbox.path().join("copy")).unwrap();
-    let arguments = ["restore", "index.tar", "--store", "none", "--bricks", "copy"];
+    let arguments = [
+        "restore",
+        "index.tar",
+        "--store",
+        "none",
+        "--bricks",
+        "copy",
+    ];
     assert!(sandbox.run(arguments).exits(0).stdout == stream);
     // If there is no sidecar, nobody knows.
     fs::remove_dir_all(sandbox.path().join("copy/tocs")).unwrap();
@@ -145,7 +152,11 @@ fn chunks_that_were_stored_again_are_found_by_their_ids() {
     run.says(&["needed for"]);
     // The same chunks, in other frames and at other places.
     let again = sandbox.path().join("again.tar");
-    let shifted = [&Stream::new().file("more", &Random(9).bytes(100_000)).0[..], &stream].concat();
+    let shifted = [
+        &Stream::new().file("more", &Random(9).bytes(100_000)).0[..],
+        &stream,
+    ]
+    .concat();
     sandbox.archive_to(["-q"], &shifted[..], &again).exits(0);
     sandbox.restores(&index, &stream[..]);
     // Without a catalog, too: a file stands where its folder should be.

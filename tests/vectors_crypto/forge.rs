@@ -438,12 +438,7 @@ pub fn note_plain(kind: u8, texts: [&[u8]; 3], bricks: &[[u8; 32]]) -> Vec<u8> {
 }
 
 /// A sealed note with this salt, with `edit` done to its header, and the SIV of `siv_of`.
-pub fn note(
-    salt: &[u8; 16],
-    plain: &[u8],
-    siv_of: &[u8],
-    edit: impl FnOnce(&mut [u8]),
-) -> Vec<u8> {
+pub fn note(salt: &[u8; 16], plain: &[u8], siv_of: &[u8], edit: impl FnOnce(&mut [u8])) -> Vec<u8> {
     let names = ["note", "one note key"];
     salted(b"dtarNOTE", names, salt, plain, siv_of, edit)
 }
