@@ -9,6 +9,7 @@ mod tree;
 
 mod escrow;
 mod first_run;
+mod gc;
 mod generated;
 mod index_file;
 mod json;
