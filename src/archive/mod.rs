@@ -134,9 +134,9 @@ pub fn archive<W: Write>(
     monitor: &Arc<Monitor>,
 ) -> Result<(W, ArchiveSummary)> {
     let pool = threads::pool(options.threads)?;
-    let run = || {
+    let lease_of = Arc::clone(&context);
+    let run = move || {
         let batches = split::start(input, &context, &pool, monitor)?;
-        let context = Arc::clone(&context);
         let indexer = indexer::Indexer::new(
             output,
             output_name,
@@ -148,10 +148,11 @@ pub fn archive<W: Write>(
         )?;
         indexer.run(&batches)
     };
-    let outcome = run().map_err(|error| context.lease.explain(error));
+    let lease = &lease_of.lease;
+    let outcome = run().map_err(|error| lease.explain(error));
     // The index is whole, or the run has failed for another reason; whoever starts a run
     // removes what could not be removed here.
-    let _ = context.lease.give_up();
+    let _ = lease.give_up();
     outcome
 }
 

@@ -230,19 +230,16 @@ pub fn catalog(global: &GlobalArgs, say: Say, store: &Store, keys: &PutKeys) -> 
     if let Some(unentered) = &report.unentered {
         warn_unentered(global, say, unentered)?;
     }
-    if report.vanished > 0 {
-        say.warn(&format!(
-            "{}: {} brick{} here once {} no sidecar any more; what {} is stored again: bring \
-             the sidecars back to prevent that",
+    if report.newly_vanished > 0 {
+        let one = report.newly_vanished == 1;
+        say.note(&format!(
+            "{}: {} brick{} no sidecar any more, because of a gc or a loss; what {} is stored \
+             again where it is needed: if it was a loss, bring the sidecar{} back to prevent that",
             store.layout().tocs_dir().display(),
-            report.vanished,
-            if report.vanished == 1 { "" } else { "s" },
-            if report.vanished == 1 { "has" } else { "have" },
-            if report.vanished == 1 {
-                "it holds"
-            } else {
-                "they hold"
-            },
+            report.newly_vanished,
+            if one { " has" } else { "s have" },
+            if one { "it held" } else { "they held" },
+            if one { "" } else { "s" },
         ));
     }
     for (path, reason) in &report.damaged {

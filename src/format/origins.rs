@@ -30,8 +30,10 @@ impl Origins {
     /// [`Error::Internal`] if a limit of the format breaks.
     pub fn new(frames: &[Vec<Origin>]) -> Result<Self> {
         let refuse = |what: &str| Error::Internal(format!("a TOC with {what}"));
-        let mut origins = Self::default();
-        origins.bricks = frames.iter().flatten().map(|(brick, _)| *brick).collect();
+        let mut origins = Self {
+            bricks: frames.iter().flatten().map(|(brick, _)| *brick).collect(),
+            ..Self::default()
+        };
         origins.bricks.sort_unstable();
         origins.bricks.dedup();
         for frame in frames {

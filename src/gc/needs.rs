@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::Path;
 
 use super::frames::Frames;
 use crate::crypto::{Key, PutKeys};
@@ -25,7 +25,7 @@ pub(super) struct Needs {
 
 impl Needs {
     /// Adds what an index needs, whose seal must verify.
-    pub(super) fn add_index(&mut self, path: &PathBuf, store: &Store, key: &Key) -> Result<()> {
+    pub(super) fn add_index(&mut self, path: &Path, store: &Store, key: &Key) -> Result<()> {
         let index = IndexFile::open(path)?;
         let (trailer, _) = open_index(&index, &Origin::from(store), key)?;
         let mut bricks = trailer.bricks(&index)?;

@@ -83,14 +83,16 @@ fn move_all(store: &Store, class: Class) -> BrickName {
     }
     toc.set_origins(&origins).unwrap();
     let end = content.len() as u64;
-    let sealed = sealer.seal_toc(&keys, &toc).unwrap();
-    content.extend_from_slice(&sealed);
-    content.extend_from_slice(&footer(end, sealed.len() as u64));
+    let contents = sealer.seal_toc(&keys, &toc).unwrap();
+    content.extend_from_slice(&contents);
+    content.extend_from_slice(&footer(end, contents.len() as u64));
     let name = BrickName(*blake3::hash(&content).as_bytes());
     let mut file = lease.temp_file().unwrap();
     file.write_all(&content).unwrap();
     store.publish_brick(&lease, file, &name, class).unwrap();
-    store.write_sidecar(&lease, &keys, &name, &sealed).unwrap();
+    store
+        .write_sidecar(&lease, &keys, &name, &contents)
+        .unwrap();
     name
 }
 

@@ -87,6 +87,7 @@ impl Runner {
             patterns: vector.all("select").map(str::to_owned).collect(),
             threads: 1,
             unauthenticated: false,
+            catalog: None,
         };
         let mut out = Vec::new();
         let restored = self.restore(&path, &options, &mut out);

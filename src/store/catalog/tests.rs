@@ -283,9 +283,12 @@ fn a_vanished_sidecar_hides_its_brick_until_it_is_back() {
     bed.remove_sidecar(1);
     let (mut catalog, report) = bed.open();
     assert_eq!((report.live, report.vanished, report.loaded), (1, 1, 0));
+    assert_eq!(report.newly_vanished, 1);
     assert_eq!(bricks(&mut catalog, 0..2), [None, Some(name(2))]);
     assert_eq!(catalog.totals().unwrap().bricks, 1);
     drop(catalog);
+    let (_, report) = bed.open();
+    assert_eq!((report.vanished, report.newly_vanished), (1, 0));
     bed.sidecar(1, &[&[0]]);
     let (mut catalog, report) = bed.open();
     assert_eq!((report.live, report.vanished), (2, 0));
