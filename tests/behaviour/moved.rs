@@ -173,7 +173,7 @@ fn lists_of_chunks_are_found_by_their_ids() {
     let sandbox = Sandbox::new();
     // Enough chunks for a list.
     let stream = Stream::new()
-        .file("large", &Random(7).bytes(120 << 20))
+        .file("large", &Random(7).bytes(20 << 20))
         .end();
     let index = sandbox.archive("index.tar", &stream[..]);
     let store = Store::open(&sandbox.store(), &key()).unwrap();
