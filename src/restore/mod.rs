@@ -13,6 +13,7 @@
 )]
 
 mod ahead;
+mod batch;
 mod emit;
 mod frames;
 mod incomplete;
@@ -48,16 +49,15 @@ use crate::store::catalog::Catalog;
 use crate::store::layout::Layout;
 use crate::threads;
 use ahead::Ahead;
+use batch::{Batch, Batches, Permit};
 use emit::Emitter;
 use frames::FrameCache;
 use incomplete::Found;
 use locate::Locator;
-use walk::{Batch, Walked, Walker};
+use walk::{Walked, Walker};
 
 /// Bytes of frames kept for another use.
 const KEPT_FRAMES: u64 = 24 << 20;
-/// Batches between the walk and the output.
-const BATCHES_AHEAD: usize = 2;
 
 /// How to restore.
 #[derive(Debug, Clone, Default)]
@@ -170,7 +170,7 @@ pub fn restore<W: Write>(
     let [bodies, ..] = trailer.hints(index)?;
     let (frames, pool) = frame_cache(origin.layout().clone(), opener, options, bodies)?;
     let locator = Locator::from_hints(index, &trailer)?;
-    let (out, batches) = bounded(BATCHES_AHEAD);
+    let (out, batches) = Batches::queue();
     let mut walker = Walker::new(trailer.members(index), locator, frames, selection, out);
     if !is_sealed_with(&trailer, key) {
         walker.hash_bodies();
@@ -222,7 +222,7 @@ pub fn restore_incomplete<W: Write>(
         catalog: Box::new(catalog),
         key: keys.chunk_id,
     };
-    let (out, batches) = bounded(BATCHES_AHEAD);
+    let (out, batches) = Batches::queue();
     let members = index.region("index members", 0, index.length());
     let mut walker = Walker::new(members, locator, frames, selection, out);
     let mut steps = incomplete::Steps::new(index);
@@ -271,7 +271,7 @@ fn frame_cache(
 /// Runs the walk on a thread of its own and writes what comes from it.
 fn run<W: Write>(
     walk: impl FnOnce() -> Result<Walked> + Send,
-    batches: Receiver<Batch>,
+    batches: Receiver<(Batch, Option<Permit>)>,
     output: W,
     expected: Option<(u64, u128)>,
     on_hit: Option<&mut dyn FnMut(Hit)>,
@@ -309,14 +309,14 @@ fn run<W: Write>(
 }
 
 fn emit<W: Write>(
-    batches: &Receiver<Batch>,
+    batches: &Receiver<(Batch, Option<Permit>)>,
     output: W,
     on_hit: Option<&mut dyn FnMut(Hit)>,
     monitor: &Arc<Monitor>,
 ) -> Result<(RestoreSummary, u128)> {
     let mut emitter = Emitter::new(output, Arc::clone(monitor), on_hit);
     let mut closed_early = false;
-    for batch in batches {
+    for (batch, _permit) in batches {
         monitor.check()?;
         if !emitter.batch(&batch)? {
             closed_early = true;
