@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::Xxh3;
 
-use super::slot::Failure;
 use super::batch::{Batch, Name, Op};
+use super::slot::Failure;
 use crate::archive::Monitor;
 use crate::error::{Error, Result};
 use crate::id::ChunkHash;
