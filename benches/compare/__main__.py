@@ -62,8 +62,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("corpora", nargs="*", metavar="CORPUS", default=[],
                         help=f"of {', '.join(MAKERS)} (default: all)")
     parser.add_argument("--runs", type=int, default=3, help="runs of each tool (default: 3)")
-    parser.add_argument("--tools", default=",".join(TOOLS),
-                        help="of %(default)s (default: all that can be had)")
+    parser.add_argument("--tools", help=f"of {', '.join(TOOLS)} (default: all that can be had and do not "
+                             "take minutes a run)",
+                        default=",".join(name for name, kind in TOOLS.items() if not kind.slow))
     parser.add_argument("--quick", action="store_true",
                         help="small corpora, to try the harness itself")
     parser.add_argument("--build-peers", action="store_true",

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from peers import BorgImport, BorgStream, Bupstash, Restic, Rustic, Zbackup
-from tools import Dtar, Floor, Tool
+from tools import Dtar, Dtar19, DtarIndex, Floor, Floor19, Tool
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {"zstd": "zstd", "restic": "restic", "borg": "borgbackup", "zbackup": "zbackup"}
@@ -25,7 +25,8 @@ CRATES = {
 }
 TOOLS: dict[str, type[Tool]] = {
     kind.name: kind
-    for kind in (Dtar, Floor, Restic, BorgStream, BorgImport, Zbackup, Rustic, Bupstash)}
+    for kind in (Dtar, DtarIndex, Floor, Restic, BorgStream, BorgImport, Zbackup, Rustic, Bupstash,
+                 Dtar19, Floor19)}
 
 
 def tools_folder() -> Path:

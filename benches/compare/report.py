@@ -11,7 +11,9 @@ from corpora import Corpus
 from tools import Tool
 
 PHASES = ("new", "same", "next", "restore")
-FLOOR = "zstd"
+#: Rows that are no peers: what the machine can do, and dtar in its other settings.
+FLOORS = ("zstd", "zstd-19")
+OURS = ("dtar", "dtar-index", "dtar-19")
 
 
 @dataclass
@@ -92,7 +94,7 @@ def _cell(value: float | None, unit: float, digits: int) -> str:
 
 def _best(names: list[str], value: Value) -> tuple[str, float] | None:
     """The peer with the least value, neither dtar nor the floor."""
-    known = [(found, name) for name in names if name not in ("dtar", FLOOR)
+    known = [(found, name) for name in names if name not in OURS and name not in FLOORS
              and (found := value(name)) is not None]
     return (min(known)[1], min(known)[0]) if known else None
 
@@ -106,21 +108,21 @@ def _section(names: list[str], columns: list[tuple[str, Value]], unit: float, di
         return f"{text} ({found / floor:.2f}x)" if found is not None and floor else text
 
     rows = [[name, *(cell(name, *column) for column in columns)] for name in names]
-    if "dtar" in names:
-        row = ["dtar / best peer"]
+    if own_name := next((name for name in names if name in OURS), ""):
+        row = [f"{own_name} / best peer"]
         for _, value in columns:
-            best, own = _best(names, value), value("dtar")
+            best, own = _best(names, value), value(own_name)
             row.append(f"{own / best[1]:.2f} ({best[0]})" if best and own and best[1] else "-")
         if any(cell != "-" for cell in row[1:]):
             rows.append(row)
     return _table(["", *(name for name, _ in columns)], rows)
 
 
-def _parts(medians: Medians) -> str:
+def _parts(medians: Medians, name: str) -> str:
     """dtar's store by part."""
     phases = PHASES[:3]
-    rows = [[part, *(_cell(medians.size("dtar", phase, part), 1e6, 3) for phase in phases)]
-            for part in medians.parts("dtar")]
+    rows = [[part, *(_cell(medians.size(name, phase, part), 1e6, 3) for phase in phases)]
+            for part in medians.parts(name)]
     return _table(["", *(f"after {phase}" for phase in phases)], rows)
 
 
@@ -133,25 +135,27 @@ def _corpus(data: Corpus, names: list[str], runs: list[Run]) -> str:
     def size(phase: str) -> tuple[str, Value]:
         return f"after {phase}", lambda name: medians.size(name, phase)
 
-    floors = {phase: medians.cost(FLOOR, phase, "wall") for phase in PHASES}
+    floor = next((name for name in names if name in FLOORS), "")
+    floors = {phase: medians.cost(floor, phase, "wall") for phase in PHASES}
     # The floor keeps no store: only its size after new means anything.
-    stores = [name for name in names if name != FLOOR]
-    zstd = medians.size(FLOOR, "new")
+    stores = [name for name in names if name not in FLOORS]
+    zstd = medians.size(floor, "new")
     sizes = [*(size(phase) for phase in PHASES[:3]), ("growth by next", medians.growth)]
     length = data.new.stat().st_size
     out = [f"## {data.name}",
            f"{data.about}. {length:,} bytes; next: {data.next.stat().st_size:,}.",
-           "Wall time in seconds" + (", and as a multiple of the floor" * (FLOOR in names)),
+           "Wall time in seconds" + (", and as a multiple of the floor" * bool(floor)),
            _section(names, [cost(phase, "wall") for phase in PHASES], 1, 2, floors),
            "CPU time, user and system, in seconds",
            _section(names, [cost(phase, "cpu") for phase in PHASES], 1, 2),
            "Peak memory of the largest process, MiB",
            _section(names, [cost(phase, "peak") for phase in PHASES], 2**20, 0),
-           "Store, all files, in MB" + (f"; `zstd -3` of new: {zstd / 1e6:.1f}" if zstd else ""),
+           "Store, all files, in MB" + (f"; `{floor}` of new: {zstd / 1e6:.1f}" if zstd else ""),
            _section(stores, sizes, 1e6, 1, {"after new": zstd}) if stores else ""]
-    if "dtar" in names:
-        out += ["dtar's store by part, MB (`store` is the sum; `disk` the space taken)",
-                _parts(medians)]
+    for name in names:
+        if name in OURS:
+            out += [f"{name}'s store by part, MB (`store` is the sum; `disk` the space taken)",
+                    _parts(medians, name)]
     failures = [f"- {run.tool}, run {run.number}: {run.failure.splitlines()[0]}"
                 for run in runs if run.failure]
     return "\n\n".join(filter(None, out + (["\n".join(failures)] if failures else [])))

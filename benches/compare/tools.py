@@ -60,6 +60,8 @@ class Tool:
     ask: tuple[str, ...] = ("--version",)
     #: Whether restore gives the stream's very bytes, or only its members.
     exact = True
+    #: Whether it is left out unless it is asked for: minutes a run.
+    slow = False
 
     def __init__(self, program: str) -> None:
         self.path = program
@@ -115,9 +117,11 @@ class Tool:
 
 
 class Dtar(Tool):
-    """dtar with its default settings. Its index counts as `zstd -3` leaves it."""
+    """dtar with its default settings: each run leaves a snapshot, so store and key are enough."""
 
     name = program = "dtar"
+    note = "restores from the snapshot in the store; the index that it writes too is not counted"
+    options: tuple[str, ...] = ()
 
     def _env(self, box: Sandbox) -> dict[str, str]:
         return box.env | {
@@ -125,29 +129,57 @@ class Dtar(Tool):
             "DTAR_CATALOG": str(box.root / "home/catalog")}
 
     def prepare(self, box: Sandbox) -> None:
-        (box.store / "indexes").mkdir()
+        self._packed(box).mkdir()
         self._do(box, "init", "--quiet")
 
     def archive(self, box: Sandbox, name: str, stream: Path) -> Command:
-        return self._command(box, "--quiet", stdin=stream, stdout=self._index(box, name))
+        return self._command(box, "--quiet", "--label", name, *self.options, stdin=stream,
+                             stdout=self._index(box, name))
 
     def after(self, box: Sandbox, name: str, stream: Path) -> None:
         zstd = Command([["zstd", "-3", "-q", "-c"]], self._index(box, name),
-                       box.store / "indexes" / f"{name}.tar.zst")
+                       self._packed(box) / f"{name}.tar.zst")
         run(zstd, box.log)
 
     def restore(self, box: Sandbox, name: str) -> Command:
-        return self._command(box, "restore", "--quiet", str(self._index(box, name)))
+        return self._command(box, "restore", "--quiet", f"@label:{name}")
 
     def parts(self, box: Sandbox) -> dict[str, Path]:
         folders = {path.name: path for path in sorted((box.store / "dtar").iterdir())}
-        folders["indexes, zstd -3"] = box.store / "indexes"
+        counted = "" if self._packed(box).parent == box.store else " (not counted)"
+        folders[f"indexes, zstd -3{counted}"] = self._packed(box)
         folders["indexes, raw (not counted)"] = box.root / "out"
         folders["catalog (a cache, not counted)"] = box.root / "home/catalog"
         return folders
 
     def _index(self, box: Sandbox, name: str) -> Path:
         return box.root / "out" / f"{name}.tar"
+
+    def _packed(self, box: Sandbox) -> Path:
+        return box.root / "indexes"
+
+
+class DtarIndex(Dtar):
+    """dtar without snapshots: what has to be kept are the store and the indexes."""
+
+    name = "dtar-index"
+    note = "`--no-snapshot`; its index counts as `zstd -3` leaves it, and restore takes it"
+    options = ("--no-snapshot",)
+
+    def restore(self, box: Sandbox, name: str) -> Command:
+        return self._command(box, "restore", "--quiet", str(self._index(box, name)))
+
+    def _packed(self, box: Sandbox) -> Path:
+        return box.store / "indexes"
+
+
+class Dtar19(Dtar):
+    """dtar for archives that are read seldom."""
+
+    name = "dtar-19"
+    note = "`--level 19 --long`"
+    options = ("--level", "19", "--long")
+    slow = True
 
 
 class Floor(Tool):
@@ -157,18 +189,28 @@ class Floor(Tool):
     """
 
     name = program = "zstd"
+    level: tuple[str, ...] = ("-3",)
     note = "new, next: `zstd -3 -T2 >/dev/null`; same: `cat FILE | cat >/dev/null`; " \
            "restore: `zstd -dc >/dev/null`; size: of `new` alone"
 
     def archive(self, box: Sandbox, name: str, stream: Path) -> Command:
         if name == "same":
             return Command([["cat", str(stream)], ["cat"]])
-        return self._command(box, "-3", "-T2", "-q", "-c", stdin=stream)
+        return self._command(box, *self.level, "-T2", "-q", "-c", stdin=stream)
 
     def after(self, box: Sandbox, name: str, stream: Path) -> None:
         if name == "new":
-            run(self._command(box, "-3", "-T2", "-q", "-c", stdin=stream,
+            run(self._command(box, *self.level, "-T2", "-q", "-c", stdin=stream,
                               stdout=box.store / "new.zst"), box.log)
 
     def restore(self, box: Sandbox, name: str) -> Command:
-        return self._command(box, "-dc", "-q", stdin=box.store / f"{name}.zst")
+        return self._command(box, "-dc", "--long=27", "-q", stdin=box.store / f"{name}.zst")
+
+
+class Floor19(Floor):
+    """The same at the level that archives are compressed with."""
+
+    name = "zstd-19"
+    level = ("-19", "--long=27")
+    note = "`zstd -19 --long=27 -T2`, which keeps no store"
+    slow = True

@@ -113,7 +113,11 @@ impl BrickStages {
         // One slot of each series being filled, one on each thread of the pool, two
         // waiting. Those that are sent come back without any help of whoever fills
         // the others, so one can always be waited for.
-        let slots = pool.current_num_threads() + 4;
+        // Of metadata there is little: one being filled, two on their way.
+        let slots = match options.class {
+            Class::Data => pool.current_num_threads() + 4,
+            Class::Metadata => 3,
+        };
         let (give_back, free) = bounded(slots);
         for _ in 0..slots {
             let _ = give_back.send(Box::new(FrameSlot::new()));

@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::Xxh3;
 
+use super::batch::{Batch, Name, Op};
 use super::elsewhere::Elsewhere;
 use super::slot::Failure;
-use super::walk::{Batch, Op};
 use crate::archive::Monitor;
 use crate::error::{Error, Result};
 use crate::id::ChunkHash;
+use crate::tar::{Globals, Member};
 
 /// Bytes that had to be replaced by zeros.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,7 +39,9 @@ pub(super) struct Emitter<'a, W: Write> {
     on_hit: Option<&'a mut dyn FnMut(Hit)>,
     hit: Option<Hit>,
     hits: u64,
+    /// The member's name, or its header, of which it is only taken when it is asked for.
     member: Vec<u8>,
+    member_is_header: bool,
     member_position: u64,
     /// The hash of the body so far, where it is wanted, and the hits before it.
     body: Option<(blake3::Hasher, u64)>,
@@ -68,6 +71,7 @@ impl<'a, W: Write> Emitter<'a, W> {
             hit: None,
             hits: 0,
             member: Vec::new(),
+            member_is_header: false,
             member_position: 0,
             body: None,
             position: 0,
@@ -107,8 +111,10 @@ impl<'a, W: Write> Emitter<'a, W> {
             Op::Lost { length, failure } => self.replace(*length, failure)?,
             Op::Member(name) => {
                 self.flush_hit();
+                let (Name::Text(range) | Name::Header(range)) = name;
                 self.member.clear();
-                self.member.extend_from_slice(&bytes[name.clone()]);
+                self.member.extend_from_slice(&bytes[range.clone()]);
+                self.member_is_header = matches!(name, Name::Header(_));
                 self.member_position = 0;
             }
             Op::BodyStart => self.body = Some((blake3::Hasher::new(), self.hits)),
@@ -144,11 +150,20 @@ impl<'a, W: Write> Emitter<'a, W> {
                 Err(Stop::Failed(Error::Damaged(format!(
                     "{}: what was restored is not the body that was archived: their hashes \
                      differ, though every chunk was right; please report this",
-                    String::from_utf8_lossy(&self.member)
+                    String::from_utf8_lossy(self.member())
                 ))))
             }
             _ => Ok(()),
         }
+    }
+
+    /// The name of the member that goes by; empty outside of members.
+    fn member(&mut self) -> &[u8] {
+        if std::mem::take(&mut self.member_is_header) {
+            let parsed = Member::parse(&self.member, &Globals::default());
+            self.member = parsed.map(|member| member.name).unwrap_or_default();
+        }
+        &self.member
     }
 
     fn zeros(&mut self, mut length: u64) -> Result<(), Stop> {
@@ -181,7 +196,7 @@ impl<'a, W: Write> Emitter<'a, W> {
             return Err(Stop::Failed(self.lost(failure)));
         }
         self.hits += 1;
-        let outside = self.member.is_empty();
+        let outside = self.member().is_empty();
         let start = if outside {
             self.position
         } else {
@@ -195,7 +210,7 @@ impl<'a, W: Write> Emitter<'a, W> {
             _ => {
                 self.flush_hit();
                 self.hit = Some(Hit {
-                    member: self.member.clone(),
+                    member: self.member().to_vec(),
                     start,
                     length,
                     reason,
@@ -205,15 +220,13 @@ impl<'a, W: Write> Emitter<'a, W> {
         self.zeros(length)
     }
 
-    fn lost(&self, failure: &Failure) -> Error {
-        let place = if self.member.is_empty() {
+    fn lost(&mut self, failure: &Failure) -> Error {
+        let place = if self.member().is_empty() {
             format!("byte {} of the stream", self.position)
         } else {
-            format!(
-                "{}, byte {}",
-                String::from_utf8_lossy(&self.member),
-                self.member_position
-            )
+            let position = self.member_position;
+            let name = String::from_utf8_lossy(self.member());
+            format!("{name}, byte {position}")
         };
         Error::Refused {
             path: failure.path.clone(),

@@ -13,6 +13,7 @@
 )]
 
 mod ahead;
+mod batch;
 mod elsewhere;
 mod emit;
 mod frames;
@@ -49,17 +50,16 @@ use crate::store::catalog::Catalog;
 use crate::store::layout::Layout;
 use crate::threads;
 use ahead::Ahead;
+use batch::{Batch, Batches, Permit};
 use elsewhere::Elsewhere;
 use emit::Emitter;
 use frames::FrameCache;
 use incomplete::Found;
 use locate::Locator;
-use walk::{Batch, Walked, Walker};
+use walk::{Walked, Walker};
 
 /// Bytes of frames kept for another use.
 const KEPT_FRAMES: u64 = 24 << 20;
-/// Batches between the walk and the output.
-const BATCHES_AHEAD: usize = 2;
 
 /// How to restore.
 #[derive(Debug, Clone, Default)]
@@ -183,7 +183,7 @@ pub fn restore<W: Write>(
     let layout = origin.layout().clone();
     let (frames, pool) = frame_cache(layout, opener, elsewhere.clone(), options, bodies)?;
     let locator = Locator::from_hints(index, &trailer)?;
-    let (out, batches) = bounded(BATCHES_AHEAD);
+    let (out, batches) = Batches::queue();
     let mut walker = Walker::new(trailer.members(index), locator, frames, selection, out);
     if !is_sealed_with(&trailer, key) {
         walker.hash_bodies();
@@ -235,7 +235,7 @@ pub fn restore_incomplete<W: Write>(
         catalog: Box::new(catalog),
         key: keys.chunk_id,
     };
-    let (out, batches) = bounded(BATCHES_AHEAD);
+    let (out, batches) = Batches::queue();
     let members = index.region("index members", 0, index.length());
     let mut walker = Walker::new(members, locator, frames, selection, out);
     let mut steps = incomplete::Steps::new(index);
@@ -286,7 +286,7 @@ fn frame_cache(
 /// Runs the walk on a thread of its own and writes what comes from it.
 fn run<W: Write>(
     walk: impl FnOnce() -> Result<Walked> + Send,
-    batches: Receiver<Batch>,
+    batches: Receiver<(Batch, Option<Permit>)>,
     output: W,
     elsewhere: Option<Arc<Elsewhere>>,
     expected: Option<(u64, u128)>,
@@ -325,7 +325,7 @@ fn run<W: Write>(
 }
 
 fn emit<W: Write>(
-    batches: &Receiver<Batch>,
+    batches: &Receiver<(Batch, Option<Permit>)>,
     output: W,
     elsewhere: Option<Arc<Elsewhere>>,
     on_hit: Option<&mut dyn FnMut(Hit)>,
@@ -333,7 +333,7 @@ fn emit<W: Write>(
 ) -> Result<(RestoreSummary, u128)> {
     let mut emitter = Emitter::new(output, Arc::clone(monitor), elsewhere, on_hit);
     let mut closed_early = false;
-    for batch in batches {
+    for (batch, _permit) in batches {
         monitor.check()?;
         if !emitter.batch(&batch)? {
             closed_early = true;

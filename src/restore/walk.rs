@@ -1,10 +1,8 @@
 //! Walks an index and turns it into batches of output, with frames under way.
 
-use std::ops::Range;
 use std::sync::Arc;
 
-use crossbeam_channel::Sender;
-
+use super::batch::{Batch, Batches, Gone, Name, Op};
 use super::elsewhere::Elsewhere;
 use super::frames::{FrameCache, FrameSpec};
 use super::locate::{Locator, Place};
@@ -15,49 +13,7 @@ use crate::error::{Exit, Result};
 use crate::format::record::{Counts, Item, Kind, List, Record, add_counts, decode_list};
 use crate::id::ChunkHash;
 use crate::index::Region;
-use crate::tar::{Extension, Globals, Member, Part, extensions, parts};
-
-/// A batch is sent once it holds so many bytes of headers …
-const BATCH_BYTES: usize = 256 << 10;
-/// … or so many operations …
-const BATCH_OPS: usize = 4096;
-/// … or has asked for frames of so many bytes.
-const BATCH_FRAMES: u64 = 8 << 20;
-
-/// One piece of the output.
-pub(super) enum Op {
-    /// Bytes of the batch.
-    Bytes(Range<usize>),
-    /// A chunk of a frame.
-    Chunk {
-        slot: Arc<Slot>,
-        place: u32,
-        length: u32,
-        hash: ChunkHash,
-    },
-    /// Zero bytes.
-    Zeros(u64),
-    /// Bytes that cannot be restored, because what lists them is lost.
-    Lost { length: u64, failure: Box<Failure> },
-    /// From here on the output is the body of the member with this name.
-    Member(Range<usize>),
-    /// From here on bytes are the body's, up to [`Op::BodyEnd`].
-    BodyStart,
-    /// The body ends here, and its BLAKE3-256 must be this.
-    BodyEnd(ChunkHash),
-    /// So many bytes on, tar's end-of-archive blocks begin.
-    ArchiveEnd { ahead: u64 },
-    /// Two zero blocks, then zeros up to a multiple of `record`.
-    EndRecord { record: u64 },
-}
-
-/// Pieces of the output in order.
-#[derive(Default)]
-pub(super) struct Batch {
-    pub(super) ops: Vec<Op>,
-    pub(super) bytes: Vec<u8>,
-    frame_bytes: u64,
-}
+use crate::tar::{BLOCK, Extension, Globals, Member, Part, extensions, parts};
 
 /// What the walk found worth saying.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -82,7 +38,7 @@ pub(super) struct Walker {
     elsewhere: Option<Arc<Elsewhere>>,
     selection: Option<Selection>,
     walked: Walked,
-    out: Sender<Batch>,
+    out: Batches,
     batch: Batch,
     run: Vec<u8>,
     globals: Globals,
@@ -93,9 +49,6 @@ pub(super) struct Walker {
     /// at hand, or no seal, nothing else says that their chunks were put together right.
     hashes_bodies: bool,
 }
-
-/// The other end of the queue is gone: it has failed, or needs no more.
-pub(super) struct Gone;
 
 /// Names of members cut short, names of links, and reasons are kept up to so many.
 const MOST_NAMES: usize = 1000;
@@ -110,7 +63,7 @@ impl Walker {
         locator: Locator,
         frames: FrameCache,
         selection: Option<Selection>,
-        out: Sender<Batch>,
+        out: Batches,
     ) -> Self {
         let hashes_bodies = selection.is_some() || !locator.has_trailer();
         Self {
@@ -158,6 +111,13 @@ impl Walker {
 
     fn whole(&mut self, run: &[u8], record: &Record) -> Result<()> {
         let body_follows = record.kind == Kind::Member;
+        if body_follows && run.len() == BLOCK && self.globals.is_empty() {
+            // The usual case, and where members are tiny the one that counts.
+            let start = self.batch.bytes.len();
+            self.bytes(run);
+            self.walked.members += 1;
+            return self.body(record, Name::Header(start..start + run.len()));
+        }
         let mut name = Vec::new();
         let mut position = 0;
         let mut archive_end = None;
@@ -183,7 +143,8 @@ impl Walker {
         }
         self.bytes(run);
         self.walked.members += u64::from(body_follows);
-        self.body(record, &name)
+        let name = self.text(&name);
+        self.body(record, name)
     }
 
     fn selected(&mut self, run: &[u8], record: &Record) -> Result<()> {
@@ -229,7 +190,8 @@ impl Walker {
             Some((group, name)) => {
                 self.walked.members += 1;
                 self.selected_group(group);
-                self.body(record, &name)
+                let name = self.text(&name);
+                self.body(record, name)
             }
             None => self.skip(record),
         }
@@ -254,10 +216,13 @@ impl Walker {
         }
     }
 
-    fn body(&mut self, record: &Record, name: &[u8]) -> Result<()> {
+    fn text(&mut self, name: &[u8]) -> Name {
         let start = self.batch.bytes.len();
         self.batch.bytes.extend_from_slice(name);
-        let name = start..self.batch.bytes.len();
+        Name::Text(start..self.batch.bytes.len())
+    }
+
+    fn body(&mut self, record: &Record, name: Name) -> Result<()> {
         self.batch.ops.push(Op::Member(name));
         if record.kind == Kind::Tail
             && matches!(record.items.first(), Some(Item::Zeros { length }) if *length >= 1024)
@@ -461,14 +426,6 @@ impl Walker {
     /// Sends what has gathered.
     pub(super) fn send(&mut self) -> Result<(), Gone> {
         let batch = std::mem::take(&mut self.batch);
-        self.out.send(batch).map_err(|_| Gone)
-    }
-}
-
-impl Batch {
-    fn is_full(&self) -> bool {
-        self.bytes.len() >= BATCH_BYTES
-            || self.ops.len() >= BATCH_OPS
-            || self.frame_bytes >= BATCH_FRAMES
+        self.out.send(batch)
     }
 }

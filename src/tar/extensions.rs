@@ -86,6 +86,12 @@ impl Globals {
         }
     }
 
+    /// Whether nothing holds for later members.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
     fn set(&mut self, key: &[u8], value: &[u8]) {
         let Some(key) = KEYS.iter().find(|known| **known == key) else {
             return;
