@@ -20,6 +20,8 @@ mod report;
 mod run;
 mod scan;
 mod table;
+#[cfg(test)]
+mod tests;
 mod whole;
 
 use std::io;

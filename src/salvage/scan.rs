@@ -112,6 +112,12 @@ impl Scanner {
         }
     }
 
+    /// Bytes of memory in use.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.buffer.capacity()
+    }
+
     /// Begins a run of bytes that stand at `offset` of the input. What was there before
     /// is forgotten.
     pub fn begin(&mut self, offset: u64) {
