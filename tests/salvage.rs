@@ -84,7 +84,11 @@ impl Made {
     #[track_caller]
     fn restores_by_chunk(&self) {
         let store = self.path("to");
-        fs::copy(self.sandbox.store().join("store.toml"), store.join("store.toml")).unwrap();
+        fs::copy(
+            self.sandbox.store().join("store.toml"),
+            store.join("store.toml"),
+        )
+        .unwrap();
         let mut index = fs::read(&self.index).unwrap();
         index.truncate(index.len() - 64);
         let cut = self.path("cut.tar");
@@ -134,12 +138,18 @@ fn members(run: &Run) -> Vec<(String, String, u64)> {
 }
 
 fn states(run: &Run) -> Vec<String> {
-    members(run).into_iter().map(|(_, state, _)| state).collect()
+    members(run)
+        .into_iter()
+        .map(|(_, state, _)| state)
+        .collect()
 }
 
 /// The closing summary of a run with `--json`.
 fn summary(run: &Run) -> Value {
-    let lines = run.stderr.lines().filter_map(|line| serde_json::from_str(line).ok());
+    let lines = run
+        .stderr
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
     let mut summaries = lines.filter(|value: &Value| value["type"] == "summary");
     summaries.next().unwrap()
 }
@@ -204,7 +214,11 @@ fn of_half_a_brick_half_is_left() {
 
 #[test]
 fn a_list_that_is_lost_is_read_from_its_copy() {
-    let made = Made::of(Stream::new().file("large", &Random(3).bytes(14 << 20)).end());
+    let made = Made::of(
+        Stream::new()
+            .file("large", &Random(3).bytes(14 << 20))
+            .end(),
+    );
     let bytes = fs::read(made.brick()).unwrap();
     let count = frames(&bytes).len();
     assert!(count >= 4, "{count}");
@@ -252,11 +266,21 @@ fn a_store_is_found_in_a_tar_and_in_a_disk_image() {
         let found = summary(&run);
         assert_eq!(found["whole_bricks"], 2);
         assert_eq!(found["new_bricks"], 0);
-        assert_eq!((&found["roots"], &found["snapshots"]), (&1.into(), &1.into()));
+        assert_eq!(
+            (&found["roots"], &found["snapshots"]),
+            (&1.into(), &1.into())
+        );
         // With its configuration it is a store again.
         let to = made.path("to");
-        fs::copy(made.sandbox.store().join("store.toml"), to.join("store.toml")).unwrap();
-        let run = made.sandbox.run(["restore", "--store", text(&to), "@latest"]).exits(0);
+        fs::copy(
+            made.sandbox.store().join("store.toml"),
+            to.join("store.toml"),
+        )
+        .unwrap();
+        let run = made
+            .sandbox
+            .run(["restore", "--store", text(&to), "@latest"])
+            .exits(0);
         assert!(run.stdout == made.stream);
     }
 }
@@ -294,14 +318,24 @@ fn standard_input_is_an_input() {
     let to = made.path("to");
     let output = made
         .sandbox
-        .command(["salvage", "-", "--to", text(&to), "--index", text(&made.index)])
+        .command([
+            "salvage",
+            "-",
+            "--to",
+            text(&to),
+            "--index",
+            text(&made.index),
+        ])
         .stdin(fs::File::open(made.brick()).unwrap())
         .stderr(Stdio::piped())
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(0));
     let lines = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(lines, "whole  first\nwhole  second\nwhole  empty\nwhole  third\n");
+    assert_eq!(
+        lines,
+        "whole  first\nwhole  second\nwhole  empty\nwhole  third\n"
+    );
     assert!(to.join("bricks").is_dir());
 }
 
@@ -314,7 +348,9 @@ fn inputs_and_store_stay_as_they_are() {
     made.salvage(&[&store], &["--json"]).exits(0);
     assert_eq!(made.sandbox.stored_files(), before);
     made.sandbox.restores(&made.index, &made.stream[..]);
-    let run = made.sandbox.run(["salvage", text(&made.brick()), "--to", text(&store)]);
+    let run = made
+        .sandbox
+        .run(["salvage", text(&made.brick()), "--to", text(&store)]);
     run.exits(2).says(&["is a store"]);
 }
 
@@ -343,11 +379,16 @@ fn a_run_without_a_key_is_finished_by_one_with_it() {
 fn usage_is_checked_before_anything_is_read() {
     let made = Made::small();
     let brick = made.brick();
-    let run = |arguments: &[&str]| made.sandbox.run(["salvage", text(&brick)].iter().chain(arguments));
+    let run = |arguments: &[&str]| {
+        made.sandbox
+            .run(["salvage", text(&brick)].iter().chain(arguments))
+    };
     run(&[]).exits(2).says(&["--to"]);
     run(&["--to", "x", "--no-key", "--index", text(&made.index)]).exits(2);
     run(&["--dry-run", "--block-size", "7"]).exits(2);
-    run(&["--to", "x", "--index", text(&brick)]).exits(3).says(&["not a dtar index"]);
+    run(&["--to", "x", "--index", text(&brick)])
+        .exits(3)
+        .says(&["not a dtar index"]);
     assert!(!made.path("x").exists());
     let missing = made.path("missing");
     made.salvage(&[&missing], &[]).exits(1).says(&["missing"]);

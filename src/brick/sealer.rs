@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use rand_core::CryptoRng;
+use rand_core::{CryptoRng, Rng as _};
 
 use super::builder::CompressedFrame;
 use crate::crypto::{FrameKeys, PublicKey, PutKeys, Random, Secret, TAG_LENGTH, wrap_brick_key};

@@ -49,7 +49,9 @@ pub fn run(args: &SalvageArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     setup::stop_on_signals(&monitor, say)?;
     let start = Instant::now();
     let progress = Progress::start(say, &monitor, "scanned");
-    let salvaged = salvage(&options, key.as_ref(), &monitor, &mut |event| tell(event, say));
+    let salvaged = salvage(&options, key.as_ref(), &monitor, &mut |event| {
+        tell(event, say)
+    });
     drop(progress);
     let Salvaged { summary, chunks } = salvaged?;
     let mut exit = Exit::Done;

@@ -117,8 +117,8 @@ pub(super) enum Outcome {
 }
 
 /// Reads an input and passes what cannot be read.
-pub(super) struct Reader<R = Box<dyn Raw>> {
-    raw: R,
+pub(super) struct Reader {
+    raw: Box<dyn Raw>,
     kind: Kind,
     path: PathBuf,
     position: u64,
@@ -156,10 +156,8 @@ impl Reader {
         };
         Ok(Self::new(Box::new(InOrder(file)), kind, path, block_size))
     }
-}
 
-impl<R: Raw> Reader<R> {
-    pub(super) fn new(raw: R, kind: Kind, path: &Path, block_size: Option<usize>) -> Self {
+    fn new(raw: Box<dyn Raw>, kind: Kind, path: &Path, block_size: Option<usize>) -> Self {
         let usual = match kind {
             Kind::Offsets(_) => SECTOR,
             Kind::Tape | Kind::Pipe => READ,
@@ -290,7 +288,11 @@ mod tests {
 
     impl Raw for Medium {
         fn read(&mut self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-            let from = if self.by_offset { position } else { self.position };
+            let from = if self.by_offset {
+                position
+            } else {
+                self.position
+            };
             let to = self.length.min(from + buffer.len() as u64);
             if let Some(bad) = self.bad.iter().find(|bad| bad.start < to && from < bad.end) {
                 self.position = bad.end;
@@ -305,7 +307,7 @@ mod tests {
     }
 
     /// Where bytes were read, and which blocks were passed.
-    fn all(mut reader: Reader<Medium>, room: usize) -> (u64, Vec<(u64, u64)>) {
+    fn all(mut reader: Reader, room: usize) -> (u64, Vec<(u64, u64)>) {
         let (mut bytes, mut passed) = (0, Vec::new());
         let mut buffer = vec![0; room];
         loop {
@@ -331,7 +333,7 @@ mod tests {
             by_offset: true,
         };
         let kind = Kind::Offsets(medium.length);
-        let reader = Reader::new(medium, kind, Path::new("disk"), None);
+        let reader = Reader::new(Box::new(medium), kind, Path::new("disk"), None);
         let (bytes, passed) = all(reader, 65_536);
         assert_eq!(passed, [(8192, 4096), (999_424, 576)]);
         assert_eq!(bytes, 1_000_000 - 4096 - 576);
@@ -345,7 +347,7 @@ mod tests {
             position: 0,
             by_offset: false,
         };
-        let reader = Reader::new(medium, Kind::Tape, Path::new("tape"), Some(1024));
+        let reader = Reader::new(Box::new(medium), Kind::Tape, Path::new("tape"), Some(1024));
         let (bytes, passed) = all(reader, 1024);
         assert_eq!(passed, [(1024, 1024)]);
         assert_eq!(bytes, 99 << 10);
@@ -353,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_tape_that_yields_nothing_but_errors_ends_the_run() {
-        let mut reader = Reader::new(Broken, Kind::Tape, Path::new("tape"), Some(512));
+        let mut reader = Reader::new(Box::new(Broken), Kind::Tape, Path::new("tape"), Some(512));
         let mut buffer = [0; 512];
         let failed = (0..100).find_map(|_| reader.read(&mut buffer).err());
         assert!(failed.is_some());

@@ -110,6 +110,7 @@ pub fn salvage(
     }
     monitor.stream.store(0, Ordering::Relaxed);
     run.block_size = options.block_size;
+    run.one_input = matches!(&options.inputs[..], [input] if !input.is_dir());
     all(&mut run, &options.inputs, Role::Input, &mut scanner)?;
     run.finish()?;
     Ok(Salvaged {
@@ -162,9 +163,7 @@ fn require_fit(to: &Path, inputs: &[PathBuf]) -> Result<()> {
     }
     let target = resolved(to)?;
     for input in inputs.iter().filter(|input| *input != Path::new("-")) {
-        let source = input
-            .canonicalize()
-            .map_err(Error::io("look at", input))?;
+        let source = input.canonicalize().map_err(Error::io("look at", input))?;
         if source.starts_with(&target) || target.starts_with(&source) {
             return Err(refuse(format!(
                 "what is read must not stand in it, nor it in what is read ({}); name another \

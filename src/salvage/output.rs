@@ -97,7 +97,8 @@ impl Output {
         keys: &PutKeys,
         summary: &mut SalvageSummary,
     ) -> Result<()> {
-        let fits = |brick: &NewBrick| (brick.epoch, brick.toc.class()) == (frame.epoch, frame.class);
+        let fits =
+            |brick: &NewBrick| (brick.epoch, brick.toc.class()) == (frame.epoch, frame.class);
         let mut at = self.bricks.iter().position(fits);
         if let Some(full) = at.filter(|&at| self.bricks[at].is_full(frame, self.brick_size)) {
             at = None;
@@ -167,7 +168,10 @@ impl Output {
         bytes: &[u8],
         summary: &mut SalvageSummary,
     ) -> Result<()> {
-        let at = self.loose.iter().position(|(class, _)| *class == frame.class);
+        let at = self
+            .loose
+            .iter()
+            .position(|(class, _)| *class == frame.class);
         let at = match at {
             Some(at) => at,
             None => {
@@ -274,7 +278,8 @@ impl NewBrick {
 
     fn push(&mut self, frame: &SalvagedFrame, bytes: &[u8]) -> Result<()> {
         let chunks = frame.chunks.iter().copied();
-        self.toc.push_frame(frame.length, frame.plain_length, chunks)?;
+        self.toc
+            .push_frame(frame.length, frame.plain_length, chunks)?;
         self.toc_length += toc_share(frame);
         if bytes.is_empty() {
             self.file.count(u64::from(frame.length));

@@ -40,6 +40,8 @@ pub(super) struct Run<'a> {
     pub(super) monitor: &'a Monitor,
     pub(super) on_event: &'a mut dyn FnMut(&Event<'_>),
     pub(super) block_size: Option<usize>,
+    /// There is but one input, so that its length is that of all.
+    pub(super) one_input: bool,
     role: Role,
     path: PathBuf,
     attempt: Option<Attempt>,
@@ -63,6 +65,7 @@ impl<'a> Run<'a> {
             monitor,
             on_event,
             block_size: None,
+            one_input: false,
             role: Role::Input,
             path: PathBuf::new(),
             attempt: None,
@@ -84,6 +87,10 @@ impl<'a> Run<'a> {
         };
         if self.is_input() {
             self.summary.inputs.number += 1;
+            let total = reader.length().filter(|_| self.one_input);
+            self.monitor
+                .total
+                .store(total.unwrap_or(0), Ordering::Relaxed);
         }
         scanner.begin(0);
         loop {
@@ -172,7 +179,10 @@ impl<'a> Run<'a> {
                 Found::Refused { offset, error } => {
                     self.break_off()?;
                     self.summary.refused += 1;
-                    self.lost(offset, &format!("a frame that this dtar does not know: {error}"));
+                    self.lost(
+                        offset,
+                        &format!("a frame that this dtar does not know: {error}"),
+                    );
                 }
             }
         }
@@ -198,10 +208,13 @@ impl<'a> Run<'a> {
         match structure {
             Structure::Frame => self.frame(offset, bytes),
             Structure::BrickHeader => self.brick_header(offset, bytes),
-            Structure::Toc => match &mut self.attempt {
-                Some(attempt) if attempt.toc(offset, bytes)? => Ok(()),
-                _ => self.break_off(),
-            },
+            Structure::Toc => {
+                let fits = match &mut self.attempt {
+                    Some(attempt) => attempt.toc(offset, bytes)?,
+                    None => true,
+                };
+                if fits { Ok(()) } else { self.break_off() }
+            }
             Structure::Footer => self.footer(offset, bytes),
             Structure::Root => {
                 self.break_off()?;
@@ -450,6 +463,8 @@ impl<'a> Run<'a> {
 
 /// A name for root and snapshot of the run that ended at `time`.
 fn run_name(time: u64, hash: &[u8; 32]) -> Option<RunName> {
-    let random = hash.first_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes))?;
+    let random = hash
+        .first_chunk::<8>()
+        .map(|bytes| u64::from_be_bytes(*bytes))?;
     format!("{time:020}-{random:016x}").parse().ok()
 }

@@ -94,7 +94,6 @@ impl TableWriter {
             file: file.map_err(|error| failed(&dir)(error.into_error()))?,
             dir,
             first: table.first,
-            count: table.count,
             block: Vec::new(),
             read: None,
         })
@@ -120,8 +119,8 @@ impl RunReader {
     fn next(&mut self, dir: &Path) -> Result<Option<Key>> {
         if self.next >= self.buffer.len() {
             self.buffer.resize(Self::PIECE, 0);
-            let length = read_up_to(&self.file, &mut self.buffer, self.position)
-                .map_err(failed(dir))?;
+            let length =
+                read_up_to(&self.file, &mut self.buffer, self.position).map_err(failed(dir))?;
             self.buffer.truncate(length);
             self.position += length as u64;
             self.next = 0;
@@ -170,7 +169,6 @@ pub(super) struct Table {
     dir: PathBuf,
     /// The first key of each block.
     first: Vec<Key>,
-    count: u64,
     block: Vec<u8>,
     /// The number of the block that was read last.
     read: Option<usize>,
@@ -188,8 +186,8 @@ impl Table {
             self.read = None;
             self.block.resize(BLOCK * KEY, 0);
             let position = (number * BLOCK * KEY) as u64;
-            let length = read_up_to(&self.file, &mut self.block, position)
-                .map_err(failed(&self.dir))?;
+            let length =
+                read_up_to(&self.file, &mut self.block, position).map_err(failed(&self.dir))?;
             self.block.truncate(length);
             self.read = Some(number);
         }
@@ -224,7 +222,8 @@ mod tests {
             }
         }
         let mut table = writer.finish().unwrap();
-        assert_eq!(table.count, 5000);
+        let length = table.file.metadata().unwrap().len();
+        assert_eq!(length, 5000 * KEY as u64, "each stands once");
         for number in 0..10_000 {
             assert_eq!(table.contains(&hash(number)).unwrap(), number < 5000);
         }

@@ -81,7 +81,9 @@ impl Made {
 
     fn all_frames(&self) -> BTreeSet<Vec<u8>> {
         let frames = self.frames.iter();
-        frames.map(|range| self.bytes[range.clone()].to_vec()).collect()
+        frames
+            .map(|range| self.bytes[range.clone()].to_vec())
+            .collect()
     }
 
     fn name(&self) -> BrickName {
@@ -209,7 +211,10 @@ fn check_brick(path: &Path, layout: &Layout, found: &mut BTreeSet<Vec<u8>>) {
                 Class::Data => &keys.chunk_id,
                 Class::Metadata => &keys.metadata_id,
             };
-            assert_eq!((told.id, told.length as usize), (key.id(&hash), chunk.len()));
+            assert_eq!(
+                (told.id, told.length as usize),
+                (key.id(&hash), chunk.len())
+            );
         }
         assert!(found.insert(bytes.to_vec()), "a frame stands twice");
     }
@@ -220,7 +225,10 @@ fn a_brick_that_is_whole_is_kept_byte_for_byte() {
     let made = Made::new(1, &[3000, 10, 70_000]);
     let trial = Trial::new(&[&noise(1, 777)[..], &made.bytes, &noise(2, 10)].concat());
     let summary = trial.run(Some(&KEY));
-    assert_eq!((summary.whole_bricks.number, summary.new_bricks.number), (1, 0));
+    assert_eq!(
+        (summary.whole_bricks.number, summary.new_bricks.number),
+        (1, 0)
+    );
     assert_eq!((summary.sound.number, summary.damaged), (3, 0));
     let path = Layout::new(trial.to()).brick_path(&made.name(), Class::Data);
     assert_eq!(fs::read(path).unwrap(), made.bytes);
@@ -232,12 +240,21 @@ fn a_brick_that_is_whole_is_kept_byte_for_byte() {
 fn frames_survive_without_header_toc_or_footer() {
     let made = Made::new(2, &[3000, 10, 70_000]);
     let end = made.frames[2].end;
-    for zeroed in [0..80, end..made.bytes.len(), 0..16, end..end + 16, made.bytes.len() - 64..made.bytes.len()] {
+    for zeroed in [
+        0..80,
+        end..made.bytes.len(),
+        0..16,
+        end..end + 16,
+        made.bytes.len() - 64..made.bytes.len(),
+    ] {
         let mut bytes = made.bytes.clone();
         bytes[zeroed].fill(0);
         let trial = Trial::new(&bytes);
         let summary = trial.run(Some(&KEY));
-        assert_eq!((summary.whole_bricks.number, summary.new_bricks.number), (0, 1));
+        assert_eq!(
+            (summary.whole_bricks.number, summary.new_bricks.number),
+            (0, 1)
+        );
         assert_eq!(trial.frames(), made.all_frames());
     }
 }
@@ -279,7 +296,11 @@ fn frames_found_twice_are_written_once() {
     let frames: BTreeSet<_> = made.all_frames();
     let layout = Layout::new(trial.to());
     let mut whole = BTreeSet::new();
-    check_brick(&layout.brick_path(&made.name(), Class::Data), &layout, &mut whole);
+    check_brick(
+        &layout.brick_path(&made.name(), Class::Data),
+        &layout,
+        &mut whole,
+    );
     assert_eq!(whole, frames);
 
     let zeroed = vec![0; 80];
@@ -299,10 +320,16 @@ fn another_run_goes_on_without_harm() {
     let kept: Vec<_> = before.iter().map(|path| fs::read(path).unwrap()).collect();
     let summary = trial.run(Some(&KEY));
     assert_eq!((summary.sound.number, summary.again.number), (3, 3));
-    assert_eq!((summary.whole_bricks.number, summary.new_bricks.number), (0, 0));
+    assert_eq!(
+        (summary.whole_bricks.number, summary.new_bricks.number),
+        (0, 0)
+    );
     assert_eq!(trial.files(), before);
     // What a crash between brick and sidecar has left is mended.
-    for path in before.iter().filter(|path| path.extension().is_some_and(|e| e == "toc")) {
+    for path in before
+        .iter()
+        .filter(|path| path.extension().is_some_and(|e| e == "toc"))
+    {
         fs::remove_file(path).unwrap();
     }
     trial.run(Some(&KEY));
@@ -340,10 +367,17 @@ fn a_put_key_vouches_for_tocs_and_no_more() {
     false_toc[at] ^= 1;
     let trial = Trial::new(&[&false_toc[..], &made.bytes].concat());
     let summary = trial.run(Some(&put_key));
-    assert_eq!((summary.whole_bricks.number, summary.unverified.number), (1, 4));
+    assert_eq!(
+        (summary.whole_bricks.number, summary.unverified.number),
+        (1, 4)
+    );
     let layout = Layout::new(trial.to());
     let mut found = BTreeSet::new();
-    check_brick(&layout.brick_path(&made.name(), Class::Data), &layout, &mut found);
+    check_brick(
+        &layout.brick_path(&made.name(), Class::Data),
+        &layout,
+        &mut found,
+    );
     assert_eq!(found, made.all_frames());
 }
 
@@ -437,7 +471,16 @@ fn false_headers_keep_no_frame_out() {
     let close = false_header(made.frame(0), 5000);
     let mut magic = b"dtarFRAM\x01\0\0\0\0\0\0\0".to_vec();
     magic.extend_from_slice(&65_536_u32.to_le_bytes());
-    let junk = [&huge[..], &magic, &huge, &close, &noise(1, 100), &magic, &magic].concat();
+    let junk = [
+        &huge[..],
+        &magic,
+        &huge,
+        &close,
+        &noise(1, 100),
+        &magic,
+        &magic,
+    ]
+    .concat();
     let input = [&junk, made.frame(0), &junk, made.frame(1), &junk].concat();
     let trial = Trial::new(&input);
     let summary = trial.run(Some(&KEY));
@@ -474,7 +517,13 @@ fn a_frame_may_begin_in_the_last_bytes_of_a_false_one() {
         let claimed = u32::try_from(500 + overlap).unwrap();
         let outer = false_header(made.frame(0), claimed);
         assert!(outer.len() < header);
-        let input = [&outer[..], &noise(3, 500), made.frame(0), &noise(4, overlap)].concat();
+        let input = [
+            &outer[..],
+            &noise(3, 500),
+            made.frame(0),
+            &noise(4, overlap),
+        ]
+        .concat();
         let trial = Trial::new(&input);
         assert_eq!(trial.run(Some(&KEY)).sound.number, 1, "{overlap}");
     }
@@ -535,8 +584,12 @@ fn change() -> impl Strategy<Value = Change> {
 }
 
 /// Two bricks, one behind the other.
-static BRICKS: LazyLock<[Made; 2]> =
-    LazyLock::new(|| [Made::new(30, &[100, 3000, 1, 7000]), Made::new(31, &[900, 5000])]);
+static BRICKS: LazyLock<[Made; 2]> = LazyLock::new(|| {
+    [
+        Made::new(30, &[100, 3000, 1, 7000]),
+        Made::new(31, &[900, 5000]),
+    ]
+});
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]

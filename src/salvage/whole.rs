@@ -52,7 +52,11 @@ pub(super) enum Outcome {
 impl Attempt {
     /// Begins with a brick's header. With `temp_dir`, its bytes are kept there until it
     /// is known whether it is whole; otherwise they can be read where they stand.
-    pub(super) fn begin(bytes: &[u8], place: Place, temp_dir: Option<&Path>) -> Result<Option<Self>> {
+    pub(super) fn begin(
+        bytes: &[u8],
+        place: Place,
+        temp_dir: Option<&Path>,
+    ) -> Result<Option<Self>> {
         let Ok(header) = BrickHeader::decode(bytes) else {
             return Ok(None);
         };
