@@ -50,7 +50,7 @@ pub fn run(args: &SalvageArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let start = Instant::now();
     let progress = Progress::start(say, &monitor, "scanned");
     let salvaged = salvage(&options, key.as_ref(), &monitor, &mut |event| {
-        tell(event, say)
+        tell(event, say);
     });
     drop(progress);
     let Salvaged { summary, chunks } = salvaged?;

@@ -286,6 +286,10 @@ mod tests {
 
     const EIO: i32 = 5;
 
+    fn low_byte(number: u64) -> u8 {
+        number.to_le_bytes()[0]
+    }
+
     impl Raw for Medium {
         fn read(&mut self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
             let from = if self.by_offset {
@@ -300,7 +304,7 @@ mod tests {
             }
             self.position = to;
             for (byte, offset) in buffer.iter_mut().zip(from..to) {
-                *byte = offset as u8;
+                *byte = low_byte(offset);
             }
             Ok(usize::try_from(to.saturating_sub(from)).unwrap())
         }
@@ -314,7 +318,7 @@ mod tests {
             let start = reader.position();
             match reader.read(&mut buffer).unwrap() {
                 Outcome::Bytes(length) => {
-                    assert_eq!(buffer[0], start as u8);
+                    assert_eq!(buffer[0], low_byte(start));
                     bytes += length as u64;
                 }
                 Outcome::Bad { offset, length, .. } => passed.push((offset, length)),
@@ -343,7 +347,7 @@ mod tests {
     fn a_tape_goes_on_behind_a_bad_block_and_a_file_mark() {
         let medium = Medium {
             length: 100 << 10,
-            bad: vec![1024..2048],
+            bad: std::iter::once(1024..2048).collect(),
             position: 0,
             by_offset: false,
         };

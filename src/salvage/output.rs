@@ -168,17 +168,13 @@ impl Output {
         bytes: &[u8],
         summary: &mut SalvageSummary,
     ) -> Result<()> {
-        let at = self
-            .loose
-            .iter()
-            .position(|(class, _)| *class == frame.class);
-        let at = match at {
-            Some(at) => at,
-            None => {
-                let file = NamedByHash::new(self.temp_dir().as_deref())?;
-                self.loose.push((frame.class, file));
-                self.loose.len() - 1
-            }
+        let fits = |(class, _): &(Class, NamedByHash)| *class == frame.class;
+        let at = if let Some(at) = self.loose.iter().position(fits) {
+            at
+        } else {
+            let file = NamedByHash::new(self.temp_dir().as_deref())?;
+            self.loose.push((frame.class, file));
+            self.loose.len() - 1
         };
         let (_, file) = &mut self.loose[at];
         file.write(bytes)?;

@@ -170,18 +170,16 @@ impl Comparison<'_> {
     /// Levels fall from list to list, so this ends.
     fn list(&mut self, list: &List, record: &Record, tally: &mut Tally) -> Result<()> {
         let mut bytes = Vec::new();
-        let items = match self.chunks.list(&list.hash, &mut bytes)? {
-            true => decode_list(&bytes, list).ok(),
-            false => None,
+        let items = if self.chunks.list(&list.hash, &mut bytes)? {
+            decode_list(&bytes, list).ok()
+        } else {
+            None
         };
-        match items {
-            Some(items) => items
-                .iter()
-                .try_for_each(|item| self.item(item, record, tally)),
-            None => {
-                tally.lost += list.covers;
-                Ok(())
-            }
-        }
+        let Some(items) = items else {
+            tally.lost += list.covers;
+            return Ok(());
+        };
+        let mut items = items.iter();
+        items.try_for_each(|item| self.item(item, record, tally))
     }
 }
