@@ -33,9 +33,20 @@ impl Made {
     }
 
     fn of_store(store: StoreId, class: Class, seed: u64, lengths: &[usize]) -> Self {
+        Self::sealed_to(store, &[&KEY], class, seed, lengths)
+    }
+
+    fn sealed_to(
+        store: StoreId,
+        recipients: &[&Key],
+        class: Class,
+        seed: u64,
+        lengths: &[usize],
+    ) -> Self {
         let keys = KEY.put_keys(store, Epoch::FIRST).unwrap();
-        let recipient = KEY.public_key().unwrap();
-        let sealer = BrickSealer::new(store, Epoch::FIRST, class, &[recipient]).unwrap();
+        let public = recipients.iter().map(|key| key.public_key().unwrap());
+        let recipients: Vec<_> = public.collect();
+        let sealer = BrickSealer::new(store, Epoch::FIRST, class, &recipients).unwrap();
         let mut toc = Toc::new(class, WriterId([9; 16]));
         let (mut bytes, mut frames) = (sealer.header(), Vec::new());
         for (number, &length) in (0..).zip(lengths) {
@@ -47,7 +58,7 @@ impl Made {
                 .compress(
                     &mut Compressor::new(),
                     1,
-                    frame_header_length(1),
+                    frame_header_length(recipients.len()),
                     Pad::None,
                     &mut frame,
                 )
@@ -395,6 +406,73 @@ fn what_is_of_another_store_or_key_is_left_alone() {
     let summary = trial.run(Some(&stranger));
     assert_eq!((summary.sound.number, summary.other_key), (0, 1));
     assert_eq!(trial.files().len(), 0);
+}
+
+#[test]
+fn a_key_in_escrow_verifies_frames_and_seals_no_toc() {
+    let escrow = Key::generate().unwrap();
+    let seal = |seed| Made::sealed_to(STORE, &[&KEY, &escrow], Class::Data, seed, &[300, 20]);
+    let (one, other) = (seal(40), seal(41));
+    let mut bytes = [&one.bytes[80..], &other.bytes].concat();
+    let damaged = one.frames[0].end - 80 - 1;
+    bytes[damaged] ^= 1;
+    let trial = Trial::new(&bytes);
+    let summary = trial.run(Some(&escrow));
+    assert_eq!((summary.sound.number, summary.damaged), (3, 1));
+    assert_eq!(
+        (summary.whole_bricks.number, summary.new_bricks.number),
+        (1, 0)
+    );
+    let layout = Layout::new(trial.to());
+    let brick = layout.brick_path(&other.name(), Class::Data);
+    assert_eq!(fs::read(&brick).unwrap(), other.bytes);
+    assert!(!layout.tocs_dir().exists());
+    let mut loose = trial.files();
+    loose.retain(|path| *path != brick);
+    let [loose] = &loose[..] else {
+        panic!("{loose:?}")
+    };
+    assert_eq!(fs::read(loose).unwrap(), one.frame(1));
+    // The store's own key goes on from there.
+    fs::write(trial.input(), b"").unwrap();
+    trial.run(Some(&KEY));
+    let mut expected = &one.all_frames() | &other.all_frames();
+    expected.remove(one.frame(0));
+    assert_eq!(trial.frames(), expected);
+}
+
+#[test]
+fn what_lies_across_a_gap_is_cut() {
+    let made = Made::new(42, &[3000, 500]);
+    let (half, rest) = made.bytes.split_at(made.frames[0].start + 2000);
+    let mut scanner = Scanner::new(made.bytes.len());
+    let mut found = Vec::new();
+    for (offset, bytes) in [(0, half), (half.len() as u64 + 100, rest)] {
+        scanner.begin(offset);
+        scanner.room()[..bytes.len()].copy_from_slice(bytes);
+        scanner.advance(bytes.len());
+        scanner.end();
+        found.extend(std::iter::from_fn(|| scanner.next_found()));
+    }
+    let structures = found.iter().map(|found| match *found {
+        Found::Whole {
+            structure, offset, ..
+        } => (true, structure, offset),
+        Found::Cut { structure, offset } => (false, structure, offset),
+        Found::Refused { .. } => panic!("{found:?}"),
+    });
+    let [first, second] = [0, 1].map(|number| made.frames[number].clone());
+    let end = |at: usize| at as u64 + 100;
+    assert_eq!(
+        structures.collect::<Vec<_>>(),
+        [
+            (true, Structure::BrickHeader, 0),
+            (false, Structure::Frame, first.start as u64),
+            (true, Structure::Frame, end(second.start)),
+            (true, Structure::Toc, end(second.end)),
+            (true, Structure::Footer, end(made.bytes.len() - 64)),
+        ]
+    );
 }
 
 #[test]
