@@ -79,9 +79,8 @@ impl<'a> Keyring<'a> {
         self.store.is_none_or(|wanted| wanted == store)
     }
 
-    /// Whether the key is the store's own: a store seals to its own key first
-    /// (`formats/keys.md#recipients`). A further recipient's key opens frames, but no
-    /// TOC follows from it.
+    /// Whether the key is the store's own: writers seal to that first, as `store.toml`
+    /// has it first. A further recipient's key opens frames, but no TOC follows from it.
     pub(super) fn is_own(&self, header: &FrameHeader<'_>) -> bool {
         let first = header.recipients.clone().next();
         first.is_some_and(|entry| Some(entry.key_id) == self.key_id)
@@ -130,5 +129,20 @@ impl<'a> Keyring<'a> {
             self.put_keys = self.key?.put_keys(store, epoch).ok();
         }
         self.put_keys.as_ref()
+    }
+
+    /// The same, if the key is known to be the store's own: what would follow from
+    /// another seals TOCs that nobody opens.
+    pub(super) fn own_keys(
+        &mut self,
+        is_own: bool,
+        store: StoreId,
+        epoch: Epoch,
+    ) -> Option<&PutKeys> {
+        if is_own {
+            self.put_keys(store, epoch)
+        } else {
+            None
+        }
     }
 }

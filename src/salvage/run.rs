@@ -244,11 +244,7 @@ impl<'a> Run<'a> {
             return self.keep_remains(attempt.fail());
         };
         let (store, epoch) = (attempt.header.store_id, attempt.header.epoch);
-        let keys = if attempt.is_own() {
-            self.keyring.put_keys(store, epoch)
-        } else {
-            None
-        };
+        let keys = self.keyring.own_keys(attempt.is_own(), store, epoch);
         match attempt.footer(offset, bytes, &footer, keys)? {
             Outcome::Whole(whole) => self.whole(whole),
             Outcome::Failed(remains) => self.keep_remains(remains),
@@ -262,11 +258,7 @@ impl<'a> Run<'a> {
         let lengths = whole.frames.iter().map(|frame| u64::from(frame.length));
         let (frames, bytes) = (whole.frames.len() as u64, lengths.sum::<u64>());
         let is_own = whole.frames.first().is_some_and(|frame| frame.is_own);
-        let keys = if is_own {
-            self.keyring.put_keys(store, epoch)
-        } else {
-            None
-        };
+        let keys = self.keyring.own_keys(is_own, store, epoch);
         let is_new = self.output.keep_whole(whole, keys)?;
         if !self.is_input() {
             return Ok(());
@@ -357,11 +349,7 @@ impl<'a> Run<'a> {
         }
         let is_own = self.keyring.is_own(header);
         let (store, epoch) = (header.fields.store_id, header.fields.epoch);
-        let keys = if is_own {
-            self.keyring.put_keys(store, epoch)
-        } else {
-            None
-        };
+        let keys = self.keyring.own_keys(is_own, store, epoch);
         let mut frame = SalvagedFrame::verified(header, bytes, &opened, &self.hashes, keys);
         frame.is_own = is_own;
         self.keyring.frame = opened;
@@ -446,11 +434,9 @@ impl<'a> Run<'a> {
     }
 
     fn keep(&mut self, frame: &SalvagedFrame, bytes: &[u8]) -> Result<()> {
-        let keys = if frame.is_own {
-            self.keyring.put_keys(frame.store, frame.epoch)
-        } else {
-            None
-        };
+        let keys = self
+            .keyring
+            .own_keys(frame.is_own, frame.store, frame.epoch);
         self.output.keep(frame, bytes, keys, &mut self.summary)
     }
 
