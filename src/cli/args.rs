@@ -125,6 +125,19 @@ pub enum Command {
     ///
     /// Byte for byte what the run wrote there.
     Index(IndexArgs),
+    /// Find frames that survive in raw bytes, and write them out as sound bricks
+    ///
+    /// Reads damaged bricks, disk images, tape dumps, devices, whatever: what dtar wrote
+    /// is found by its markers, wherever it stands. Bricks that are whole are kept under
+    /// their names; all other frames go into new bricks, each frame once. With the key
+    /// every frame is opened before it is kept; nothing unsound is written. Restore with
+    /// `--bricks DIR`, as far as bricks kept their names, or make DIR a store: put
+    /// `store.toml` into it.
+    ///
+    /// With --index, exit code 3 if a member is not whole; 0 if all are. With --json the
+    /// report is one object a line on standard output: `index`, `name`, `state` (`whole`,
+    /// `part` or `gone`), `size`, `lost`.
+    Salvage(SalvageArgs),
     /// Make a store, and a key if there is none
     Init(InitArgs),
     /// Make and show keys
@@ -195,6 +208,41 @@ pub struct RestoreArgs {
     /// where dtar looks for them decides what comes out.
     #[arg(long)]
     pub unauthenticated: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SalvageArgs {
+    /// What to read: files, folders with all that is in them, devices; `-` for standard input
+    #[arg(value_name = "DEVICE-OR-FILE", required = true, value_hint = ValueHint::AnyPath)]
+    pub inputs: Vec<PathBuf>,
+    /// Write bricks, sidecars, roots and snapshots to DIR
+    ///
+    /// What an earlier run wrote there is not written again. A store in use is refused.
+    #[arg(long, value_name = "DIR", required_unless_present = "dry_run", value_hint = ValueHint::DirPath)]
+    pub to: Option<PathBuf>,
+    /// Say which members of INDEX are whole, part or gone (repeatable)
+    #[arg(long, value_name = "INDEX", conflicts_with = "no_key", value_hint = ValueHint::FilePath)]
+    pub index: Vec<PathBuf>,
+    /// Take frames by their headers alone, without a key
+    ///
+    /// Whole bricks are kept, and checked by structure alone. Other frames go to
+    /// DIR/frames; a run with the key and the same DIR makes bricks of what is sound there.
+    #[arg(long)]
+    pub no_key: bool,
+    /// Write nothing, only report
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Keep frames of this store only [default: of the first that is found]
+    #[arg(long, value_name = "ID")]
+    pub store_id: Option<dtar::id::StoreId>,
+    /// Pass SIZE where a read fails [default: 4K on disks, 1M on tapes]
+    ///
+    /// On a tape, at least as long as its blocks.
+    #[arg(long, value_name = "SIZE", value_parser = super::size::parse_block_size)]
+    pub block_size: Option<usize>,
+    /// Close new bricks before they grow beyond SIZE
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = super::size::parse_brick_size)]
+    pub brick_size: u64,
 }
 
 #[derive(Debug, Args)]

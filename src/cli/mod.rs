@@ -9,6 +9,7 @@ mod ls;
 mod man;
 mod progress;
 mod restore;
+mod salvage;
 mod say;
 mod setup;
 mod size;
@@ -60,6 +61,7 @@ fn dispatch(cli: &Cli, say: Say) -> Result<Exit> {
     match &cli.command {
         None => archive::run(&cli.archive, global, say),
         Some(Command::Restore(args)) => restore::run(args, global, say),
+        Some(Command::Salvage(args)) => salvage::run(args, global, say),
         Some(Command::Ls(args)) => ls::run(args, global, say),
         Some(Command::Snapshots(args)) => snapshots::run(args, global, say),
         Some(Command::Index(args)) => index::run(args, global),
