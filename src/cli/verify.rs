@@ -83,16 +83,21 @@ fn store(
         (summary, bytes)
     };
     let bare = Means::without_key(&path);
-    if args.no_key || !setup::has_key(global)? {
+    // A key that was named and is not there is no reason to do without one.
+    if args.no_key || global.key.is_none() && !setup::has_key(global)? {
         if !args.no_key {
-            teller.say.note("no key here: only names and what stands in the clear are checked");
+            teller
+                .say
+                .note("no key here: only names and what stands in the clear are checked");
         }
         // Bricks elsewhere can be checked without a store.
         let broken = match Store::unverified_id(&path) {
             Err(error) if args.bricks.is_empty() || Store::stands_in(&path)? => Some(error),
             _ => None,
         };
-        let faults = broken.map(|error| blame(&bare, error, teller)).transpose()?;
+        let faults = broken
+            .map(|error| blame(&bare, error, teller))
+            .transpose()?;
         let mut summary = verify_store(&bare, options, &found, monitor)?;
         summary.faults += faults.unwrap_or_default();
         return Ok(counted(summary));
@@ -158,7 +163,13 @@ fn indexes(
     for path in &args.index {
         monitor.check()?;
         let checked = setup::index(path, &args.bricks, global).and_then(|index| {
-            verify_index(&index, &means, options, &|finding| teller.tell(finding), monitor)
+            verify_index(
+                &index,
+                &means,
+                options,
+                &|finding| teller.tell(finding),
+                monitor,
+            )
         });
         match checked {
             Ok(summary) => sum.add(&summary),
@@ -195,7 +206,8 @@ impl Teller {
                 if self.say.is_json() {
                     self.say.event(&json!({ "type": "stray", "path": path }));
                 } else {
-                    self.say.note(&format!("{path}: belongs to nothing in a store"));
+                    self.say
+                        .note(&format!("{path}: belongs to nothing in a store"));
                 }
             }
             Finding::Warning(text) => self.say.warn(&text),

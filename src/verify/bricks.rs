@@ -182,7 +182,9 @@ impl<'a> Bricks<'a> {
                 .store
                 .read_sidecar(&keyed.keys, name, &mut scratch.sidecar)
                 .map(Some),
-            None => self.read_in_clear(&path, &mut scratch.sidecar).map(|()| None),
+            None => self
+                .read_in_clear(&path, &mut scratch.sidecar)
+                .map(|()| None),
         };
         match outcome {
             Ok(toc) => {
@@ -225,7 +227,10 @@ impl<'a> Bricks<'a> {
         if scratch.toc.is_empty() || toc == scratch.toc {
             return;
         }
-        let same = toc.iter().zip(&scratch.toc).take_while(|(one, other)| one == other);
+        let same = toc
+            .iter()
+            .zip(&scratch.toc)
+            .take_while(|(one, other)| one == other);
         let at = same.count() as u64;
         let message = format!("not the table of contents in its brick: they differ at byte {at}");
         let fault = Fault::new(Kind::Sidecar, self.means.layout.toc_path(name), message);
@@ -253,7 +258,8 @@ impl<'a> Bricks<'a> {
         verdict.copies += 1;
         verdict.read |= whole && is_named;
         // The copy of which least is lost counts.
-        let better = |other: &Harm| !other.all && (harm.all || other.frames.len() < harm.frames.len());
+        let better =
+            |other: &Harm| !other.all && (harm.all || other.frames.len() < harm.frames.len());
         verdict.is_sound |= !harm.damaged && harm.frames.is_empty() && !harm.all;
         verdict.damaged |= harm.damaged;
         match &verdict.harm {
@@ -311,7 +317,9 @@ impl<'a> Bricks<'a> {
             Ok(()) => count(&mut state.summary),
             Err(error) if !std::mem::replace(&mut state.cannot_mark, true) => {
                 drop(state);
-                self.say(Finding::Warning(format!("cannot set or remove marks: {error}")));
+                self.say(Finding::Warning(format!(
+                    "cannot set or remove marks: {error}"
+                )));
             }
             Err(_) => {}
         }
@@ -348,9 +356,11 @@ pub(super) fn fault_of(kind: Kind, path: &Path, error: Error) -> Fault {
     match error {
         Error::Decode { path, source } => Fault::decoding(kind, path, 0, source),
         Error::Refused { path, message, .. } => Fault::new(kind, path, message),
-        Error::Io { action, path, source } => {
-            Fault::new(kind, path, format!("cannot {action} it: {source}"))
-        }
+        Error::Io {
+            action,
+            path,
+            source,
+        } => Fault::new(kind, path, format!("cannot {action} it: {source}")),
         Error::OtherStore {
             path,
             expected,

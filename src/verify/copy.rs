@@ -175,7 +175,14 @@ impl Inspection<'_> {
         let part = usize::try_from(length).unwrap_or(usize::MAX);
         let part = part.min(HEADER_LENGTH);
         if let Err(unread) = read_at(file, 0, part, &mut bytes) {
-            self.unread(found, Kind::Header, "the header", (0, HEADER_LENGTH as u64), length, &unread);
+            self.unread(
+                found,
+                Kind::Header,
+                "the header",
+                (0, HEADER_LENGTH as u64),
+                length,
+                &unread,
+            );
             return None;
         }
         let header = match BrickHeader::decode(&bytes) {
@@ -238,8 +245,13 @@ impl Inspection<'_> {
         let most = TOC_HEADER_LENGTH as u64 + u64::from(MAX_SEALED_TOC_LENGTH);
         if footer.toc_length > most {
             let place = footer.brick_length() - FOOTER_LENGTH as u64;
-            let error =
-                DecodeError::value("brick footer", "length of the TOC", 24, most, footer.toc_length);
+            let error = DecodeError::value(
+                "brick footer",
+                "length of the TOC",
+                24,
+                most,
+                footer.toc_length,
+            );
             self.decoding(found, Kind::Footer, place, error);
             return None;
         }
@@ -339,7 +351,13 @@ impl Inspection<'_> {
         opener.open(bytes, &mut scratch.open, &mut scratch.frame)?;
         let content = |field, expected: u32, found: u32| {
             let at = u64::from(length);
-            FrameError::Content(DecodeError::value("frame content", field, at, expected, found))
+            FrameError::Content(DecodeError::value(
+                "frame content",
+                field,
+                at,
+                expected,
+                found,
+            ))
         };
         let opened = &scratch.frame;
         let plain = u32::try_from(opened.plain.len()).unwrap_or(u32::MAX);
@@ -357,8 +375,7 @@ impl Inspection<'_> {
             if id != listed.id || chunk.len() != listed.length as usize {
                 let expected = format_args!("{} of {} bytes", listed.id, listed.length);
                 let found = format_args!("{id} of {} bytes at place {place}", chunk.len());
-                let error =
-                    DecodeError::value("frame content", "chunk id", 0, expected, found);
+                let error = DecodeError::value("frame content", "chunk id", 0, expected, found);
                 return Err(FrameError::Content(error));
             }
         }
@@ -414,7 +431,14 @@ impl Inspection<'_> {
             let piece = (length - at).min(PIECE as u64);
             let size = usize::try_from(piece).unwrap_or(PIECE);
             if let Err(unread) = read_at(file, at, size, &mut scratch.buffer) {
-                self.unread(found, Kind::Brick, "the brick", (at, piece), length, &unread);
+                self.unread(
+                    found,
+                    Kind::Brick,
+                    "the brick",
+                    (at, piece),
+                    length,
+                    &unread,
+                );
                 found.harm = Harm::total();
                 return Ok(None);
             }
@@ -448,7 +472,11 @@ impl Inspection<'_> {
             "no table of contents is left; {} frames with {chunks} chunks are found by their \
              markers, and {} bytes hold none",
             scanned.frames,
-            scanned.gaps.iter().map(|gap| gap.end - gap.start).sum::<u64>(),
+            scanned
+                .gaps
+                .iter()
+                .map(|gap| gap.end - gap.start)
+                .sum::<u64>(),
         );
         let at = scanned.gaps.first().map_or(length, |gap| gap.start);
         let fault = Fault::new(Kind::Brick, &self.copy.path, message);

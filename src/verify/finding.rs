@@ -97,12 +97,7 @@ impl Fault {
     }
 
     /// What a decoder found in a structure that begins `base` bytes into the file.
-    pub fn decoding(
-        kind: Kind,
-        path: impl Into<PathBuf>,
-        base: u64,
-        error: DecodeError,
-    ) -> Self {
+    pub fn decoding(kind: Kind, path: impl Into<PathBuf>, base: u64, error: DecodeError) -> Self {
         let error = error.moved_by(base);
         Self::new(kind, path, error.to_string()).at(error.offset)
     }

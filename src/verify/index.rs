@@ -148,7 +148,9 @@ impl IndexCheck<'_> {
     fn quick(&mut self, trailer: &Trailer) -> Result<()> {
         let mut lost = BTreeMap::new();
         let mut absent = Vec::new();
-        each_brick(self.index, trailer, |brick| absent.push((brick.name, brick.length)))?;
+        each_brick(self.index, trailer, |brick| {
+            absent.push((brick.name, brick.length))
+        })?;
         self.summary.bricks += absent.len() as u64;
         for (name, length) in absent {
             self.monitor.check()?;

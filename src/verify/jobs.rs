@@ -88,7 +88,10 @@ pub(super) fn gather(layout: &Layout, bricks_in: &[PathBuf]) -> Result<Vec<Job>>
     }
     for dir in bricks_in {
         if !dir.is_dir() {
-            return Err(Error::Usage(format!("--bricks {}: no folder", dir.display())));
+            return Err(Error::Usage(format!(
+                "--bricks {}: no folder",
+                dir.display()
+            )));
         }
         bricks_below(dir, &mut |name, path| {
             let mut job = Job::new(name);

@@ -45,7 +45,10 @@ pub type Found<'a> = dyn Fn(Finding) + Sync + 'a;
 
 /// How to check.
 #[derive(Debug, Clone, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "they are options of a command")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "they are options of a command"
+)]
 pub struct VerifyOptions {
     /// Further places to look for bricks in.
     pub bricks_in: Vec<PathBuf>,
@@ -220,7 +223,11 @@ pub fn verify_store(
 pub fn config_fault(means: &Means<'_>, error: &Error) -> Option<Fault> {
     let path = means.layout.config_path();
     match error {
-        Error::Refused { path: at, message, exit } if *exit == Exit::Damaged && *at == path => {
+        Error::Refused {
+            path: at,
+            message,
+            exit,
+        } if *exit == Exit::Damaged && *at == path => {
             Some(Fault::new(Kind::Config, path, message.clone()))
         }
         Error::Refused { path: at, .. } if at == means.layout.path() && !path.exists() => {

@@ -2,9 +2,9 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
 
 use super::bricks::fault_of;
 use super::copy::{Inspection, Scratch};
@@ -126,8 +126,14 @@ pub fn rebuild(
     }
     let total = jobs.iter().map(Job::bytes).sum();
     monitor.total.store(total, Ordering::Relaxed);
-    workers::for_each(options.threads, &jobs, |job, scratch| sidecars.make(job, scratch))?;
-    let State { made, beyond, faults } = sidecars
+    workers::for_each(options.threads, &jobs, |job, scratch| {
+        sidecars.make(job, scratch)
+    })?;
+    let State {
+        made,
+        beyond,
+        faults,
+    } = sidecars
         .state
         .into_inner()
         .unwrap_or_else(PoisonError::into_inner);
@@ -182,7 +188,11 @@ impl Sidecars<'_> {
     /// Whether the sidecar of a brick is there and sound.
     fn is_sound(&self, name: &BrickName) -> Result<bool> {
         let mut bytes = Vec::new();
-        match self.keyed.store.read_sidecar(&self.keyed.keys, name, &mut bytes) {
+        match self
+            .keyed
+            .store
+            .read_sidecar(&self.keyed.keys, name, &mut bytes)
+        {
             Ok(_) => Ok(true),
             Err(Error::Io { source, .. }) if is_missing(&source) => Ok(false),
             // What cannot be read is no reason to write.

@@ -106,9 +106,8 @@ fn opened(
     bricks.state().summary.roots += 1;
     for (name, _) in &root.bricks {
         if !bricks.knows(name) && missing.insert(*name) {
-            let message = format!(
-                "needs brick {name}, which is missing: neither it nor its sidecar is here"
-            );
+            let message =
+                format!("needs brick {name}, which is missing: neither it nor its sidecar is here");
             bricks.report(Fault::new(Kind::Brick, &path, message).of(*name));
             let mut state = bricks.state();
             state.harmed.insert(*name, Harm::total());
@@ -217,7 +216,10 @@ fn members(bricks: &Bricks<'_>, keyed: &Keyed<'_>, run: &Run) -> Result<()> {
         harmed.get(name).filter(|harm| harm.hits(frame.number))?;
         Some(Lost {
             path: layout.brick_path(name, crate::id::Class::Data),
-            reason: format!("frame {} of brick {name} is damaged or missing", frame.number),
+            reason: format!(
+                "frame {} of brick {name} is damaged or missing",
+                frame.number
+            ),
         })
     };
     let mut count = 0;

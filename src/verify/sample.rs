@@ -133,7 +133,17 @@ mod tests {
             assert_eq!(text.parse(), Ok(Percent(millionths)), "{text}");
         }
         for text in [
-            "", "%", "0", "0%", "101", "-1", "1e1", "five", "0.00001", ".", "99999999999",
+            "",
+            "%",
+            "0",
+            "0%",
+            "101",
+            "-1",
+            "1e1",
+            "five",
+            "0.00001",
+            ".",
+            "99999999999",
         ] {
             assert_eq!(text.parse::<Percent>(), Err(ParsePercentError), "{text}");
         }
