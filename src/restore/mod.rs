@@ -190,7 +190,8 @@ pub fn restore<W: Write>(
         // The emitter counts, and compares length and checksum at once.
         steps = steps.of_any_length();
     }
-    let expected = (whole && options.share.is_none()).then_some((trailer.summary.stream_length, trailer.summary.stream_xxh3));
+    let expected = (whole && options.share.is_none())
+        .then_some((trailer.summary.stream_length, trailer.summary.stream_xxh3));
     let walk = move || -> Result<Walked> {
         while let Some(segment) = steps.next_segment()? {
             if walker.segment(&segment)?.is_err() {

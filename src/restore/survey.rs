@@ -133,17 +133,17 @@ impl Survey<'_> {
     /// The first loss of a list that has no sound copy, or of what is below it.
     fn list(&mut self, list: &List) -> Result<Option<Lost>> {
         let level = usize::from(list.level);
-        let mut lost = self.one_list(level, &list.hash)?;
+        let mut first = self.one_list(level, &list.hash)?;
         for (below, &count) in list.counts.iter().enumerate().take(level) {
             for _ in 0..count {
                 let found = match below {
                     0 => self.chunk(0, &list.hash)?,
                     _ => self.one_list(below, &list.hash)?,
                 };
-                lost = lost.or(found);
+                first = first.or(found);
             }
         }
-        Ok(lost)
+        Ok(first)
     }
 
     fn one_list(&mut self, level: usize, hash: &ChunkHash) -> Result<Option<Lost>> {

@@ -14,8 +14,8 @@ use crate::error::{Exit, Result};
 use crate::format::record::{Counts, Item, Kind, List, Record, add_counts, decode_list};
 use crate::id::ChunkHash;
 use crate::index::Region;
-use crate::verify::Share;
 use crate::tar::{Extension, Globals, Member, Part, extensions, parts};
+use crate::verify::Share;
 
 /// A batch is sent once it holds so many bytes of headers …
 const BATCH_BYTES: usize = 256 << 10;

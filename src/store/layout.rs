@@ -408,7 +408,10 @@ pub(super) fn run_name(file: &str, ending: &str) -> Option<RunName> {
 
 /// Calls `each` for the entries of a folder whose names are text. A folder
 /// that is not there is empty.
-pub(super) fn list(dir: &Path, mut each: impl FnMut(&str, &fs::DirEntry) -> Result<()>) -> Result<()> {
+pub(super) fn list(
+    dir: &Path,
+    mut each: impl FnMut(&str, &fs::DirEntry) -> Result<()>,
+) -> Result<()> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -155,7 +155,8 @@ impl<'a> Bricks<'a> {
         if let (Sidecar::Missing, Some(copy)) = (&sidecar, copies.into_iter().next()) {
             self.state().without_sidecar.push((job.name, copy.path));
         }
-        self.conclude(job.name, verdict)
+        self.conclude(job.name, verdict);
+        Ok(())
     }
 
     fn away(&self, job: &Job) {
@@ -269,7 +270,7 @@ impl<'a> Bricks<'a> {
     }
 
     /// Marks a damaged brick, and takes the mark from one that is whole.
-    fn conclude(&self, name: BrickName, verdict: Verdict) -> Result<()> {
+    fn conclude(&self, name: BrickName, verdict: Verdict) {
         let harm = verdict.harm.unwrap_or_default();
         let is_marked = self.marked.binary_search(&name).is_ok();
         // A damaged copy in the store itself must not be relied upon, though another is sound.
@@ -283,7 +284,7 @@ impl<'a> Bricks<'a> {
             if !is_marked && !self.options.quick {
                 self.mark(&name);
             }
-            return Ok(());
+            return;
         }
         if !harm.frames.is_empty() {
             self.state().harmed.insert(name, harm);
@@ -292,7 +293,6 @@ impl<'a> Bricks<'a> {
         if is_marked && verdict.is_sound && verdict.read && level == Level::Frames {
             self.unmark(&name);
         }
-        Ok(())
     }
 
     fn mark(&self, name: &BrickName) {

@@ -359,18 +359,18 @@ impl Inspection<'_> {
                 found,
             ))
         };
-        let opened = &scratch.frame;
-        let plain = u32::try_from(opened.plain.len()).unwrap_or(u32::MAX);
+        let inside = &scratch.frame;
+        let plain = u32::try_from(inside.plain.len()).unwrap_or(u32::MAX);
         if plain != frame.plain_length {
             return Err(content("plain length", frame.plain_length, plain));
         }
-        if opened.chunk_count() != frame.chunk_count {
-            let count = opened.chunk_count();
+        if inside.chunk_count() != frame.chunk_count {
+            let count = inside.chunk_count();
             return Err(content("number of chunks", frame.chunk_count, count));
         }
         let ids = keyed.ids(toc.class());
         for (place, listed) in (0..).zip(toc.chunks_of(frame)) {
-            let chunk = opened.chunk(place).unwrap_or_default();
+            let chunk = inside.chunk(place).unwrap_or_default();
             let id = ids.id(&ChunkHash(*blake3::hash(chunk).as_bytes()));
             if id != listed.id || chunk.len() != listed.length as usize {
                 let expected = format_args!("{} of {} bytes", listed.id, listed.length);
@@ -463,9 +463,9 @@ impl Inspection<'_> {
         let range = (HEADER_LENGTH as u64).min(length)..length;
         let (mut chunks, open, frame) = (0, &mut scratch.open, &mut scratch.frame);
         let scanned = scan(file, range, self.monitor, &mut |_, bytes| {
-            let opened = opener.open(bytes, open, frame).is_ok();
+            let is_sound = opener.open(bytes, open, frame).is_ok();
             chunks += u64::from(frame.chunk_count());
-            Ok(opened)
+            Ok(is_sound)
         })?;
         (found.frames, found.chunks) = (scanned.frames, chunks);
         let message = format!(

@@ -149,7 +149,7 @@ impl IndexCheck<'_> {
         let mut lost = BTreeMap::new();
         let mut absent = Vec::new();
         each_brick(self.index, trailer, |brick| {
-            absent.push((brick.name, brick.length))
+            absent.push((brick.name, brick.length));
         })?;
         self.summary.bricks += absent.len() as u64;
         for (name, length) in absent {

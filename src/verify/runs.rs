@@ -24,7 +24,7 @@ pub(super) fn check(bricks: &Bricks<'_>, runs: &[RunName]) -> Result<()> {
     for run in runs {
         bricks.monitor.check()?;
         match &bricks.means.keyed {
-            None => in_clear(bricks, run)?,
+            None => in_clear(bricks, run),
             Some(keyed) => opened(bricks, keyed, run, &mut missing)?,
         }
     }
@@ -32,7 +32,7 @@ pub(super) fn check(bricks: &Bricks<'_>, runs: &[RunName]) -> Result<()> {
 }
 
 /// What can be said without a key.
-fn in_clear(bricks: &Bricks<'_>, run: &RunName) -> Result<()> {
+fn in_clear(bricks: &Bricks<'_>, run: &RunName) {
     let layout = &bricks.means.layout;
     let path = layout.root_path(run);
     let mut bytes = Vec::new();
@@ -51,13 +51,13 @@ fn in_clear(bricks: &Bricks<'_>, run: &RunName) -> Result<()> {
             Err(decode(error))
         });
     if !note(bricks, Kind::Root, &path, root) {
-        return Ok(());
+        return;
     }
     bricks.state().summary.roots += 1;
     let path = layout.snapshot_path(run);
     let file = match File::open(&path) {
         // Whether the run has one only its root says.
-        Err(error) if is_missing(&error) => return Ok(()),
+        Err(error) if is_missing(&error) => return,
         file => file.map_err(Error::io("open", &path)),
     };
     let snapshot = file
@@ -76,7 +76,6 @@ fn in_clear(bricks: &Bricks<'_>, run: &RunName) -> Result<()> {
     if note(bricks, Kind::Snapshot, &path, snapshot) {
         bricks.state().summary.snapshots += 1;
     }
-    Ok(())
 }
 
 /// Reports an error, but not that a file has gone meanwhile. Whether all was well.

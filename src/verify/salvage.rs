@@ -75,13 +75,13 @@ impl<'a> Salvage<'a> {
     fn file(&mut self, opener: &FrameOpener, path: &Path) -> Result<Scanned, Stop> {
         let (file, length) = open(path).map_err(Stop::Fault)?;
         let mut scratch = Scratch::default();
-        let mut opened = Vec::new();
+        let mut sealed = Vec::new();
         let monitor = self.monitor;
         let scanned = scan(&file, 0..length, monitor, &mut |_, bytes| {
             // Opening decrypts in place.
-            opened.clear();
-            opened.extend_from_slice(bytes);
-            if !scratch.opens(opener, &mut opened) {
+            sealed.clear();
+            sealed.extend_from_slice(bytes);
+            if !scratch.opens(opener, &mut sealed) {
                 return Ok(false);
             }
             self.frame(bytes, scratch.frame())?;

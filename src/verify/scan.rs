@@ -66,9 +66,10 @@ impl Scanned {
         if gap.is_empty() {
             return;
         }
-        match self.gaps.last_mut() {
-            Some(last) if self.gaps.len() == MOST_GAPS => last.end = gap.end,
-            _ => self.gaps.push(gap),
+        if self.gaps.len() < MOST_GAPS {
+            self.gaps.push(gap);
+        } else if let Some(last) = self.gaps.last_mut() {
+            last.end = gap.end;
         }
     }
 }
@@ -217,6 +218,7 @@ mod tests {
         let whole = frame(1, 40);
         let cut = &frame(0, 60_000_000)[..2000];
         let (found, scanned) = scanned(&[cut, &whole].concat(), |_| true);
-        assert_eq!((found, scanned.gaps), (vec![2000], vec![0..2000]));
+        assert_eq!(found, [2000]);
+        assert!(matches!(&scanned.gaps[..], [gap] if *gap == (0..2000)));
     }
 }

@@ -58,20 +58,20 @@ mod tests {
     fn each_job_is_done_once() {
         let jobs: Vec<u64> = (0..1000).collect();
         let sum = AtomicU64::new(0);
-        for_each(3, &jobs, |job, _: &mut ()| {
+        for_each(3, &jobs, |job, (): &mut ()| {
             sum.fetch_add(*job, Ordering::Relaxed);
             Ok(())
         })
         .unwrap();
         assert_eq!(sum.into_inner(), 499_500);
-        for_each(0, &[], |_: &u8, _: &mut ()| Ok(())).unwrap();
+        for_each(0, &[], |_: &u8, (): &mut ()| Ok(())).unwrap();
     }
 
     #[test]
     fn the_first_error_ends_all() {
         let jobs: Vec<u64> = (0..1000).collect();
         let done = AtomicU64::new(0);
-        let outcome = for_each(2, &jobs, |job, _: &mut ()| {
+        let outcome = for_each(2, &jobs, |job, (): &mut ()| {
             done.fetch_add(1, Ordering::Relaxed);
             if *job == 5 {
                 return Err(Error::Interrupted);

@@ -67,15 +67,18 @@ fn every_fault_is_reported_with_its_place() {
     let faults = |run: &crate::common::sandbox::Run| -> Vec<_> {
         let kind = |event: &serde_json::Value| event["kind"].as_str().unwrap().to_owned();
         let found = events(run, "fault");
-        found.iter().map(|fault| (kind(fault), fault["offset"].as_u64())).collect()
+        found
+            .iter()
+            .map(|fault| (kind(fault), fault["offset"].as_u64()))
+            .collect()
     };
     let run = made.sandbox.run(["verify", "--json"]).exits(3);
     let found = faults(&run);
     assert_eq!(found.len(), places.len(), "{}", run.stderr);
     for (kind, frame, offset) in places {
-        let found = found.iter().find(|(found, at)| {
-            found == kind && (frame.is_none() || *at == frame)
-        });
+        let found = found
+            .iter()
+            .find(|(found, at)| found == kind && (frame.is_none() || *at == frame));
         assert!(found.is_some(), "{kind} at {offset}: {}", run.stderr);
     }
     // Without table and sidecar what is left is found by its markers.
