@@ -1,7 +1,7 @@
 //! Bricks with their sidecars, one after another on each thread; and the marks that
 //! follow from what was found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -43,6 +43,8 @@ pub(super) struct State {
     pub(super) harmed: BTreeMap<BrickName, Harm>,
     /// Bricks that are here and have no sidecar, each with its file.
     without_sidecar: Vec<(BrickName, PathBuf)>,
+    /// Bricks that are elsewhere and have no sidecar: a fault if a run needs them.
+    unlisted: BTreeSet<BrickName>,
     /// Writing a mark has failed once: it is said once.
     cannot_mark: bool,
 }
@@ -153,7 +155,12 @@ impl<'a> Bricks<'a> {
             return Ok(());
         }
         if let (Sidecar::Missing, Some(copy)) = (&sidecar, copies.into_iter().next()) {
-            self.state().without_sidecar.push((job.name, copy.path));
+            let mut state = self.state();
+            if copy.folder.is_some() {
+                state.without_sidecar.push((job.name, copy.path));
+            } else {
+                state.unlisted.insert(job.name);
+            }
         }
         self.conclude(job.name, verdict);
         Ok(())
@@ -329,14 +336,25 @@ impl<'a> Bricks<'a> {
     pub(super) fn report_missing_sidecars(&self) -> Result<()> {
         let missing = std::mem::take(&mut self.state().without_sidecar);
         for (name, brick) in missing {
-            if self.means.layout.sidecar_stands(&name)? || !brick.exists() {
-                continue;
+            if !self.means.layout.sidecar_stands(&name)? && brick.exists() {
+                self.report_missing_sidecar(name);
             }
-            let path = self.means.layout.toc_path(&name);
-            let message = "missing, though its brick is here".to_owned();
-            self.report(Fault::new(Kind::Sidecar, path, message).of(name));
         }
         Ok(())
+    }
+
+    fn report_missing_sidecar(&self, name: BrickName) {
+        let path = self.means.layout.toc_path(&name);
+        let message = "missing, though its brick is here";
+        self.report(Fault::new(Kind::Sidecar, path, message).of(name));
+    }
+
+    /// Takes note that a run needs a brick.
+    pub(super) fn needs(&self, name: &BrickName) {
+        let unlisted = self.state().unlisted.remove(name);
+        if unlisted {
+            self.report_missing_sidecar(*name);
+        }
     }
 }
 

@@ -104,6 +104,7 @@ fn opened(
     };
     bricks.state().summary.roots += 1;
     for (name, _) in &root.bricks {
+        bricks.needs(name);
         if !bricks.knows(name) && missing.insert(*name) {
             let message =
                 format!("needs brick {name}, which is missing: neither it nor its sidecar is here");

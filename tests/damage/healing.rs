@@ -88,8 +88,8 @@ fn a_store_that_cannot_be_written_is_checked_all_the_same() {
     let brick = made.brick();
     flip(&brick, 5000, 1);
     let store = made.sandbox.store();
-    // A file where the folder of marks would be made: root may write anywhere else.
-    fs::write(store.join("bad"), "").unwrap();
+    // Nobody, not even root, makes a folder where a link leads to nothing.
+    std::os::unix::fs::symlink(store.join("nowhere"), store.join("bad")).unwrap();
     let run = made.sandbox.run(["verify"]).exits(3);
     run.says(&[text(&brick), "warning", "cannot set or remove marks"]);
 }
