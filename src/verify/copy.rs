@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::path::Path;
 
 use super::finding::{Fault, Kind};
 use super::jobs::Copy;
@@ -11,11 +10,11 @@ use super::means::{Level, Means};
 use super::read::{Unread, announce, read_at};
 use super::scan::scan;
 use crate::archive::Monitor;
-use crate::brick::{FrameError, FrameOpener, OpenFrame, OpenScratch, open_brick_toc, open_toc};
+use crate::brick::{FrameError, FrameOpener, OpenFrame, OpenScratch};
 use crate::error::Result;
-use crate::format::brick::{BrickHeader, FOOTER_LENGTH, Footer, HEADER_LENGTH};
+use crate::format::brick::{BrickHeader, HEADER_LENGTH};
 use crate::format::frame::FrameHeader;
-use crate::format::toc::{MAX_SEALED_TOC_LENGTH, TOC_HEADER_LENGTH, Toc, TocFrame, TocHeader};
+use crate::format::toc::{Toc, TocFrame};
 use crate::format::wire::DecodeError;
 use crate::id::{BrickName, ChunkHash};
 use crate::store::is_missing;
@@ -168,111 +167,6 @@ impl Inspection<'_> {
                 Some(None)
             }
         }
-    }
-
-    fn header(&self, file: &File, length: u64, found: &mut Inspected) -> Option<BrickHeader> {
-        let mut bytes = Vec::new();
-        let part = usize::try_from(length).unwrap_or(usize::MAX);
-        let part = part.min(HEADER_LENGTH);
-        if let Err(unread) = read_at(file, 0, part, &mut bytes) {
-            self.unread(
-                found,
-                Kind::Header,
-                "the header",
-                (0, HEADER_LENGTH as u64),
-                length,
-                &unread,
-            );
-            return None;
-        }
-        let header = match BrickHeader::decode(&bytes) {
-            Ok(header) => header,
-            Err(error) => {
-                self.decoding(found, Kind::Header, 0, error);
-                return None;
-            }
-        };
-        if let Some(store) = self.means.store_id
-            && store != header.store_id
-        {
-            let message = format!("belongs to store {}, not to store {store}", header.store_id);
-            self.fault(found, Kind::Header, message);
-        }
-        if let Some(folder) = self.copy.folder
-            && folder != header.class
-        {
-            let dir = self.means.layout.bricks_dir(header.class);
-            let message = format!(
-                "a brick of class {} belongs into {}",
-                header.class,
-                dir.display()
-            );
-            self.fault(found, Kind::Header, message);
-        }
-        Some(header)
-    }
-
-    fn footer(&self, file: &File, length: u64, found: &mut Inspected) -> Option<Footer> {
-        let start = length.saturating_sub(FOOTER_LENGTH as u64);
-        let mut bytes = Vec::new();
-        let outcome = read_at(file, start, FOOTER_LENGTH, &mut bytes);
-        let Some(bytes) = bytes.first_chunk().filter(|_| outcome.is_ok()) else {
-            let unread = outcome.err().unwrap_or(Unread::Short);
-            let span = (start, FOOTER_LENGTH as u64);
-            self.unread(found, Kind::Footer, "the footer", span, length, &unread);
-            return None;
-        };
-        match Footer::decode(bytes, length) {
-            Ok(footer) => Some(footer),
-            Err(error) => {
-                self.decoding(found, Kind::Footer, start, error);
-                None
-            }
-        }
-    }
-
-    /// Reads the table of contents into `scratch.toc`, and opens it if there is a key.
-    fn table(
-        &self,
-        file: &File,
-        header: Option<&BrickHeader>,
-        footer: Option<&Footer>,
-        scratch: &mut Scratch,
-        found: &mut Inspected,
-    ) -> Option<Toc> {
-        let footer = footer?;
-        let at = footer.toc_offset;
-        let most = TOC_HEADER_LENGTH as u64 + u64::from(MAX_SEALED_TOC_LENGTH);
-        if footer.toc_length > most {
-            let place = footer.brick_length() - FOOTER_LENGTH as u64;
-            let error = DecodeError::value(
-                "brick footer",
-                "length of the TOC",
-                24,
-                most,
-                footer.toc_length,
-            );
-            self.decoding(found, Kind::Footer, place, error);
-            return None;
-        }
-        let length = usize::try_from(footer.toc_length).unwrap_or(usize::MAX);
-        if let Err(unread) = read_at(file, at, length, &mut scratch.toc) {
-            scratch.toc.clear();
-            let (what, span) = ("the table of contents", (at, footer.toc_length));
-            self.unread(found, Kind::Toc, what, span, footer.brick_length(), &unread);
-            return None;
-        }
-        let opened = match (&self.means.keyed, header) {
-            (None, _) => TocHeader::decode(&scratch.toc).map(|_| None),
-            (Some(keyed), Some(header)) => {
-                open_brick_toc(&keyed.keys, header, &scratch.toc, footer).map(Some)
-            }
-            (Some(keyed), None) => open_toc(&keyed.keys, &scratch.toc).map(Some),
-        };
-        opened.unwrap_or_else(|error| {
-            self.decoding(found, Kind::Toc, at, error);
-            None
-        })
     }
 
     /// Hashes the whole file, and looks at each frame that the table names on the way.
@@ -510,31 +404,5 @@ impl Inspection<'_> {
             };
             self.fault(found, Kind::Brick, whose);
         }
-    }
-
-    fn fault(&self, found: &mut Inspected, kind: Kind, message: String) {
-        let fault = Fault::new(kind, &self.copy.path, message);
-        found.faults.push(fault.of(self.name));
-    }
-
-    fn decoding(&self, found: &mut Inspected, kind: Kind, base: u64, error: DecodeError) {
-        let path: &Path = &self.copy.path;
-        let fault = Fault::decoding(kind, path, base, error);
-        found.faults.push(fault.of(self.name));
-    }
-
-    /// `span`: where what could not be read begins, and its length.
-    fn unread(
-        &self,
-        found: &mut Inspected,
-        kind: Kind,
-        what: &str,
-        (start, size): (u64, u64),
-        length: u64,
-        unread: &Unread,
-    ) {
-        let message = unread.message(what, start.saturating_add(size), length);
-        let fault = Fault::new(kind, &self.copy.path, message);
-        found.faults.push(fault.at(start).of(self.name));
     }
 }

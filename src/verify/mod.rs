@@ -13,6 +13,7 @@
 
 mod bricks;
 mod copy;
+mod ends;
 mod finding;
 mod index;
 mod jobs;

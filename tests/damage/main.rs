@@ -16,4 +16,5 @@ mod indexes;
 mod matrix;
 mod rebuilt;
 mod scene;
+mod structures;
 mod sweep;
