@@ -251,6 +251,7 @@ impl<'a> Bricks<'a> {
             faults,
             harm,
             is_named,
+            out_of_reach,
             frames,
             chunks,
         } = inspected;
@@ -268,7 +269,7 @@ impl<'a> Bricks<'a> {
         // The copy of which least is lost counts.
         let better =
             |other: &Harm| !other.all && (harm.all || other.frames.len() < harm.frames.len());
-        verdict.is_sound |= !harm.damaged && harm.frames.is_empty() && !harm.all;
+        verdict.is_sound |= !harm.damaged && !out_of_reach && harm.frames.is_empty() && !harm.all;
         verdict.damaged |= harm.damaged;
         match &verdict.harm {
             Some(other) if better(other) => {}
@@ -293,7 +294,7 @@ impl<'a> Bricks<'a> {
             }
             return;
         }
-        if !harm.frames.is_empty() {
+        if harm.all || !harm.frames.is_empty() {
             self.state().harmed.insert(name, harm);
         }
         let level = self.means.level();

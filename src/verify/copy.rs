@@ -87,6 +87,8 @@ pub(super) struct Inspected {
     pub(super) harm: Harm,
     /// The bytes are those that the name says.
     pub(super) is_named: bool,
+    /// Something of it cannot be read that may be sound all the same.
+    pub(super) out_of_reach: bool,
     pub(super) frames: u64,
     pub(super) chunks: u64,
 }
@@ -152,18 +154,24 @@ impl Inspection<'_> {
         // Looked at before it is opened: to open a pipe is to wait for its writer.
         let opened = fs::metadata(path).and_then(|kind| {
             if !kind.is_file() {
-                return Err(std::io::Error::other("it is no file"));
+                return Ok(None);
             }
             let file = File::open(path)?;
             let length = file.metadata()?.len();
-            Ok((file, length))
+            Ok(Some((file, length)))
         });
         match opened {
-            Ok(opened) => Some(Some(opened)),
+            Ok(Some(opened)) => Some(Some(opened)),
+            Ok(None) => {
+                self.fault(found, Kind::Brick, "it is no file".to_owned());
+                found.harm = Harm::total();
+                Some(None)
+            }
             Err(error) if is_missing(&error) => None,
             Err(error) => {
                 self.fault(found, Kind::Brick, format!("cannot be opened: {error}"));
-                found.harm = Harm::total();
+                Self::lose(found, &Unread::Failed(error));
+                found.harm.all = true;
                 Some(None)
             }
         }
@@ -182,7 +190,11 @@ impl Inspection<'_> {
     ) -> Result<Option<BrickName>> {
         let mut hasher = blake3::Hasher::new();
         let mut buffer = std::mem::take(&mut scratch.buffer);
-        let mut is_read = read_at(file, 0, HEADER_LENGTH, &mut buffer).is_ok();
+        let head = read_at(file, 0, HEADER_LENGTH, &mut buffer);
+        let mut is_read = head.is_ok();
+        if let Err(unread) = head {
+            Self::lose(found, &unread);
+        }
         hasher.update(&buffer);
         for (number, frame) in (0..).zip(toc.frames()) {
             self.monitor.check()?;
@@ -194,7 +206,7 @@ impl Inspection<'_> {
                 if let Some(fault) = found.faults.last_mut() {
                     fault.frame = Some(number);
                 }
-                found.harm.damaged = true;
+                Self::lose(found, &unread);
                 if matches!(unread, Unread::Short) {
                     // One fault says it for all that follow.
                     let behind = (0..).zip(toc.frames()).map(|(behind, _)| behind);
@@ -333,7 +345,8 @@ impl Inspection<'_> {
                     length,
                     &unread,
                 );
-                found.harm = Harm::total();
+                Self::lose(found, &unread);
+                found.harm.all = true;
                 return Ok(None);
             }
             hasher.update(&scratch.buffer);
@@ -378,12 +391,15 @@ impl Inspection<'_> {
         Ok(())
     }
 
+    /// Takes note that something cannot be read: damage, or nothing to be marked for.
+    fn lose(found: &mut Inspected, unread: &Unread) {
+        found.harm.damaged |= unread.is_damage();
+        found.out_of_reach |= !unread.is_damage();
+    }
+
     /// Says what the hash says, unless what was found explains it.
     fn conclude(&self, hash: Option<BrickName>, has_table: bool, found: &mut Inspected) {
-        let Some(hash) = hash else {
-            found.harm.damaged = true;
-            return;
-        };
+        let Some(hash) = hash else { return };
         if hash == self.name {
             return;
         }
@@ -404,5 +420,30 @@ impl Inspection<'_> {
             };
             self.fault(found, Kind::Brick, whose);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bitmap_is_hit_by_the_frames_that_it_names() {
+        let harm = |frames: &[u32]| Harm {
+            frames: frames.iter().copied().collect(),
+            ..Harm::default()
+        };
+        // Frames 1 and 10.
+        let bitmap = [0b10, 0b100];
+        for (frames, is_hit) in [
+            (&[][..], false),
+            (&[0, 2, 9, 11, 100], false),
+            (&[1], true),
+            (&[0, 10], true),
+        ] {
+            assert_eq!(harm(frames).hits_any(&bitmap), is_hit, "{frames:?}");
+        }
+        assert!(Harm::total().hits_any(&bitmap));
+        assert!(harm(&[3]).hits(3) && !harm(&[3]).hits(2));
     }
 }

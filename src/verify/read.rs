@@ -14,6 +14,17 @@ pub(super) enum Unread {
 }
 
 impl Unread {
+    /// Whether the bytes are gone, rather than out of reach for now: no right to read
+    /// them, a server that does not answer.
+    pub(super) fn is_damage(&self) -> bool {
+        match self {
+            Self::Short => true,
+            Self::Failed(error) => {
+                error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+            }
+        }
+    }
+
     /// What to say of bytes from `offset` on, in a file of `length` bytes.
     pub(super) fn message(&self, what: &str, end: u64, length: u64) -> String {
         match self {

@@ -255,6 +255,11 @@ impl Sidecars<'_> {
         let Some(inspected) = inspection.whole(scratch)? else {
             return Ok(Attempt::Gone);
         };
+        if inspected.out_of_reach
+            && let Some(fault) = inspected.faults.first()
+        {
+            return Ok(Attempt::Refused(Box::new(fault.clone())));
+        }
         if !inspected.is_named {
             return Ok(Attempt::Beyond);
         }
