@@ -69,9 +69,14 @@ impl Job {
             .sum()
     }
 
+    /// Whether a file of it stands in the store itself.
+    pub(super) fn is_own(&self) -> bool {
+        self.own.iter().any(Option::is_some)
+    }
+
     /// Whether there is a file of it.
     pub(super) fn is_here(&self) -> bool {
-        self.own.iter().any(Option::is_some) || !self.elsewhere.is_empty()
+        self.is_own() || !self.elsewhere.is_empty()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Makes again what follows from bricks: sidecars, and from these the catalog.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -118,9 +119,22 @@ pub fn rebuild(
     };
     // What stands is read first, so that it is known how much there is to do.
     let mut jobs = Vec::new();
+    let needed = if options.bricks_in.is_empty() {
+        None
+    } else {
+        needed(keyed)?
+    };
+    let mut sound = 0;
     for job in &all {
         monitor.check()?;
-        if !sidecars.is_sound(&job.name)? {
+        if sidecars.is_sound(&job.name)? {
+            sound += 1;
+        } else if job.is_own()
+            || store.layout().sidecar_stands(&job.name)?
+            || needed
+                .as_ref()
+                .is_none_or(|needed| needed.contains(&job.name))
+        {
             jobs.push(job.clone());
         }
     }
@@ -139,7 +153,7 @@ pub fn rebuild(
         .unwrap_or_else(PoisonError::into_inner);
     let (mut catalog, report) = Catalog::remake(&options.catalog, store, &keyed.keys)?;
     let mut summary = RebuildSummary {
-        sound: (all.len() - jobs.len()) as u64,
+        sound,
         made,
         salvaged: 0,
         faults,
@@ -157,6 +171,21 @@ pub fn rebuild(
         }
     }
     Ok(summary)
+}
+
+/// The bricks that runs need: of those that lie elsewhere only these get sidecars, lest
+/// what was collected comes back from old media. Nothing, if that cannot be told.
+fn needed(keyed: &Keyed<'_>) -> Result<Option<BTreeSet<BrickName>>> {
+    let store = keyed.store;
+    let mut needed = BTreeSet::new();
+    for run in store.layout().runs()? {
+        let path = store.layout().root_path(&run);
+        match store.read_root(&keyed.keys, &path, run.time) {
+            Ok(root) => needed.extend(root.bricks.iter().map(|(name, _)| *name)),
+            Err(_) => return Ok(None),
+        }
+    }
+    Ok(Some(needed))
 }
 
 struct Sidecars<'a> {

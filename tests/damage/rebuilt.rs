@@ -84,6 +84,18 @@ fn the_sidecar_of_a_brick_that_is_away_needs_the_brick() {
         .run(["rebuild", "--bricks", text(&away)])
         .exits(0);
     made.sandbox.run(["verify"]).exits(0);
+    // A sidecar that is gone comes back for a run that needs the brick, and else does not.
+    fs::remove_file(&sidecar).unwrap();
+    made.sandbox
+        .run(["rebuild", "--bricks", text(&away)])
+        .exits(0);
+    assert!(sidecar.exists());
+    fs::remove_file(&sidecar).unwrap();
+    fs::remove_dir_all(made.sandbox.store().join("roots")).unwrap();
+    made.sandbox
+        .run(["rebuild", "--bricks", text(&away)])
+        .exits(0);
+    assert!(!sidecar.exists());
 }
 
 /// What is left of a brick whose table and sidecar are lost is found by the markers of
