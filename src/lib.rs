@@ -25,5 +25,6 @@ pub mod snapshot;
 pub mod store;
 pub mod tar;
 mod threads;
+pub mod verify;
 
 pub use error::{Error, Result};

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
+use dtar::verify::Percent;
 
 /// Deduplicating, encrypting tar filter for cold storage.
 ///
@@ -138,6 +139,25 @@ pub enum Command {
     /// report is one object a line on standard output: `index`, `name`, `state` (`whole`,
     /// `part` or `gone`), `size`, `lost`.
     Salvage(SalvageArgs),
+    /// Check a store, or that all is there that an index needs
+    ///
+    /// Without INDEX the whole store, as deep as the key at hand reaches: without a key
+    /// every brick's bytes against its name; with a put key also tables of contents,
+    /// sidecars and roots; with the key every frame, chunk and snapshot. With INDEX all
+    /// that a restore does, but for the output.
+    ///
+    /// Reports every fault, and the runs and members that it hits; exit code 3 if there
+    /// is one. Damaged bricks are marked in `bad/`, so that the next archive run stores
+    /// their chunks again. With --json a line for each "fault", "hit" (a run), "damage"
+    /// (a part of a member), "away" (a brick), "stray" (a file).
+    Verify(VerifyArgs),
+    /// Make sidecars again from their bricks, and the catalog from the sidecars
+    ///
+    /// For sidecars that are missing or damaged. What is left of a damaged brick that
+    /// has no sidecar goes into a new brick, for which the secret key is needed. Nothing
+    /// is deleted; to do it again changes nothing. Exit code 3 if something cannot be
+    /// mended.
+    Rebuild(RebuildArgs),
     /// Make a store, and a key if there is none
     Init(InitArgs),
     /// Make and show keys
@@ -243,6 +263,45 @@ pub struct SalvageArgs {
     /// Close new bricks before they grow beyond SIZE
     #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = super::size::parse_brick_size)]
     pub brick_size: u64,
+}
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "they are flags")]
+pub struct VerifyArgs {
+    /// Check what these indexes need: files, `-`, or snapshots such as @latest
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub index: Vec<PathBuf>,
+    /// Look for bricks in DIR too, and check those: a tape, thawed objects (repeatable)
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub bricks: Vec<PathBuf>,
+    /// Use no key, though there may be one: only names and what stands in the clear
+    #[arg(long, conflicts_with_all = ["index", "members"])]
+    pub no_key: bool,
+    /// Read only a random share of the bricks, or of the frames of INDEX, such as 5%
+    #[arg(long, value_name = "PERCENT", conflicts_with = "quick")]
+    pub sample: Option<Percent>,
+    /// Draw the share that this number stands for [default: another each time, and said]
+    #[arg(long, value_name = "N", requires = "sample")]
+    pub seed: Option<u64>,
+    /// Look only whether files are there, at their right lengths
+    #[arg(long)]
+    pub quick: bool,
+    /// Take a brick that is not here for a fault, though its sidecar is
+    #[arg(long)]
+    pub all_here: bool,
+    /// Set and remove no marks of damage
+    #[arg(long)]
+    pub no_mark: bool,
+    /// Name the members that a fault hits, of each snapshot (with INDEX they always are)
+    #[arg(long)]
+    pub members: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RebuildArgs {
+    /// Look for bricks in DIR too: a tape, thawed objects (repeatable)
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub bricks: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]

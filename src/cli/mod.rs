@@ -8,6 +8,7 @@ mod key;
 mod ls;
 mod man;
 mod progress;
+mod rebuild;
 mod restore;
 mod salvage;
 mod say;
@@ -15,6 +16,7 @@ mod setup;
 mod size;
 mod snapshots;
 mod store;
+mod verify;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -65,6 +67,8 @@ fn dispatch(cli: &Cli, say: Say) -> Result<Exit> {
         Some(Command::Ls(args)) => ls::run(args, global, say),
         Some(Command::Snapshots(args)) => snapshots::run(args, global, say),
         Some(Command::Index(args)) => index::run(args, global),
+        Some(Command::Verify(args)) => verify::run(args, global, say),
+        Some(Command::Rebuild(args)) => rebuild::run(args, global, say),
         Some(Command::Init(args)) => init::run(args, global, say),
         Some(Command::Key(command)) => key::run(command, global, say),
         Some(Command::Store) => store::run(global, say),

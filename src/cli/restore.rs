@@ -31,7 +31,7 @@ pub fn run(args: &RestoreArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
         bricks_in: args.bricks.clone(),
         patterns: args.patterns.clone(),
         unauthenticated: args.unauthenticated,
-        threads: 0,
+        ..RestoreOptions::default()
     };
     let monitor = Arc::new(Monitor::default());
     setup::stop_on_signals(&monitor, say)?;

@@ -201,6 +201,11 @@ fn exists(path: &Path) -> Result<bool> {
     path.try_exists().map_err(Error::io("look for", path))
 }
 
+/// Whether a key stands where it should.
+pub fn has_key(global: &GlobalArgs) -> Result<bool> {
+    exists(&key_path(global)?)
+}
+
 /// The catalog, brought up to date. Damaged sidecars are warned about.
 pub fn catalog(global: &GlobalArgs, say: Say, store: &Store, keys: &PutKeys) -> Result<Catalog> {
     let dir = catalog_dir(global)?;
@@ -239,7 +244,7 @@ pub fn catalog(global: &GlobalArgs, say: Say, store: &Store, keys: &PutKeys) -> 
     Ok(catalog)
 }
 
-fn catalog_dir(global: &GlobalArgs) -> Result<PathBuf> {
+pub fn catalog_dir(global: &GlobalArgs) -> Result<PathBuf> {
     let dir = global.catalog.clone();
     dir.map_or_else(places::default_catalog, Ok)
 }

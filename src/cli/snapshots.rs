@@ -10,6 +10,7 @@ use super::say::Say;
 use super::{setup, size};
 use dtar::error::{Error, Exit, Result};
 use dtar::snapshot::{Moment, Run, runs};
+use dtar::store::layout::RunName;
 
 pub fn run(args: &SnapshotsArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let (since, until) = range(args)?;
@@ -67,8 +68,12 @@ fn range(args: &SnapshotsArgs) -> Result<(u64, u64)> {
 const HEAD: &str = "TIME                               STREAM      ADDED      INDEX  HOST  LABEL\n";
 
 /// When a run ended. Times from 2262 on, which no `Timestamp` holds, stand as its end.
+pub fn time_of(run: &RunName) -> Timestamp {
+    Timestamp::from_nanosecond(i128::from(run.time)).unwrap_or(Timestamp::MAX)
+}
+
 fn time(run: &Run) -> Timestamp {
-    Timestamp::from_nanosecond(i128::from(run.name.time)).unwrap_or(Timestamp::MAX)
+    time_of(&run.name)
 }
 
 fn added(run: &Run) -> Option<u64> {

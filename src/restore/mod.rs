@@ -23,6 +23,7 @@ mod origin;
 mod select;
 mod slot;
 mod steps;
+mod survey;
 mod walk;
 
 use std::io::Write;
@@ -38,6 +39,7 @@ pub use listing::Listing;
 pub use origin::Origin;
 pub use select::Selection;
 pub use steps::{Segment, Steps};
+pub use survey::{Judge, Lost, survey};
 
 use crate::archive::Monitor;
 use crate::brick::FrameOpener;
@@ -48,6 +50,7 @@ use crate::store::Store;
 use crate::store::catalog::Catalog;
 use crate::store::layout::Layout;
 use crate::threads;
+use crate::verify::Share;
 use ahead::Ahead;
 use batch::{Batch, Batches, Permit};
 use emit::Emitter;
@@ -70,6 +73,9 @@ pub struct RestoreOptions {
     pub unauthenticated: bool,
     /// Threads that open frames; 0: one a processor.
     pub threads: usize,
+    /// Read only these frames and those of chunk lists, and take zeros for the rest:
+    /// for a look at a part of what an index needs, never for a restore.
+    pub share: Option<Share>,
 }
 
 /// What a restore run did.
@@ -87,6 +93,8 @@ pub struct RestoreSummary {
     pub cut_short: Vec<Vec<u8>>,
     /// Selected hard links whose targets are not selected: names and targets.
     pub dangling: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Bytes whose frames were left unread, by [`RestoreOptions::share`].
+    pub unread: u64,
     /// Why chunk lists were read from their copies, each reason once. Nothing is lost by it.
     pub mended: Vec<String>,
     /// The reader went away after the end-of-archive blocks.
@@ -172,7 +180,9 @@ pub fn restore<W: Write>(
     let locator = Locator::from_hints(index, &trailer)?;
     let (out, batches) = Batches::queue();
     let mut walker = Walker::new(trailer.members(index), locator, frames, selection, out);
-    if !is_sealed_with(&trailer, key) {
+    if let Some(share) = options.share {
+        walker.read_only(share);
+    } else if !is_sealed_with(&trailer, key) {
         walker.hash_bodies();
     }
     let mut steps = Steps::new(index, &trailer);
@@ -180,7 +190,8 @@ pub fn restore<W: Write>(
         // The emitter counts, and compares length and checksum at once.
         steps = steps.of_any_length();
     }
-    let expected = whole.then_some((trailer.summary.stream_length, trailer.summary.stream_xxh3));
+    let expected = (whole && options.share.is_none())
+        .then_some((trailer.summary.stream_length, trailer.summary.stream_xxh3));
     let walk = move || -> Result<Walked> {
         while let Some(segment) = steps.next_segment()? {
             if walker.segment(&segment)?.is_err() {
@@ -292,6 +303,7 @@ fn run<W: Write>(
         summary.cut_short = walked.cut_short;
         summary.dangling = walked.dangling;
         summary.mended = walked.mended;
+        summary.unread = walked.unread;
         if let Some((length, xxh3)) = expected
             && !summary.closed_early
             && summary.hits == 0

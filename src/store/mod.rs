@@ -4,6 +4,7 @@
 pub mod atomic;
 pub mod catalog;
 pub mod config;
+pub mod inventory;
 pub mod layout;
 pub mod places;
 #[cfg(test)]
@@ -27,14 +28,14 @@ use crate::id::{BrickName, Class, Epoch, StoreId};
 use crate::{Error, Result};
 
 /// The longest sidecar in bytes: a TOC and what binds it to its brick (`formats/brick.md`).
-const MAX_SIDECAR_LENGTH: u64 =
+pub(crate) const MAX_SIDECAR_LENGTH: u64 =
     TOC_HEADER_LENGTH as u64 + MAX_SEALED_TOC_LENGTH as u64 + SIDECAR_SEAL_LENGTH as u64;
 
 /// The longest root in bytes (`formats/store.md#roots`).
-const MAX_ROOT_LENGTH: u64 = ROOT_HEADER_LENGTH as u64 + MAX_SEALED_ROOT_LENGTH;
+pub(crate) const MAX_ROOT_LENGTH: u64 = ROOT_HEADER_LENGTH as u64 + MAX_SEALED_ROOT_LENGTH;
 
 /// The longest snapshot file: a frame of one chunk, which compression may lengthen a little.
-const MAX_SNAPSHOT_LENGTH: u64 = 2 << 20;
+pub(crate) const MAX_SNAPSHOT_LENGTH: u64 = 2 << 20;
 
 /// An open store.
 ///
@@ -288,8 +289,7 @@ impl Store {
     /// # Errors
     /// [`Error::Io`].
     pub fn mark(&self, mark: Mark, name: &BrickName) -> Result<()> {
-        self.temp_file()?
-            .publish(&self.layout.mark_path(mark, name))
+        self.layout.write_mark(mark, name)
     }
 
     /// Writes the root of a run, durably, and returns its path.
@@ -447,7 +447,7 @@ fn random_id(dir: &Path) -> Result<StoreId> {
 }
 
 /// Whether a path leads nowhere.
-fn is_missing(error: &io::Error) -> bool {
+pub(crate) fn is_missing(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
@@ -455,7 +455,7 @@ fn is_missing(error: &io::Error) -> bool {
 }
 
 /// Reads a whole file into `bytes`, which is emptied first.
-fn read_limited(file: File, path: &Path, limit: u64, bytes: &mut Vec<u8>) -> Result<()> {
+pub(crate) fn read_limited(file: File, path: &Path, limit: u64, bytes: &mut Vec<u8>) -> Result<()> {
     bytes.clear();
     let length = file.metadata().map_err(Error::io("read", path))?.len();
     if length <= limit {
