@@ -20,6 +20,7 @@ pub mod id;
 pub mod index;
 pub mod key_file;
 pub mod restore;
+pub mod search;
 pub mod snapshot;
 pub mod store;
 pub mod tar;

@@ -2,7 +2,10 @@
 
 mod archive;
 mod args;
+mod diff;
+mod find;
 mod index;
+mod indexes;
 mod init;
 mod key;
 mod ls;
@@ -62,7 +65,9 @@ fn dispatch(cli: &Cli, say: Say) -> Result<Exit> {
         Some(Command::Restore(args)) => restore::run(args, global, say),
         Some(Command::Ls(args)) => ls::run(args, global, say),
         Some(Command::Snapshots(args)) => snapshots::run(args, global, say),
-        Some(Command::Index(args)) => index::run(args, global),
+        Some(Command::Index(args)) => index::run(args, global, say),
+        Some(Command::Diff(args)) => diff::run(args, global, say),
+        Some(Command::Find(args)) => find::run(args, global, say),
         Some(Command::Init(args)) => init::run(args, global, say),
         Some(Command::Key(command)) => key::run(command, global, say),
         Some(Command::Store) => store::run(global, say),

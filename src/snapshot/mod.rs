@@ -20,12 +20,14 @@ mod runs;
 mod split;
 #[cfg(test)]
 mod tests;
+mod unverified;
 
 pub use join::join;
 pub use moment::{Moment, ParseMomentError};
 pub use read::open;
 pub use runs::{Run, Selector, runs, select};
 pub use split::Splitter;
+pub use unverified::open_unverified;
 
 /// Length of a block.
 const BLOCK: usize = 512;
