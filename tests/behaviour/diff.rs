@@ -1,6 +1,9 @@
 //! `dtar diff` says what differs between two indexes.
 
 use std::fs;
+use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -332,4 +335,50 @@ fn what_cannot_be_compared_is_refused() {
     run.says(&["cannot check"]);
     let run = diff(&["index.tar", "index.tar", "--key", "nowhere"]).exits(0);
     assert_eq!(run.says(&["no key here"]).stderr.lines().count(), 1);
+}
+
+/// A stream of so many empty files with names of 250 bytes, not sorted.
+fn many(count: u64, first: u64) -> Vec<u8> {
+    let folder = "folder/".repeat(21);
+    let mut stream = Vec::new();
+    for number in first..first + count {
+        let name = format!("{}-{:0>90}", number * 7919 % count, number);
+        let header = Header::file(&name, 0).field(345, &folder.as_bytes()[..146]);
+        stream.extend_from_slice(&header.sum().0);
+    }
+    stream.resize(stream.len() + 1024, 0);
+    stream
+}
+
+#[test]
+fn memory_does_not_grow_with_the_number_of_members() {
+    const MEMBERS: u64 = 200_000;
+    const BOUND: u64 = 128 << 10;
+    let sandbox = Sandbox::new();
+    // Every hundredth is another one. In memory these would take 230 MiB.
+    sandbox.archive("old.tar", &many(MEMBERS, 0)[..]);
+    sandbox.archive("new.tar", &many(MEMBERS, MEMBERS / 100)[..]);
+    let mut child = sandbox
+        .command(["diff", "old.tar", "new.tar", "--stat", "--json"])
+        .stdout(fs::File::create(sandbox.path().join("out")).unwrap())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    let exit = loop {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let own = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+        let kibibytes = own.and_then(|own| own.trim().strip_suffix(" kB")?.parse().ok());
+        peak = peak.max(kibibytes.unwrap_or(0));
+        if let Some(exit) = child.try_wait().unwrap() {
+            break exit;
+        }
+        thread::sleep(Duration::from_millis(2));
+    };
+    assert!(exit.success());
+    let out = fs::read_to_string(sandbox.path().join("out")).unwrap();
+    println!("{peak} KiB");
+    assert!((1..BOUND).contains(&peak), "{peak} KiB");
+    assert!(out.lines().count() >= 4000, "{}", out.lines().count());
 }
