@@ -329,7 +329,9 @@ mod tests {
     fn high_levels_do_not_try_what_level_1_hardly_shrinks() {
         let mut noise = vec![0; 100_000];
         blake3::Hasher::new().finalize_xof().fill(&mut noise);
-        let text: Vec<u8> = (0..20_000_u32).flat_map(|n| n.to_string().into_bytes()).collect();
+        let text: Vec<u8> = (0..20_000_u32)
+            .flat_map(|n| n.to_string().into_bytes())
+            .collect();
         let length = |compressor: &mut Compressor, level: i32, plain: &[u8]| {
             let mut out = Vec::new();
             compressor.append(level.into(), plain, &mut out).unwrap();

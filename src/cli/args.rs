@@ -47,8 +47,8 @@ pub struct GlobalArgs {
     ///
     /// One object a line; its "type" is "progress" (once a second), "note",
     /// "warning", "error", "damage" or, at the end, "summary". Sizes are in bytes.
-    /// The README lists the other fields. With `ls`, `store` and `key show`: the
-    /// output itself as JSON.
+    /// The README lists the other fields. With `ls`, `diff`, `find`, `snapshots`,
+    /// `store` and `key show`: the output itself as JSON.
     #[arg(long, global = true)]
     pub json: bool,
 }

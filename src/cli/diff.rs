@@ -47,11 +47,13 @@ pub fn run(args: &DiffArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     }
     let summary = diff.finish()?;
     tell(&summary, args.stat, say);
-    Ok(if !unmatched.is_empty() || args.exit_code && summary.differs() {
-        Exit::Failed
-    } else {
-        Exit::Done
-    })
+    Ok(
+        if !unmatched.is_empty() || args.exit_code && summary.differs() {
+            Exit::Failed
+        } else {
+            Exit::Done
+        },
+    )
 }
 
 /// Whether whoever reads standard output is still there.
@@ -84,7 +86,10 @@ fn json_line(difference: &Difference) -> Value {
         Difference::Added(new) => json!({ "change": "added", "new": version_line(new) }),
         Difference::Removed(old) => json!({ "change": "removed", "old": version_line(old) }),
         Difference::Changed { old, new, changes } => {
-            let words: Vec<_> = changes.iter().map(|change: &Change| change.word()).collect();
+            let words: Vec<_> = changes
+                .iter()
+                .map(|change: &Change| change.word())
+                .collect();
             json!({
                 "change": "changed",
                 "what": words,

@@ -60,7 +60,9 @@ pub fn run(args: &FindArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
             return Err(Error::Internal("a member of no index was found".into()));
         };
         let mut bytes = if say.is_json() {
-            json_line(&found, source, args.first).to_string().into_bytes()
+            json_line(&found, source, args.first)
+                .to_string()
+                .into_bytes()
         } else {
             text_line(&found, source, args.first, &zone, &mut width)
         };
@@ -71,7 +73,14 @@ pub fn run(args: &FindArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     }
     written(out.flush())?;
     if !any && unmatched.is_empty() {
-        unmatched.push(args.patterns.iter().chain(&args.hash).next().cloned().unwrap_or_default());
+        unmatched.push(
+            args.patterns
+                .iter()
+                .chain(&args.hash)
+                .next()
+                .cloned()
+                .unwrap_or_default(),
+        );
     }
     for pattern in &unmatched {
         say.error_text(&not_found(pattern, &searched));
@@ -112,7 +121,9 @@ fn sources(args: &FindArgs, indexes: &mut Indexes<'_>) -> Result<Vec<Source>> {
     }
     let source = |path: &PathBuf| {
         Ok(match setup::selector(path)? {
-            Some(selector) if !indexes.has_escrow_key()? => Source::Run(Box::new(indexes.run(&selector)?)),
+            Some(selector) if !indexes.has_escrow_key()? => {
+                Source::Run(Box::new(indexes.run(&selector)?))
+            }
             _ => Source::File(path.clone()),
         })
     };

@@ -152,7 +152,9 @@ impl<'a> Indexes<'a> {
         }
         setup::refuse_disowned(&index, &trailer, &path, key)?;
         if !mem::replace(&mut self.told, true) {
-            say.warn("this key cannot check the index for changes: names and sizes are what it says");
+            say.warn(
+                "this key cannot check the index for changes: names and sizes are what it says",
+            );
         }
         Ok((index, trailer))
     }

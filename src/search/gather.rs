@@ -35,7 +35,9 @@ pub(super) fn gather(
         let mut pushed = Ok(());
         let more = listing.next(&mut |listed| {
             let name = &listed.member.name;
-            let wanted = selection.as_mut().is_none_or(|selection| selection.wants(name));
+            let wanted = selection
+                .as_mut()
+                .is_none_or(|selection| selection.wants(name));
             if !wanted || pushed.is_err() {
                 return;
             }

@@ -20,7 +20,7 @@ const WINDOW_LOG: u32 = 17;
 const BUFFER: usize = 32 << 10;
 
 /// Where an entry stands among the bytes.
-struct Span {
+pub(super) struct Span {
     start: u32,
     key: u32,
     value: u32,

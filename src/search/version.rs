@@ -102,13 +102,30 @@ impl Version {
     #[must_use]
     pub fn changes_since(&self, older: &Self, times: bool) -> Vec<Change> {
         let (one, two) = (&older.member, &self.member);
-        let owner = |member: &Member| (member.uid, member.gid, member.user.clone(), member.group.clone());
+        let owner = |member: &Member| {
+            (
+                member.uid,
+                member.gid,
+                member.user.clone(),
+                member.group.clone(),
+            )
+        };
         let same_type = one.letter() == two.letter();
-        let content = |version: &Self| (version.body, version.body_length, version.map, version.member.size);
+        let content = |version: &Self| {
+            (
+                version.body,
+                version.body_length,
+                version.map,
+                version.member.size,
+            )
+        };
         let time = |member: &Member| (member.mtime, member.mtime_nanos);
         [
             (Change::Type, !same_type),
-            (Change::Content, same_type && content(self) != content(older)),
+            (
+                Change::Content,
+                same_type && content(self) != content(older),
+            ),
             (Change::Mode, one.mode != two.mode),
             (Change::Owner, owner(one) != owner(two)),
             (Change::Time, times && time(one) != time(two)),
@@ -128,9 +145,12 @@ impl Version {
     #[must_use]
     pub fn holds_the_same(&self, older: &Self) -> bool {
         let changes = self.changes_since(older, false);
-        !changes
-            .iter()
-            .any(|change| matches!(change, Change::Type | Change::Content | Change::Link | Change::Device))
+        !changes.iter().any(|change| {
+            matches!(
+                change,
+                Change::Type | Change::Content | Change::Link | Change::Device
+            )
+        })
     }
 
     /// Appends the bytes that [`Version::decode`] reads.

@@ -61,7 +61,8 @@ fn each_kind_of_change_has_its_word() {
     let file = Header::file("name", 0);
     let link = file.clone().link("one").typeflag(b'2');
     let device = file.clone().field(329, b"0000001\0").typeflag(b'3');
-    let of = |header: &Header, offset, bytes: &[u8]| one(&header.clone().field(offset, bytes).sum());
+    let of =
+        |header: &Header, offset, bytes: &[u8]| one(&header.clone().field(offset, bytes).sum());
     let plain = || one(&file);
     for (old, new, word) in [
         (plain(), of(&file, 100, b"0000600"), "mode"),
@@ -97,7 +98,9 @@ fn what_says_the_same_in_another_way_is_no_difference() {
     let plain = Stream::new().file("dir/name", b"body");
     let same = [
         Stream::new().file("./dir/name", b"body"),
-        Stream::new().pax(b'x', &[("path", b"dir/name")]).file("short", b"body"),
+        Stream::new()
+            .pax(b'x', &[("path", b"dir/name")])
+            .file("short", b"body"),
         // Times that change when a file is only read or looked at.
         Stream::new()
             .pax(b'x', &[("atime", b"5"), ("ctime", b"6"), ("comment", b"")])
@@ -116,9 +119,7 @@ fn what_says_the_same_in_another_way_is_no_difference() {
         let run = diff(&other.0, &other.1, &["--exit-code"]).exits(0);
         assert_eq!((text(&run), run.stderr.as_str()), (String::new(), ""));
     }
-    let order = |keys: [&str; 2]| {
-        with_pax(&[(keys[0], b"1"), (keys[1], b"1")]).end()
-    };
+    let order = |keys: [&str; 2]| with_pax(&[(keys[0], b"1"), (keys[1], b"1")]).end();
     let (one, two) = ("SCHILY.xattr.a", "SCHILY.xattr.b");
     let run = diff(&order([one, two]), &order([two, one]), &["--exit-code"]).exits(0);
     assert!(run.stdout.is_empty());
@@ -197,7 +198,10 @@ fn the_summary_counts_members_bytes_and_chunks() {
     let run = diff(&old, &old, &["--stat", "--json", "--exit-code"]).exits(0);
     assert_eq!(summary(&run)["chunk_bytes"], 0);
     let run = diff(&old, &new, &["--stat"]).exits(0);
-    run.says(&["1 added, 1 removed, 2 changed", "only the second needs: about"]);
+    run.says(&[
+        "1 added, 1 removed, 2 changed",
+        "only the second needs: about",
+    ]);
 }
 
 #[test]

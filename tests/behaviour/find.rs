@@ -11,7 +11,9 @@ fn history() -> Sandbox {
     let sandbox = Sandbox::new();
     let streams = [
         Stream::new().file("dir/file", b"one").file("other", b"o"),
-        Stream::new().file("./dir/file", b"two!").file("other", b"o"),
+        Stream::new()
+            .file("./dir/file", b"two!")
+            .file("other", b"o"),
         Stream::new().file("dir/file", b"two!").file("other", b"o"),
         Stream::new().file("other", b"o"),
     ];
@@ -72,7 +74,10 @@ fn what_is_printed_gets_it_back() {
     let run = crate::run(command).exits(0);
     let text = String::from_utf8(run.stdout).unwrap();
     let oldest = text.lines().last().unwrap();
-    assert!(oldest.contains("  first  ") && oldest.ends_with(" dir/file"), "{oldest}");
+    assert!(
+        oldest.contains("  first  ") && oldest.ends_with(" dir/file"),
+        "{oldest}"
+    );
     let time = oldest.split("  ").next().unwrap();
     let mut command = sandbox.command(["restore", &format!("@{time}"), "dir/file"]);
     command.env("TZ", "UTC0");
@@ -108,7 +113,10 @@ fn bodies_are_found_by_their_hash() {
     let run = find(&sandbox, &["--hash", &hash, "--json"]).exits(0);
     assert_eq!(told(&run), expected(&[(4, "same"), (4, "first")]));
     let upper = hash.to_ascii_uppercase();
-    assert_eq!(lines(&find(&sandbox, &["--hash", &upper, "--json"]).exits(0)).len(), 2);
+    assert_eq!(
+        lines(&find(&sandbox, &["--hash", &upper, "--json"]).exits(0)).len(),
+        2
+    );
     // Both a pattern and a hash must fit.
     find(&sandbox, &["other", "--hash", &hash])
         .exits(1)
@@ -124,7 +132,10 @@ fn bodies_are_found_by_their_hash() {
     sandbox.archive("empty.tar", &stream[..]);
     let hash = blake3::hash(b"").to_hex().to_string();
     let run = find(&sandbox, &["--hash", &hash, "--json"]).exits(0);
-    let names: Vec<_> = lines(&run).iter().map(|line| line["name"].clone()).collect();
+    let names: Vec<_> = lines(&run)
+        .iter()
+        .map(|line| line["name"].clone())
+        .collect();
     assert_eq!(names, ["empty"]);
 }
 

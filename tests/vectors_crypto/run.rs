@@ -504,8 +504,7 @@ fn snapshot(vector: &Vector) -> Outcome {
 
 /// Streams are joined; where `split` stands, the index is also split into just these.
 fn snapshot_join(vector: &Vector) -> Outcome {
-    let streams: Streams =
-        std::array::from_fn(|number| vector.bytes(&format!("stream-{number}")));
+    let streams: Streams = std::array::from_fn(|number| vector.bytes(&format!("stream-{number}")));
     assert_eq!(streams.len(), STREAMS);
     let mut index = Vec::new();
     let mut readers = streams.each_ref().map(Vec::as_slice);

@@ -154,7 +154,14 @@ pub fn files() -> Made {
         let mut edited = good.clone();
         edited[offset] = byte;
         let vector = vector(name, comment, expect, &edited);
-        made.add(name, if expect == "ok" { holds(vector) } else { vector });
+        made.add(
+            name,
+            if expect == "ok" {
+                holds(vector)
+            } else {
+                vector
+            },
+        );
     }
     let data = Vector::new("a frame of class data", "value: class")
         .with_hex("master", master())
@@ -321,25 +328,55 @@ pub fn joins() -> Made {
     ];
     ok("repeat", "equal steps stand once", &thrice, &repeated, true);
 
-    let lazy = [Vec::new(), Vec::new(), Vec::new(), Vec::new(), index.clone()];
-    ok("verbatim", "a writer may leave all in stream 4", &lazy, &index, false);
+    let lazy = [
+        Vec::new(),
+        Vec::new(),
+        Vec::new(),
+        Vec::new(),
+        index.clone(),
+    ];
+    ok(
+        "verbatim",
+        "a writer may leave all in stream 4",
+        &lazy,
+        &index,
+        false,
+    );
 
     // Only the usual form of a checksum goes.
     let mut spaced = one.clone();
     spaced[154..156].copy_from_slice(b" \0");
-    let other = [Vec::new(), Vec::new(), Vec::new(), Vec::new(), spaced.clone()];
+    let other = [
+        Vec::new(),
+        Vec::new(),
+        Vec::new(),
+        Vec::new(),
+        spaced.clone(),
+    ];
     let comment = "a checksum in another form: no header block";
     ok("checksum-form", comment, &other, &spaced, true);
 
     let mut unclean = padded(record(100));
     unclean[BLOCK - 1] = 1;
-    let other = [Vec::new(), Vec::new(), Vec::new(), Vec::new(), unclean.clone()];
+    let other = [
+        Vec::new(),
+        Vec::new(),
+        Vec::new(),
+        Vec::new(),
+        unclean.clone(),
+    ];
     let comment = "a record with other bytes than zeros behind it: no record";
     ok("record-padding", comment, &other, &unclean, true);
 
     let cut = record(1_000)[..BLOCK].to_vec();
     let other = [Vec::new(), Vec::new(), Vec::new(), Vec::new(), cut.clone()];
-    ok("record-cut", "a record that the end cuts short", &other, &cut, true);
+    ok(
+        "record-cut",
+        "a record that the end cuts short",
+        &other,
+        &cut,
+        true,
+    );
     broken_joins(&mut made, &streams, index.len());
     made
 }
