@@ -243,6 +243,10 @@ pub struct LsArgs {
 }
 
 #[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "one for each switch of the command line"
+)]
 pub struct DiffArgs {
     /// The older index: a file, or a snapshot such as @2
     #[arg(value_hint = ValueHint::FilePath)]

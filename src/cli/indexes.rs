@@ -113,13 +113,12 @@ impl<'a> Indexes<'a> {
         };
         let key = &*self.key.insert(key);
         setup::require_secret(global, key)?;
-        let opened = match self.store.take() {
-            Some(opened) => opened,
-            None => {
-                let store = Store::open(&setup::store_path(global)?, key)?;
-                let keys = store.put_keys(key)?;
-                (store, keys)
-            }
+        let opened = if let Some(opened) = self.store.take() {
+            opened
+        } else {
+            let store = Store::open(&setup::store_path(global)?, key)?;
+            let keys = store.put_keys(key)?;
+            (store, keys)
         };
         let (store, keys) = self.store.insert(opened);
         Ok((key, store, keys))

@@ -29,15 +29,14 @@ impl Last {
     /// Goes to the next key; `false` at the end.
     pub(super) fn advance(&mut self) -> Result<bool> {
         let mut spare = (mem::take(&mut self.key), mem::take(&mut self.value));
-        match self.next.take() {
-            Some(next) => (self.key, self.value) = next,
-            None => {
-                let Some((key, value)) = self.from.next()? else {
-                    return Ok(false);
-                };
-                key.clone_into(&mut self.key);
-                value.clone_into(&mut self.value);
-            }
+        if let Some(next) = self.next.take() {
+            (self.key, self.value) = next;
+        } else {
+            let Some((key, value)) = self.from.next()? else {
+                return Ok(false);
+            };
+            key.clone_into(&mut self.key);
+            value.clone_into(&mut self.value);
         }
         while let Some((key, value)) = self.from.next()? {
             if key != self.key {

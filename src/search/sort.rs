@@ -321,12 +321,12 @@ mod tests {
         for (key, value) in entries {
             sorter.push(key, value).unwrap();
         }
-        let mut sorted = sorter.finish().unwrap();
+        let mut entries = sorter.finish().unwrap();
         let mut all = Entries::new();
-        while let Some((key, value)) = sorted.next().unwrap() {
+        while let Some((key, value)) = entries.next().unwrap() {
             all.push((key.to_vec(), value.to_vec()));
         }
-        assert!(sorted.next().unwrap().is_none());
+        assert!(entries.next().unwrap().is_none());
         all
     }
 

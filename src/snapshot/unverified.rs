@@ -57,10 +57,10 @@ fn select(layout: &Layout, selector: &Selector) -> Result<RunName> {
             .and_then(|newer| names.into_iter().rev().nth(newer)),
         Selector::At(time) => names.into_iter().rfind(|name| name.time <= *time),
         Selector::Name(start) => {
-            let mut named = names
+            let mut matches = names
                 .into_iter()
                 .filter(|name| name.to_string().starts_with(start.as_str()));
-            named.next().filter(|_| named.next().is_none())
+            matches.next().filter(|_| matches.next().is_none())
         }
         Selector::Label(_) | Selector::Host(_) => {
             let message = "only the store's own key knows labels and hosts of snapshots; name \
