@@ -99,7 +99,7 @@ def snapshot(test, v):
 
 
 def snapshot_join(test, v):
-    streams = [v.bytes(f"stream-{number}") for number in range(5)]
+    streams = [v.bytes(f"stream-{number}") for number in range(7)]
     joined = join(streams, int(v.text("index-length")))
     return lambda: test.assertEqual(joined.hex(), v.text("index"))
 

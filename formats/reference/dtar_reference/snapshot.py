@@ -11,7 +11,7 @@ from .frame import Frame
 from .keys import kdf, open_sealed
 from .wire import FormatError, Reader, blake3_256
 
-ROOT_CLEAR_LEN, ROOT_SEALED_MAX, BITMAP_MAX, STREAMS = 96, 2**30, 8192, 5
+ROOT_CLEAR_LEN, ROOT_SEALED_MAX, BITMAP_MAX, STREAMS = 96, 2**30, 8192, 7
 METADATA = 1
 
 
@@ -171,22 +171,39 @@ def _record(records: Reader) -> bytes:
     return head + records.take(length - 20) + bytes(-length % BLOCK)
 
 
+_TIME = re.compile(rb" (m|a|c)time=([0-9.]*)")
+
+
+def _blocks(data: bytes, digits: dict[bytes, Reader]) -> bytes:
+    """Whole blocks of stream 4, or its end, with the digits of times in pax records put back."""
+
+    def filled(match):
+        value = bytearray(match[2])
+        for at, byte in enumerate(value):
+            if byte != ord("."):
+                value[at] = digits[match[1]].between(digits[match[1]].u8(), 48, 57, "digit of a time")
+        return match[0][:7] + value
+
+    return b"".join(_TIME.sub(filled, data[at : at + BLOCK]) for at in range(0, len(data), BLOCK))
+
+
 def join(streams: list[bytes], length: int) -> bytes:
     """The index of `length` bytes of which these are the streams."""
     readers = [Reader(data, f"snapshot, stream {number}") for number, data in enumerate(streams)]
-    steps, headers, times, records, blocks = readers
+    steps, headers, times, records, blocks, accesses, changes = readers
+    digits = {b"m": times, b"a": accesses, b"c": changes}
     out = bytearray()
     while steps.left():
         count, v, repeat = steps.uv(), steps.uv(), steps.uv()
         if not repeat or not (count or v):
             steps.fail("an empty step")
         for _ in range(repeat):
-            out += blocks.take(count * BLOCK)
+            out += _blocks(blocks.take(count * BLOCK), digits)
             for _ in range(v // 2):
                 out += _header(headers, times)
             if v % 2:
                 out += _record(records)
-    out += blocks.take(blocks.left())
+    out += _blocks(blocks.take(blocks.left()), digits)
     for reader in readers:
         if reader.left():
             reader.fail("bytes that no step uses")

@@ -51,12 +51,14 @@ fn content(streams: &[Vec<u8>]) -> Vec<u8> {
     .concat()
 }
 
-fn streams() -> [Vec<u8>; 5] {
+fn streams() -> [Vec<u8>; 7] {
     [
         stream(3, &[chunk(0, 3)]),
         stream(492, &[chunk(1, 400), chunk(2, 92)]),
         stream(12, &[chunk(3, 12)]),
         stream(5_000, &[list(4, 900, 5_000, &[70])]),
+        stream(0, &[]),
+        stream(7, &[chunk(5, 7)]),
         stream(0, &[]),
     ]
 }
@@ -75,6 +77,9 @@ fn holds(vector: Vector) -> Vector {
         "stream 3 length 5000".to_owned(),
         format!("list {} length 900 covers 5000 counts 70", hex(&hash(4))),
         "stream 4 length 0".to_owned(),
+        "stream 5 length 7".to_owned(),
+        chunk(5, 7),
+        "stream 6 length 0".to_owned(),
     ]
     .iter()
     .fold(
@@ -120,6 +125,8 @@ fn library_seals(name: &str) -> Vec<u8> {
         (492, vec![chunk(1, 400), chunk(2, 92)]),
         (12, vec![chunk(3, 12)]),
         (5_000, vec![list]),
+        (0, Vec::new()),
+        (7, vec![chunk(5, 7)]),
         (0, Vec::new()),
     ]
     .map(|(length, items)| StreamItems { length, items });
@@ -221,9 +228,9 @@ fn broken_contents(made: &mut Made, good: &[u8]) {
         ),
         (
             "stream-missing",
-            "four streams",
+            "six streams",
             "truncated: length of a stream",
-            content(&streams()[..4]),
+            content(&streams()[..6]),
         ),
         (
             "cut-head",
@@ -278,7 +285,14 @@ fn taken_apart(block: &[u8]) -> (Vec<u8>, Vec<u8>) {
     (most, block[136..148].to_vec())
 }
 
-fn join_vector(comment: &str, expect: &str, streams: &[Vec<u8>; 5], length: usize) -> Vector {
+/// All in stream 4.
+fn blocks_alone(index: &[u8]) -> [Vec<u8>; 7] {
+    let mut streams: [Vec<u8>; 7] = Default::default();
+    streams[4] = index.to_vec();
+    streams
+}
+
+fn join_vector(comment: &str, expect: &str, streams: &[Vec<u8>; 7], length: usize) -> Vector {
     let vector = Vector::new(comment, expect);
     let vector = streams
         .iter()
@@ -291,7 +305,7 @@ fn join_vector(comment: &str, expect: &str, streams: &[Vec<u8>; 5], length: usiz
 
 pub fn joins() -> Made {
     let mut made = Made::new("snapshot-join");
-    let mut ok = |name, comment, streams: &[Vec<u8>; 5], index: &[u8], split: bool| {
+    let mut ok = |name, comment, streams: &[Vec<u8>; 7], index: &[u8], split: bool| {
         let vector = join_vector(comment, "ok", streams, index.len()).with_hex("index", index);
         let vector = if split {
             vector.with("split", "these streams")
@@ -300,7 +314,7 @@ pub fn joins() -> Made {
         };
         made.add(name, vector);
     };
-    let none: [Vec<u8>; 5] = Default::default();
+    let none: [Vec<u8>; 7] = Default::default();
     ok("nothing", "no bytes at all", &none, &[], true);
 
     let (one, two) = (header(b'1', 0o1234), header(b'2', 7));
@@ -314,7 +328,10 @@ pub fn joins() -> Made {
         [&time[..], &time_two, &time_two].concat(),
         record(100),
         rest,
+        Vec::new(),
+        Vec::new(),
     ];
+    let index_length = index.len();
     let comment = "a header, a record, a block, two headers, and what is no block";
     ok("good", comment, &streams, &index, true);
 
@@ -325,16 +342,12 @@ pub fn joins() -> Made {
         time.repeat(3),
         record(600).repeat(3),
         Vec::new(),
+        Vec::new(),
+        Vec::new(),
     ];
     ok("repeat", "equal steps stand once", &thrice, &repeated, true);
 
-    let lazy = [
-        Vec::new(),
-        Vec::new(),
-        Vec::new(),
-        Vec::new(),
-        index.clone(),
-    ];
+    let lazy = blocks_alone(&index);
     ok(
         "verbatim",
         "a writer may leave all in stream 4",
@@ -346,30 +359,18 @@ pub fn joins() -> Made {
     // Only the usual form of a checksum goes.
     let mut spaced = one.clone();
     spaced[154..156].copy_from_slice(b" \0");
-    let other = [
-        Vec::new(),
-        Vec::new(),
-        Vec::new(),
-        Vec::new(),
-        spaced.clone(),
-    ];
+    let other = blocks_alone(&spaced);
     let comment = "a checksum in another form: no header block";
     ok("checksum-form", comment, &other, &spaced, true);
 
     let mut unclean = padded(record(100));
     unclean[BLOCK - 1] = 1;
-    let other = [
-        Vec::new(),
-        Vec::new(),
-        Vec::new(),
-        Vec::new(),
-        unclean.clone(),
-    ];
+    let other = blocks_alone(&unclean);
     let comment = "a record with other bytes than zeros behind it: no record";
     ok("record-padding", comment, &other, &unclean, true);
 
     let cut = record(1_000)[..BLOCK].to_vec();
-    let other = [Vec::new(), Vec::new(), Vec::new(), Vec::new(), cut.clone()];
+    let other = blocks_alone(&cut);
     ok(
         "record-cut",
         "a record that the end cuts short",
@@ -377,12 +378,65 @@ pub fn joins() -> Made {
         &cut,
         true,
     );
-    broken_joins(&mut made, &streams, index.len());
+    let text = b"20 mtime=12.034\n13 atime=5.\n14 ctime=67=89\n atime=-1 mtime= xtime=2";
+    let mut block = text.to_vec();
+    block.resize(BLOCK, b' ');
+    // A time goes no further than its block, nor does what stands before it.
+    block[BLOCK - 8..].copy_from_slice(b" mtime=4");
+    let index = [
+        &block[..],
+        b"2 ctime=",
+        &[b'1'; BLOCK - 16],
+        b"  atime=",
+        b"3 ctime=56",
+    ]
+    .concat();
+    let pax = pax_streams(index.clone());
+    let comment = "digits of times in pax records, and what is none";
+    ok("pax-times", comment, &pax, &index, true);
+    broken_joins(&mut made, &streams, index_length);
+    let mut short = pax.clone();
+    short[5].pop();
+    let mut letter = pax.clone();
+    letter[2][0] = b'x';
+    let mut more = pax.clone();
+    more[6].push(b'1');
+    for (name, comment, streams) in [
+        ("pax-times-less", "a time is cut short", &short),
+        ("pax-times-letter", "a time that is no digit", &letter),
+        ("pax-times-more", "a byte of times is left", &more),
+    ] {
+        let expect = "broken streams";
+        made.add(name, join_vector(comment, expect, streams, index.len()));
+    }
     made
 }
 
-fn broken_joins(made: &mut Made, good: &[Vec<u8>; 5], length: usize) {
-    type Edit = fn(&mut [Vec<u8>; 5]);
+/// The streams of what is all blocks: as the page says it, with no eye on speed.
+fn pax_streams(mut index: Vec<u8>) -> [Vec<u8>; 7] {
+    let mut streams: [Vec<u8>; 7] = Default::default();
+    for block in index.chunks_mut(BLOCK) {
+        for (key, number) in [(b" mtime=", 2), (b" atime=", 5), (b" ctime=", 6)] {
+            for at in key.len()..=block.len() {
+                if &block[at - key.len()..at] != key {
+                    continue;
+                }
+                for byte in &mut block[at..] {
+                    match byte {
+                        b'.' => {}
+                        b'0'..=b'9' => streams[number].push(std::mem::replace(byte, b'0')),
+                        _ => break,
+                    }
+                }
+            }
+        }
+    }
+    streams[4] = index;
+    streams
+}
+
+fn broken_joins(made: &mut Made, good: &[Vec<u8>; 7], length: usize) {
+    type Edit = fn(&mut [Vec<u8>; 7]);
     let edits: [(&str, &str, Edit); 18] = [
         ("steps-empty", "a step of nothing", |streams| {
             streams[0].extend([0, 0, 1]);
