@@ -21,6 +21,7 @@ pub mod index;
 pub mod key_file;
 pub mod restore;
 pub mod salvage;
+pub mod search;
 pub mod snapshot;
 pub mod store;
 pub mod tar;

@@ -48,8 +48,8 @@ pub struct GlobalArgs {
     ///
     /// One object a line; its "type" is "progress" (once a second), "note",
     /// "warning", "error", "damage" or, at the end, "summary". Sizes are in bytes.
-    /// The README lists the other fields. With `ls`, `store` and `key show`: the
-    /// output itself as JSON.
+    /// The README lists the other fields. With `ls`, `diff`, `find`, `snapshots`,
+    /// `store` and `key show`: the output itself as JSON.
     #[arg(long, global = true)]
     pub json: bool,
 }
@@ -158,6 +158,36 @@ pub enum Command {
     /// is deleted; to do it again changes nothing. Exit code 3 if something cannot be
     /// mended.
     Rebuild(RebuildArgs),
+    /// Say what differs between two indexes
+    ///
+    /// A line for each member that is not the same, sorted by name: `+` only in NEW, `-`
+    /// only in OLD, `*` in both; what changed, a letter each; the sizes in OLD and NEW;
+    /// the name. Letters: `T` type, `c` content, `m` mode, `o` owner or group, `t` time,
+    /// `l` target of a link, `d` device numbers, `x` extended attributes, ACLs and other
+    /// pax records (but not the times of last access and status change).
+    ///
+    /// Names count as the same with and without `./` in front or `/` behind. If a name
+    /// stands several times in one stream, the last counts, as `tar x` leaves it. Memory
+    /// does not grow with the number of members; temporary files do.
+    ///
+    /// With --json one object a line: `change` (added, removed, changed), of changed ones
+    /// `what` (type, content, mode, owner, time, link, device, attributes), `old` and
+    /// `new`: the member there, as `ls --json` has it, with `hash`, the BLAKE3-256 of its
+    /// body. A summary stands on standard error: `added`, `removed`, `changed`, `same`,
+    /// `bytes_added`, `bytes_removed`, `overruled` (members before the last of a name),
+    /// and with --stat `chunk_bytes`, `chunk_bytes_estimated`.
+    Diff(DiffArgs),
+    /// Find members in snapshots: when was it there, and which versions are there
+    ///
+    /// By name, and of each name the newest snapshot first: when the snapshot was made,
+    /// whether the member changed since the next older one that has it (`first`: none
+    /// has it; `changed`: other type, content or link; `same`), and what `ls` says of it.
+    /// `dtar restore '@TIME' NAME` gets it back.
+    ///
+    /// With --json one object a line: what `ls --json` says, `hash` (BLAKE3-256 of the
+    /// body), `change`, and of the snapshot `snapshot` (its name), `time_ns`, `host`,
+    /// `label`, or of a file `index`.
+    Find(FindArgs),
     /// Make a store, and a key if there is none
     Init(InitArgs),
     /// Make and show keys
@@ -315,6 +345,69 @@ pub struct LsArgs {
     #[arg(value_name = "PATTERN")]
     pub patterns: Vec<String>,
     /// List the index though the key in use is not its store's own, and cannot check it
+    #[arg(long)]
+    pub unauthenticated: bool,
+}
+
+#[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "one for each switch of the command line"
+)]
+pub struct DiffArgs {
+    /// The older index: a file, or a snapshot such as @2
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub old: PathBuf,
+    /// The newer index: a file, or a snapshot such as @latest
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub new: PathBuf,
+    /// Only members with such names, as with `restore`
+    #[arg(value_name = "PATTERN")]
+    pub patterns: Vec<String>,
+    /// Do not look at times
+    #[arg(long)]
+    pub no_times: bool,
+    /// Print a summary, and with it how many bytes of chunks NEW needs that OLD does not
+    ///
+    /// By where they lie, as the two indexes say; of files of more than 64 chunks, lengths
+    /// are means. Takes about as long again.
+    #[arg(long)]
+    pub stat: bool,
+    /// End with exit code 1 if there are differences
+    #[arg(long)]
+    pub exit_code: bool,
+    /// Look for the bricks of snapshots in DIR too, a copy of the store (repeatable)
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub bricks: Vec<PathBuf>,
+    /// Take an index though the key in use is not its store's own, and cannot check it
+    #[arg(long)]
+    pub unauthenticated: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct FindArgs {
+    /// Members with such names, as with `restore`
+    #[arg(value_name = "PATTERN", required_unless_present = "hash")]
+    pub patterns: Vec<String>,
+    /// Look in this index or snapshot instead of all snapshots (repeatable, newest first)
+    #[arg(long = "in", value_name = "INDEX", value_hint = ValueHint::FilePath)]
+    pub indexes: Vec<PathBuf>,
+    /// Only members whose body has this BLAKE3-256, as b3sum prints it (repeatable)
+    #[arg(long, value_name = "HEX")]
+    pub hash: Vec<String>,
+    /// Stop at the newest snapshot that has any
+    #[arg(long)]
+    pub first: bool,
+    /// Only snapshots from TIME on, as with `snapshots`
+    #[arg(long, value_name = "TIME", conflicts_with = "indexes")]
+    pub since: Option<String>,
+    /// Only snapshots up to TIME
+    #[arg(long, value_name = "TIME", conflicts_with = "indexes")]
+    pub until: Option<String>,
+    /// Look for the bricks of snapshots in DIR too, a copy of the store (repeatable)
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub bricks: Vec<PathBuf>,
+    /// Take an index though the key in use is not its store's own, and cannot check it
     #[arg(long)]
     pub unauthenticated: bool,
 }

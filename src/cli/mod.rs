@@ -2,7 +2,10 @@
 
 mod archive;
 mod args;
+mod diff;
+mod find;
 mod index;
+mod indexes;
 mod init;
 mod key;
 mod ls;
@@ -66,9 +69,11 @@ fn dispatch(cli: &Cli, say: Say) -> Result<Exit> {
         Some(Command::Salvage(args)) => salvage::run(args, global, say),
         Some(Command::Ls(args)) => ls::run(args, global, say),
         Some(Command::Snapshots(args)) => snapshots::run(args, global, say),
-        Some(Command::Index(args)) => index::run(args, global),
         Some(Command::Verify(args)) => verify::run(args, global, say),
         Some(Command::Rebuild(args)) => rebuild::run(args, global, say),
+        Some(Command::Index(args)) => index::run(args, global, say),
+        Some(Command::Diff(args)) => diff::run(args, global, say),
+        Some(Command::Find(args)) => find::run(args, global, say),
         Some(Command::Init(args)) => init::run(args, global, say),
         Some(Command::Key(command)) => key::run(command, global, say),
         Some(Command::Store) => store::run(global, say),

@@ -8,6 +8,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::args::{GlobalArgs, SalvageArgs};
+use super::indexes::Indexes;
 use super::ls::{escape, put_text};
 use super::progress::{Progress, speed};
 use super::say::Say;
@@ -29,7 +30,7 @@ pub fn run(args: &SalvageArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     } else {
         Some(setup::key(global)?)
     };
-    let indexes = open_indexes(args, global, key.as_ref())?;
+    let indexes = open_indexes(args, global, say, key.as_ref())?;
     let options = SalvageOptions {
         inputs: args.inputs.clone(),
         to: args.to.clone(),
@@ -72,13 +73,15 @@ pub fn run(args: &SalvageArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
 fn open_indexes(
     args: &SalvageArgs,
     global: &GlobalArgs,
+    say: Say,
     key: Option<&Key>,
 ) -> Result<Vec<(IndexFile, Trailer)>> {
     let mut indexes = Vec::new();
+    let mut finder = Indexes::new(global, say, false, &[]);
     for path in &args.index {
         let Some(key) = key else { break };
         setup::require_secret(global, key)?;
-        let index = setup::index(path, &[], global)?;
+        let index = finder.find(path)?;
         let origin = Origin::without_store(args.to.as_deref().unwrap_or(Path::new(".")));
         let (trailer, _) = open_index(&index, &origin, key)?;
         indexes.push((index, trailer));

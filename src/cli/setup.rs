@@ -16,7 +16,7 @@ use dtar::error::{Error, Exit, Result};
 use dtar::id::Epoch;
 use dtar::index::{IndexFile, Trailer};
 use dtar::key_file;
-use dtar::snapshot::{self, Selector};
+use dtar::snapshot::Selector;
 use dtar::store::catalog::{Catalog, Unentered};
 use dtar::store::{Store, places};
 
@@ -66,22 +66,17 @@ pub fn require_secret(global: &GlobalArgs, key: &Key) -> Result<()> {
     })
 }
 
-/// The index that the user means: a file, or for `@…` a snapshot in the store.
-pub fn index(path: &Path, bricks_in: &[PathBuf], global: &GlobalArgs) -> Result<IndexFile> {
+/// The snapshot that is meant by `@…`; `None` for what is the name of a file.
+pub fn selector(path: &Path) -> Result<Option<Selector>> {
     let Some(text) = path.to_str().filter(|text| Selector::is_meant(text)) else {
-        return IndexFile::open(path);
+        return Ok(None);
     };
-    let selector: Selector = text.parse().map_err(|error| {
+    text.parse().map(Some).map_err(|error| {
         Error::Usage(format!(
             "{text}: {error}; or @latest, @2 (the one before it), @label:TEXT, @host:NAME, or the \
              start of a name of `dtar snapshots --json`. A file of such a name is ./{text}"
         ))
-    })?;
-    let (store, key) = open(global)?;
-    require_secret(global, &key)?;
-    let keys = store.put_keys(&key)?;
-    let run = snapshot::select(&store, &keys, &selector)?;
-    snapshot::open(&store, &key, &keys, &run, bricks_in)
+    })
 }
 
 /// Refuses an index whose seal the key in use cannot check.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::args::{GlobalArgs, VerifyArgs};
+use super::indexes::Indexes;
 use super::ls::{escape, put_text};
 use super::progress::{Progress, speed};
 use super::say::Say;
@@ -160,9 +161,10 @@ fn indexes(
     }
     let means = Means::with_key(&store, &key)?;
     let mut sum = Summary::new(means.level());
+    let mut finder = Indexes::new(global, teller.say, false, &args.bricks);
     for path in &args.index {
         monitor.check()?;
-        let checked = setup::index(path, &args.bricks, global).and_then(|index| {
+        let checked = finder.find(path).and_then(|index| {
             verify_index(
                 &index,
                 &means,

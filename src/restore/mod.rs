@@ -35,9 +35,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use rayon::ThreadPool;
 
 pub use emit::Hit;
-pub use listing::Listing;
+pub use listing::{Listed, Listing};
 pub use origin::Origin;
 pub use select::Selection;
+pub(crate) use select::normal;
 pub use steps::{Segment, Steps};
 pub use survey::{Judge, Lost, survey};
 

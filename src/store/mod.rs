@@ -316,11 +316,7 @@ impl Store {
     /// # Errors
     /// [`Error::Io`]; [`Error::Refused`] if it is too long for one.
     pub fn read_snapshot(&self, run: &RunName) -> Result<Vec<u8>> {
-        let path = self.layout.snapshot_path(run);
-        let mut bytes = Vec::new();
-        let file = File::open(&path).map_err(Error::io("open", &path))?;
-        read_limited(file, &path, MAX_SNAPSHOT_LENGTH, &mut bytes)?;
-        Ok(bytes)
+        read_snapshot(&self.layout, run)
     }
 
     /// Reads the root at `path`, whose name says `time` (see [`Layout::each_root`]).
@@ -388,6 +384,18 @@ impl Store {
         totals.bad = self.layout.marked(Mark::Bad)?.len() as u64;
         Ok(totals)
     }
+}
+
+/// Reads the snapshot file of a run in a store that need not be opened.
+///
+/// # Errors
+/// As [`Store::read_snapshot`].
+pub fn read_snapshot(layout: &Layout, run: &RunName) -> Result<Vec<u8>> {
+    let path = layout.snapshot_path(run);
+    let mut bytes = Vec::new();
+    let file = File::open(&path).map_err(Error::io("open", &path))?;
+    read_limited(file, &path, MAX_SNAPSHOT_LENGTH, &mut bytes)?;
+    Ok(bytes)
 }
 
 /// The path and the bytes of a store's `store.toml`.

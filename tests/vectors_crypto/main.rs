@@ -1,4 +1,4 @@
-//! The vectors of keys, frames, bricks, TOCs and roots in `formats/vectors`.
+//! The vectors of keys, frames, bricks, TOCs, roots and snapshots in `formats/vectors`.
 //!
 //! Each file is run through the library. Those that have no `source` are made by a
 //! second implementation ([`forge`]) from random bytes that follow from their names;
@@ -17,7 +17,7 @@ use harness::{files, folder, run_all};
 use vector::Vector;
 
 /// The folders whose vectors are run here.
-const KINDS: [&str; 11] = [
+const KINDS: [&str; 13] = [
     "brick-footer",
     "brick-header",
     "encapsulation",
@@ -27,6 +27,8 @@ const KINDS: [&str; 11] = [
     "passphrase",
     "root",
     "sidecar",
+    "snapshot",
+    "snapshot-join",
     "store-config",
     "toc",
 ];

@@ -8,6 +8,7 @@ mod bricks;
 mod frames;
 mod keys;
 mod roots;
+mod snapshots;
 mod stores;
 
 use super::harness::Made;
@@ -25,6 +26,8 @@ pub fn all() -> Vec<(String, Vector)> {
         bricks::tocs(),
         bricks::sidecars(),
         roots::roots(),
+        snapshots::files(),
+        snapshots::joins(),
         stores::configs(),
     ]
     .into_iter()
