@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::ThreadPool;
 
-use super::examine::{MemberState, SetState};
+use super::examine::{FileState, MemberState, SetState};
 use super::places::Places;
 use super::read::hash_file;
 use super::rebuild::rebuild;
@@ -200,20 +200,26 @@ impl Repair<'_> {
             return Ok(());
         };
         for ((name, file), (first, _)) in made.files.into_iter().zip(shape.files()) {
-            let mut known = state.files.iter().filter(|file| file.first == first);
-            if known.any(|file| file.whole) {
+            let of_part = || state.files.iter().filter(|file| file.first == first);
+            let is_own = |file: &&FileState| self.places.is_own(&file.path);
+            let damaged = of_part().filter(|file| !file.whole && file.name == name).find(is_own);
+            if damaged.is_none() && of_part().any(|file| file.whole) {
                 continue;
             }
-            let damaged = state
-                .files
-                .iter()
-                .find(|file| file.name == name && self.places.is_own(&file.path));
             let path = damaged.map_or_else(
                 || self.places.home_of_parity(&name),
                 |file| file.path.clone(),
             );
             file.publish(&path)?;
             done.files.push(path);
+        }
+        for file in state.files.iter().filter(|file| !file.whole) {
+            if self.places.is_own(&file.path) && !done.files.contains(&file.path) {
+                done.failed.push(format!(
+                    "{}: damaged, and no parity file has this name; remove it",
+                    file.path.display()
+                ));
+            }
         }
         Ok(())
     }
