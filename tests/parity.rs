@@ -11,32 +11,31 @@ use common::block::{Header, Stream};
 use common::sandbox::{Run, Sandbox};
 use common::source::Random;
 
-/// A store with some twenty bricks of 64 KiB, its index and its stream.
+/// A store with twelve bricks of about 60 KB, one of each run, and the first run's index
+/// and stream.
 struct Made {
     sandbox: Sandbox,
     index: PathBuf,
     stream: Vec<u8>,
 }
 
+fn stream(seed: u64) -> Vec<u8> {
+    let body = Random(seed).bytes(60_000);
+    Stream::new()
+        .header(&Header::file("random", body.len() as u64))
+        .body(&body)
+        .end()
+}
+
 fn made() -> Made {
     let sandbox = Sandbox::new();
-    let mut stream = Stream::new();
-    for number in 0..20 {
-        let mut body = vec![0; 60_000];
-        Random(number).fill(&mut body);
-        stream = stream
-            .header(&Header::file(&format!("file-{number}"), body.len() as u64))
-            .body(&body);
+    for number in (0..12).rev() {
+        sandbox.archive("index.tar", &stream(number)[..]);
     }
-    let stream = stream.end();
-    let index = sandbox.path().join("index.tar");
-    sandbox
-        .archive_to(["--quiet", "--brick-size", "64K"], &stream[..], &index)
-        .exits(0);
     Made {
+        index: sandbox.path().join("index.tar"),
+        stream: stream(0),
         sandbox,
-        index,
-        stream,
     }
 }
 
@@ -88,7 +87,9 @@ fn flip(path: &Path, at: usize) {
 /// The objects of a run with `--json`.
 fn lines(run: &Run) -> Vec<serde_json::Value> {
     let lines = run.stderr.lines();
-    lines.map(|line| serde_json::from_str(line).unwrap()).collect()
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
 }
 
 #[test]
@@ -106,10 +107,17 @@ fn a_lost_and_a_damaged_brick_come_back_without_a_key() {
     let damaged = tree(&store);
     let name = bricks[1].file_name().unwrap().to_str().unwrap();
     let run = parity(&made.sandbox, ["check"]).exits(3);
-    run.says(&["missing; can be brought back", name, "damaged in 1 shards", "can be repaired"]);
+    run.says(&[
+        "missing; can be brought back",
+        name,
+        "damaged in 1 shards",
+        "can be repaired",
+    ]);
     assert_eq!(tree(&store), damaged, "a check alters nothing");
 
-    parity(&made.sandbox, ["repair"]).exits(0).says(&["brought back"]);
+    parity(&made.sandbox, ["repair"])
+        .exits(0)
+        .says(&["brought back"]);
     assert_eq!(tree(&store), before);
     parity(&made.sandbox, ["check"]).exits(0);
     made.sandbox.restores(&made.index, &made.stream[..]);
@@ -126,7 +134,9 @@ fn what_is_beyond_the_share_is_reported_and_left_alone() {
     }
     let before = tree(&store);
     for command in ["check", "repair"] {
-        parity(&made.sandbox, [command]).exits(3).says(&["cannot be brought back"]);
+        parity(&made.sandbox, [command])
+            .exits(3)
+            .says(&["cannot be brought back"]);
         assert_eq!(tree(&store), before);
     }
 }
@@ -138,10 +148,7 @@ fn another_archive_run_adds_another_set() {
     let first = summary(&parity(&made.sandbox, ["--json", "add"]).exits(0));
     assert_eq!(first["type"], "summary");
     assert_eq!(first["sets"], 1);
-    let mut body = vec![0; 50_000];
-    Random(99).fill(&mut body);
-    let more = Stream::new().header(&Header::file("more", 50_000)).body(&body).end();
-    made.sandbox.archive("more.tar", &more[..]);
+    made.sandbox.archive("more.tar", &stream(99)[..]);
     let second = summary(&parity(&made.sandbox, ["--json", "add"]).exits(0));
     assert_eq!(second["covered"], first["bricks"]);
     assert_eq!(second["bricks"], 1);
@@ -160,7 +167,11 @@ fn a_plain_folder_of_bricks_will_do() {
         fs::copy(&path, tape.join(path.file_name().unwrap())).unwrap();
     }
     let tape = tape.to_str().unwrap();
-    parity(&made.sandbox, ["add", tape, "--share", "20%", "--group", "7"]).exits(0);
+    parity(
+        &made.sandbox,
+        ["add", tape, "--share", "20%", "--group", "7"],
+    )
+    .exits(0);
     let before = tree(Path::new(tape));
     assert!(!Path::new(tape).join("tmp").exists());
     let bricks = bricks(Path::new(tape));
@@ -176,7 +187,10 @@ fn bricks_that_were_moved_away_are_found_and_those_that_come_back_go_where_they_
     let made = made();
     let store = made.sandbox.store();
     parity(&made.sandbox, ["add", "--share", "15%"]).exits(0);
-    let (cold, back) = (made.sandbox.path().join("cold"), made.sandbox.path().join("back"));
+    let (cold, back) = (
+        made.sandbox.path().join("cold"),
+        made.sandbox.path().join("back"),
+    );
     fs::rename(store.join("bricks"), &cold).unwrap();
     fs::create_dir(store.join("bricks")).unwrap();
     let moved = bricks(&cold);
@@ -188,7 +202,11 @@ fn bricks_that_were_moved_away_are_found_and_those_that_come_back_go_where_they_
     parity(&made.sandbox, ["check"]).exits(3);
     let (cold_name, back_name) = (cold.to_str().unwrap(), back.to_str().unwrap());
     parity(&made.sandbox, ["check", "--bricks", cold_name]).exits(3);
-    parity(&made.sandbox, ["repair", "--bricks", cold_name, "--to", back_name]).exits(0);
+    parity(
+        &made.sandbox,
+        ["repair", "--bricks", cold_name, "--to", back_name],
+    )
+    .exits(0);
     assert_eq!([tree(&store), tree(&cold)], before);
     let name = moved[0].file_name().unwrap();
     assert_eq!(fs::read(back.join(name)).unwrap(), lost);
@@ -216,12 +234,18 @@ fn damage_is_told_as_json() {
     let brick = bricks(&made.sandbox.store()).remove(3);
     fs::remove_file(&brick).unwrap();
     let run = parity(&made.sandbox, ["check", "--json"]).exits(3);
-    let damage = lines(&run).into_iter().find(|line| line["type"] == "damage").unwrap();
+    let damage = lines(&run)
+        .into_iter()
+        .find(|line| line["type"] == "damage")
+        .unwrap();
     assert_eq!(damage["kind"], "brick");
     assert_eq!(damage["missing"], true);
     assert_eq!(damage["repairable"], true);
     let summary = lines(&run).pop().unwrap();
-    assert_eq!((&summary["missing"], &summary["repairable"]), (&1.into(), &1.into()));
+    assert_eq!(
+        (&summary["missing"], &summary["repairable"]),
+        (&1.into(), &1.into())
+    );
     let run = parity(&made.sandbox, ["repair", "--json"]).exits(0);
     assert_eq!(lines(&run).pop().unwrap()["restored"], 1);
 }
@@ -233,7 +257,11 @@ fn wrong_use_is_refused() {
         parity(&made.sandbox, ["add", "--share", share]).exits(2);
     }
     parity(&made.sandbox, ["add", "--group", "0"]).exits(2);
-    parity(&made.sandbox, ["check", "/no/such/folder"]).exits(1).says(&["/no/such/folder"]);
+    parity(&made.sandbox, ["check", "/no/such/folder"])
+        .exits(1)
+        .says(&["/no/such/folder"]);
     let index = made.index.to_str().unwrap();
-    parity(&made.sandbox, ["add", index]).exits(1).says(&["expected a folder"]);
+    parity(&made.sandbox, ["add", index])
+        .exits(1)
+        .says(&["expected a folder"]);
 }

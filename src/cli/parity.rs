@@ -149,7 +149,10 @@ fn report_set(state: &SetState, say: Say) {
     }
     if state.files_missing > 0 {
         let missing = state.files_missing;
-        let why = format!("set {}: {missing} of its parity files are missing", state.id);
+        let why = format!(
+            "set {}: {missing} of its parity files are missing",
+            state.id
+        );
         say.error_text(&why);
     }
     if !state.is_sound() && !say.is_json() {

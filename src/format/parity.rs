@@ -83,17 +83,22 @@ impl Head {
     pub fn decode(bytes: &[u8]) -> DecodeResult<Self> {
         let mut decoder = Decoder::new(HEAD, bytes);
         decoder.prefix(HEAD_MAGIC)?;
-        let _ = decoder.clone().bytes("check", HEAD_LENGTH - PREFIX_LENGTH)?;
-        let mut checked = Decoder::new(HEAD, bytes);
-        let _ = checked.bytes("fields", HEAD_LENGTH - CHECK_LENGTH)?;
-        checked.check(0)?;
+        let mut end = Decoder::new(HEAD, bytes);
+        let _fields = end.bytes("fields", HEAD_LENGTH - CHECK_LENGTH)?;
+        end.check(0)?;
         let set = SetId(decoder.array("set id")?);
         let start = decoder.position() as u64;
         let description_length = decoder.u64("description length")?;
         if description_length > MAX_DESCRIPTION_LENGTH {
             let expected = format_args!("at most {MAX_DESCRIPTION_LENGTH}");
             let field = "description length";
-            return Err(DecodeError::value(HEAD, field, start, expected, description_length));
+            return Err(DecodeError::value(
+                HEAD,
+                field,
+                start,
+                expected,
+                description_length,
+            ));
         }
         let shard_length = shard_length(&mut decoder)?;
         let stripes = decoder.u32_in("number of stripes", 1..=MAX_SHARDS)?;
@@ -113,8 +118,8 @@ impl Head {
     /// Where recovery shard `number` of `stripe` stands in the file.
     #[must_use]
     pub fn offset_of(&self, stripe: u32, number: u32) -> u64 {
-        let index = u64::from(stripe) * u64::from(self.count) + u64::from(number)
-            - u64::from(self.first);
+        let index =
+            u64::from(stripe) * u64::from(self.count) + u64::from(number) - u64::from(self.first);
         HEAD_LENGTH as u64 + self.description_length + index * u64::from(self.shard_length)
     }
 
@@ -182,13 +187,18 @@ impl Shape {
     pub fn stripe_shards(&self) -> u64 {
         let stripes = u64::from(self.stripes.max(1));
         let members = self.members.iter();
-        members.map(|member| self.shards(member.length).div_ceil(stripes)).sum()
+        members
+            .map(|member| self.shards(member.length).div_ceil(stripes))
+            .sum()
     }
 
     /// All shards of members.
     #[must_use]
     pub fn total_shards(&self) -> u64 {
-        self.members.iter().map(|member| self.shards(member.length)).sum()
+        self.members
+            .iter()
+            .map(|member| self.shards(member.length))
+            .sum()
     }
 
     /// All recovery shards.
@@ -325,7 +335,11 @@ impl Description {
         let mut decoder = Decoder::new(DESCRIPTION, bytes);
         let shape = decode_shape(&mut decoder)?;
         let shards = checks(&mut decoder, "checks of shards", shape.total_shards())?;
-        let recovery = checks(&mut decoder, "checks of recovery shards", shape.total_recovery())?;
+        let recovery = checks(
+            &mut decoder,
+            "checks of recovery shards",
+            shape.total_recovery(),
+        )?;
         decoder.fields(|_, _| Ok(false))?;
         Ok(Self {
             shape,
@@ -459,11 +473,20 @@ mod tests {
         refused(|shape| shape.per_file = 4, "recovery shards of a file");
         refused(|shape| shape.members.clear(), "number of members");
         refused(|shape| shape.members.swap(0, 1), "member");
-        refused(|shape| shape.members[1].name = shape.members[0].name, "member");
+        refused(
+            |shape| shape.members[1].name = shape.members[0].name,
+            "member",
+        );
         refused(|shape| shape.members[1].length = 0, "length");
         refused(|shape| shape.members[1].length = (1 << 40) + 1, "length");
-        refused(|shape| shape.members[2].length = 1 << 40, "shards of members");
-        refused(|shape| shape.members[2].length = 1 << 23, "shards of a stripe");
+        refused(
+            |shape| shape.members[2].length = 1 << 40,
+            "shards of members",
+        );
+        refused(
+            |shape| shape.members[2].length = 1 << 23,
+            "shards of a stripe",
+        );
         refused(
             |shape| {
                 shape.shard_length = 1 << 20;

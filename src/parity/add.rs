@@ -73,7 +73,9 @@ pub fn add(places: &Places, options: &AddOptions, monitor: &Monitor) -> Result<A
             Outcome::Done(set) => publish(set, places, &mut summary)?,
             Outcome::Damaged(damaged) => {
                 let rest = without(&shape, &damaged);
-                let bad = damaged.iter().filter_map(|member| paths.get(*member).cloned());
+                let bad = damaged
+                    .iter()
+                    .filter_map(|member| paths.get(*member).cloned());
                 summary.damaged.extend(bad);
                 groups.extend(shapes(rest, options.group, options.share));
             }
@@ -156,10 +158,16 @@ fn publish(set: Encoded, places: &Places, summary: &mut AddSummary) -> Result<()
     let shape = &set.description.shape;
     summary.sets += 1;
     summary.bricks += shape.members.len() as u64;
-    summary.brick_bytes += shape.members.iter().map(|member| member.length).sum::<u64>();
+    summary.brick_bytes += shape
+        .members
+        .iter()
+        .map(|member| member.length)
+        .sum::<u64>();
     summary.parity_bytes += shape.total_recovery() * u64::from(shape.shard_length);
     let spare = shape.members_to_spare() as u64;
-    let least = summary.bricks_to_spare.map_or(spare, |least| least.min(spare));
+    let least = summary
+        .bricks_to_spare
+        .map_or(spare, |least| least.min(spare));
     summary.bricks_to_spare = Some(least);
     for (name, file) in set.files {
         file.publish(&places.home_of_parity(&name))?;

@@ -95,7 +95,8 @@ impl Sums {
     /// The recovery shards, once finished, in a row.
     pub fn recovery(&self) -> &[u8] {
         let all = self.sum.as_flattened();
-        all.get(..self.recovery * self.blocks * BLOCK).unwrap_or(all)
+        all.get(..self.recovery * self.blocks * BLOCK)
+            .unwrap_or(all)
     }
 
     /// Adds `shard`, as long as a shard, to recovery shard `number`: what remains is the
@@ -159,14 +160,18 @@ impl Sums {
         let mut missing = lost.iter().peekable();
         for number in 0..originals {
             if missing.next_if(|lost| **lost == number).is_none() {
-                decoder.add_original_shard(number, zeros).map_err(internal)?;
+                decoder
+                    .add_original_shard(number, zeros)
+                    .map_err(internal)?;
             }
         }
         for &number in have.iter().take(lost.len()) {
             let at = number * self.blocks * BLOCK + start;
             let columns = self.sum.as_flattened().get(at..at + zeros.len());
             let columns = columns.unwrap_or_default();
-            decoder.add_recovery_shard(number, columns).map_err(internal)?;
+            decoder
+                .add_recovery_shard(number, columns)
+                .map_err(internal)?;
         }
         Ok(())
     }

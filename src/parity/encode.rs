@@ -193,7 +193,8 @@ impl<'a> Encoder<'a> {
     fn write(&mut self, monitor: &Monitor) -> Result<()> {
         let shard_length = self.shape.shard_length as usize;
         let recovery = self.sums.recovery();
-        self.recovery.extend(recovery.chunks(shard_length).map(shard_check));
+        self.recovery
+            .extend(recovery.chunks(shard_length).map(shard_check));
         for (file, (first, count)) in self.files.iter_mut().zip(self.shape.files()) {
             let start = first as usize * shard_length;
             let shards = recovery.get(start..start + count as usize * shard_length);
@@ -248,7 +249,7 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// Reads a piece into `buffer`, hashes its bytes, and puts zeros behind them.
+/// Reads a piece into `buffer`, and hashes its bytes.
 fn take(
     shape: &Shape,
     paths: &[PathBuf],
@@ -256,33 +257,39 @@ fn take(
     mut hasher: blake3::Hasher,
     buffer: &mut [u8],
 ) -> Taken {
-    let read = || {
-        let member = shape.members.get(piece.member)?;
-        let path = paths.get(piece.member)?;
-        let start = piece.shards.start * u64::from(shape.shard_length);
-        let length = (member.length - start).min(buffer.len() as u64);
-        let length = usize::try_from(length).ok()?;
-        let file = File::open(path).ok()?;
-        let ends = piece.shards.end == shape.shards(member.length);
-        if ends && file.metadata().ok()?.len() != member.length {
-            return None;
-        }
-        let (bytes, behind) = buffer.split_at_mut(length);
-        behind.fill(0);
-        (read_at(&file, bytes, start).ok()? == length).then_some(bytes)
+    let Some(bytes) = read(shape, paths, piece, buffer) else {
+        let checks = None;
+        return Taken { hasher, checks };
     };
-    let Some(bytes) = read() else {
-        return Taken {
-            hasher,
-            checks: None,
-        };
-    };
-    let shards = || bytes.chunks(shape.shard_length as usize).map(shard_check).collect();
-    let (_, checks) = rayon::join(|| hasher.update(bytes).count(), shards);
+    let shards = bytes.chunks(shape.shard_length as usize);
+    let (_, checks) = rayon::join(
+        || hasher.update(bytes).count(),
+        || shards.map(shard_check).collect(),
+    );
     Taken {
         hasher,
         checks: Some(checks),
     }
+}
+
+/// Reads a piece into `buffer`, puts zeros behind it, and returns its bytes; nothing if
+/// they are not all there.
+fn read<'a>(
+    shape: &Shape,
+    paths: &[PathBuf],
+    piece: &Piece,
+    buffer: &'a mut [u8],
+) -> Option<&'a [u8]> {
+    let member = shape.members.get(piece.member)?;
+    let start = piece.shards.start * u64::from(shape.shard_length);
+    let length = member.length.checked_sub(start)?.min(buffer.len() as u64);
+    let file = File::open(paths.get(piece.member)?).ok()?;
+    if file.metadata().ok()?.len() != member.length {
+        return None;
+    }
+    let (bytes, behind) = buffer.split_at_mut(usize::try_from(length).ok()?);
+    behind.fill(0);
+    (read_at(&file, bytes, start).ok()? == bytes.len()).then_some(bytes)
 }
 
 fn write(file: &mut TempFile, bytes: &[u8]) -> Result<()> {

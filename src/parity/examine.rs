@@ -241,13 +241,17 @@ fn scan(
     let shards = (PIECE / shard_length).max(1);
     let mut buffer = vec![0; shards * shard_length];
     let mut hasher = blake3::Hasher::new();
-    let mut whole = file.metadata().is_ok_and(|found| found.len() == member.length);
+    let mut whole = file
+        .metadata()
+        .is_ok_and(|found| found.len() == member.length);
     for (piece, checks) in checks.chunks(shards).enumerate() {
         monitor.check()?;
         let first = piece * shards;
         let offset = first as u64 * shard_length as u64;
         let expected = (member.length - offset).min(buffer.len() as u64);
-        let mut bytes = buffer.get_mut(..usize::try_from(expected).unwrap_or(0)).unwrap_or_default();
+        let mut bytes = buffer
+            .get_mut(..usize::try_from(expected).unwrap_or(0))
+            .unwrap_or_default();
         match read_at(&file, bytes, offset) {
             Ok(length) if length == bytes.len() => {
                 hasher.update(bytes);
@@ -284,7 +288,8 @@ fn read_parity(state: &mut SetState, monitor: &Monitor) -> Result<()> {
         let Some(file) = state.heads.get(number) else {
             break;
         };
-        let mut whole = hash_file(&file.path, monitor).is_ok_and(|hash| hash == *file.name.as_bytes());
+        let mut whole =
+            hash_file(&file.path, monitor).is_ok_and(|hash| hash == *file.name.as_bytes());
         monitor.check()?;
         let found = whole_recovery(&state.description, file, monitor)?;
         let shape = &state.description.shape;
@@ -346,7 +351,11 @@ fn judge(state: &mut SetState) {
     let mut margin = i64::MAX;
     let mut beyond = Vec::new();
     for stripe in 0..state.shape().stripes {
-        let lost: u64 = state.members.iter().map(|member| lost_in(state.shape(), member, stripe)).sum();
+        let lost: u64 = state
+            .members
+            .iter()
+            .map(|member| lost_in(state.shape(), member, stripe))
+            .sum();
         let have = state.have(stripe).count();
         let left = i64::try_from(have).unwrap_or(0) - i64::try_from(lost).unwrap_or(i64::MAX);
         margin = margin.min(left);
@@ -357,7 +366,9 @@ fn judge(state: &mut SetState) {
     state.margin = margin;
     let shape = &state.description.shape;
     for member in &mut state.members {
-        member.repairable = beyond.iter().all(|stripe| lost_in(shape, member, *stripe) == 0);
+        member.repairable = beyond
+            .iter()
+            .all(|stripe| lost_in(shape, member, *stripe) == 0);
     }
 }
 

@@ -179,7 +179,10 @@ impl CheckSummary {
     #[must_use]
     pub fn exit_after_repair(&self) -> Exit {
         let remade: HashSet<&PathBuf> = self.remade.iter().collect();
-        let left = self.unusable.iter().filter(|file| !remade.contains(&file.path));
+        let left = self
+            .unusable
+            .iter()
+            .filter(|file| !remade.contains(&file.path));
         if self.failed.is_empty() && left.count() == 0 {
             Exit::Done
         } else {
@@ -208,14 +211,7 @@ fn each_set(
         let bytes: u64 = members.clone().map(|member| member.length).sum();
         covered.extend(members.map(|member| member.name));
         monitor.total.fetch_add(bytes, Ordering::Relaxed);
-        let state = examine::examine(
-            group.id,
-            description,
-            group.files,
-            places,
-            &pool,
-            monitor,
-        )?;
+        let state = examine::examine(group.id, description, group.files, places, &pool, monitor)?;
         summary.count(&state);
         each(state)?;
     }

@@ -106,7 +106,8 @@ impl Places {
     pub(super) fn bricks(&self) -> Result<Vec<(BrickName, PathBuf, u64, Option<Class>)>> {
         let layout = Layout::new(&self.dir);
         let mut found = Vec::new();
-        let known = [Class::Data, Class::Metadata].map(|class| (layout.bricks_dir(class), Some(class)));
+        let known =
+            [Class::Data, Class::Metadata].map(|class| (layout.bricks_dir(class), Some(class)));
         let plain = (!self.is_store).then(|| (self.dir.clone(), None));
         for (dir, class) in known.into_iter().chain(plain) {
             each_file(&dir, BRICK, |name: BrickName, path, length| {
@@ -140,7 +141,9 @@ fn each_file<N: std::str::FromStr>(
     mut each: impl FnMut(N, PathBuf, u64),
 ) -> Result<()> {
     let mut visit = |name: &str, path: PathBuf, length: u64| {
-        let stem = name.strip_suffix(ending).and_then(|stem| stem.strip_suffix('.'));
+        let stem = name
+            .strip_suffix(ending)
+            .and_then(|stem| stem.strip_suffix('.'));
         if let Some(Ok(name)) = stem.map(str::parse) {
             each(name, path, length);
         }

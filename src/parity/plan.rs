@@ -37,7 +37,9 @@ impl FromStr for Share {
         if !digits(fraction) || number.ends_with('.') {
             return Err(wrong());
         }
-        let millionths: u32 = format!("{whole}{fraction:0<4}").parse().map_err(|_| wrong())?;
+        let millionths: u32 = format!("{whole}{fraction:0<4}")
+            .parse()
+            .map_err(|_| wrong())?;
         if millionths == 0 || u64::from(millionths) > WHOLE {
             return Err(wrong());
         }
@@ -117,7 +119,10 @@ fn shape(members: &[Member], share: Share) -> Option<Shape> {
     set_stripes(&mut shape, share)?;
     let stripe_row = u64::from(shape.stripes) * u64::from(shape.shard_length);
     let recovery = u64::from(shape.recovery);
-    let files = (recovery * stripe_row).div_ceil(FILE_LENGTH).max(2).min(recovery);
+    let files = (recovery * stripe_row)
+        .div_ceil(FILE_LENGTH)
+        .max(2)
+        .min(recovery);
     shape.per_file = u32::try_from(recovery.div_ceil(files)).ok()?;
     shape.keeps_limits().then_some(shape)
 }
@@ -126,15 +131,18 @@ fn shape(members: &[Member], share: Share) -> Option<Shape> {
 fn set_stripes(shape: &mut Shape, share: Share) -> Option<()> {
     let most_recovery = MAX_STRIPE_PARITY / u64::from(shape.shard_length);
     let shards = shape.total_shards();
-    let longest = shape.members.iter().map(|member| shape.shards(member.length));
+    let longest = shape
+        .members
+        .iter()
+        .map(|member| shape.shards(member.length));
     let longest = longest.max().unwrap_or(0);
     let mut stripes = share.of(shards).div_ceil(most_recovery).max(1);
     while stripes <= longest {
         shape.stripes = u32::try_from(stripes).ok()?;
         let most = shape.stripe_shards();
         let recovery = share.of(most).max(1);
-        let fits = recovery <= most_recovery
-            && most + recovery.next_power_of_two() <= MAX_STRIPE_SHARDS;
+        let fits =
+            recovery <= most_recovery && most + recovery.next_power_of_two() <= MAX_STRIPE_SHARDS;
         if fits {
             shape.recovery = u32::try_from(recovery).ok()?;
             return Some(());
@@ -170,7 +178,9 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(Share { millionths }), "{text}");
         }
-        for text in ["", "%", "0", "0.0%", "100.1%", "-1", "1e1", "1.", ".5", "5%x", "1.00001"] {
+        for text in [
+            "", "%", "0", "0.0%", "100.1%", "-1", "1e1", "1.", ".5", "5%x", "1.00001",
+        ] {
             assert!(text.parse::<Share>().is_err(), "{text}");
         }
     }
@@ -205,11 +215,14 @@ mod tests {
                 let covered: usize = shapes.iter().map(|shape| shape.members.len()).sum();
                 assert_eq!(covered, lengths.len());
                 assert!(shapes.iter().all(Shape::keeps_limits));
-                let enough = |shape: &Shape| {
-                    shape.total_recovery() >= share.of(shape.total_shards())
-                };
+                let enough =
+                    |shape: &Shape| shape.total_recovery() >= share.of(shape.total_shards());
                 assert!(shapes.iter().all(enough));
-                assert!(shapes.iter().all(|shape| shape.recovery == 1 || shape.files().count() > 1));
+                assert!(
+                    shapes
+                        .iter()
+                        .all(|shape| shape.recovery == 1 || shape.files().count() > 1)
+                );
             }
         }
     }

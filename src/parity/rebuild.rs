@@ -231,7 +231,9 @@ impl Stripe<'_> {
         let mut have = Vec::with_capacity(needed);
         for (number, file) in self.state.have(self.stripe).take(needed) {
             let opened = File::open(&file.path).map_err(Error::io("open", &file.path))?;
-            let offset = file.head.offset_of(self.stripe, u32::try_from(number).unwrap_or(0));
+            let offset = file
+                .head
+                .offset_of(self.stripe, u32::try_from(number).unwrap_or(0));
             let length = read_at(&opened, &mut buffer, offset);
             let length = length.map_err(Error::io("read", &file.path))?;
             let index = self.stripe as usize * shape.recovery as usize + number;

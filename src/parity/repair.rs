@@ -202,7 +202,9 @@ impl Repair<'_> {
         for ((name, file), (first, _)) in made.files.into_iter().zip(shape.files()) {
             let of_part = || state.files.iter().filter(|file| file.first == first);
             let is_own = |file: &&FileState| self.places.is_own(&file.path);
-            let damaged = of_part().filter(|file| !file.whole && file.name == name).find(is_own);
+            let damaged = of_part()
+                .filter(|file| !file.whole && file.name == name)
+                .find(is_own);
             if damaged.is_none() && of_part().any(|file| file.whole) {
                 continue;
             }

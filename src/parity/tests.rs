@@ -6,8 +6,8 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
-use crate::format::parity::{Description, HEAD_LENGTH, Head};
-use crate::id::SetId;
+use crate::format::parity::{Description, HEAD_LENGTH, Head, Member, Shape};
+use crate::id::{Class, SetId};
 
 /// Files by their path.
 type Tree = BTreeMap<PathBuf, Vec<u8>>;
@@ -39,7 +39,11 @@ fn random(length: usize, seed: u64) -> Vec<u8> {
 
 fn memory() -> TempDir {
     let memory = Path::new("/dev/shm");
-    let parent = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    let parent = if memory.is_dir() {
+        memory.to_owned()
+    } else {
+        std::env::temp_dir()
+    };
     tempfile::tempdir_in(parent).unwrap()
 }
 
@@ -128,7 +132,7 @@ impl Harm {
             }
             Self::Longer => bytes.extend_from_slice(b"more"),
             Self::Swapped(other) => {
-                let other = other.get(others);
+                let other = &others[other.index(others.len())];
                 let Ok(theirs) = fs::read(other) else {
                     return;
                 };
@@ -145,7 +149,9 @@ fn lost_shards(path: &Path, whole: &[u8]) -> u64 {
     let found = fs::read(path).unwrap_or_default();
     let shards = whole.chunks(4096).enumerate();
     shards
-        .filter(|(number, shard)| found.get(number * 4096..number * 4096 + shard.len()) != Some(shard))
+        .filter(|(number, shard)| {
+            found.get(number * 4096..number * 4096 + shard.len()) != Some(shard)
+        })
         .count() as u64
 }
 
@@ -165,7 +171,7 @@ proptest! {
         let before = tree(dir.path());
         prop_assert_eq!(checked(dir.path()).exit(), Exit::Done);
         for (which, harm) in &harms {
-            harm.happen(which.get(&bricks), &bricks);
+            harm.happen(&bricks[which.index(bricks.len())], &bricks);
         }
         let damaged = tree(dir.path());
         let lost: u64 = bricks.iter().map(|path| lost_shards(path, &before[path])).sum();
@@ -206,7 +212,7 @@ proptest! {
         let files = parity_files(dir.path());
         // One file of each set at least stays as it is; without any there is no set.
         for (which, harm) in &harms {
-            let file = which.get(&files);
+            let file = &files[which.index(files.len())];
             if before.len() - lengths.len() > 1 && !matches!(harm, Harm::Swapped(_)) && file != &files[0] {
                 harm.happen(file, &files);
             }
@@ -263,23 +269,86 @@ proptest! {
     }
 }
 
+/// A set in stripes, which `add` makes only where there are gigabytes.
+fn protect_in_stripes(dir: &Path, bricks: &[PathBuf], stripes: u32, recovery: u32) {
+    let mut named: Vec<(BrickName, PathBuf)> = Vec::new();
+    for path in bricks {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        named.push((name.parse().unwrap(), path.clone()));
+    }
+    named.sort();
+    let member = |(name, path): &(BrickName, PathBuf)| Member {
+        class: Class::Data,
+        name: *name,
+        length: fs::metadata(path).unwrap().len(),
+    };
+    let shape = Shape {
+        shard_length: 64,
+        stripes,
+        recovery,
+        per_file: recovery.div_ceil(2),
+        members: named.iter().map(member).collect(),
+    };
+    assert!(shape.keeps_limits());
+    let paths: Vec<PathBuf> = named.into_iter().map(|(_, path)| path).collect();
+    let pool = threads::pool(2).unwrap();
+    let (places, monitor) = (places(dir), Monitor::default());
+    let encode::Outcome::Done(made) =
+        encode::encode(&shape, &paths, &places, &pool, &monitor).unwrap()
+    else {
+        panic!("the bricks are whole");
+    };
+    for (name, file) in made.files {
+        file.publish(&places.home_of_parity(&name)).unwrap();
+    }
+}
+
 #[test]
 fn stripes_share_the_loss_of_a_brick() {
-    // Large enough for several stripes: recovery shards of 64 KiB, 1,024 to a stripe.
-    let shape = plan::shapes(
-        (0..40)
-            .map(|number| crate::format::parity::Member {
-                class: crate::id::Class::Data,
-                name: BrickName([number; 32]),
-                length: 64 << 20,
-            })
-            .collect(),
-        100,
-        "10%".parse().unwrap(),
-    );
-    assert_eq!(shape.len(), 1);
-    assert!(shape[0].stripes > 2);
-    assert_eq!(shape[0].members_to_spare(), 4);
+    let dir = memory();
+    let bricks = store(dir.path(), &[6400, 3000, 6400, 1, 640, 5000]);
+    // Six stripes: of the longest brick 17 shards at most are in one.
+    protect_in_stripes(dir.path(), &bricks, 6, 17);
+    let before = tree(dir.path());
+    for lost in &bricks {
+        fs::remove_file(lost).unwrap();
+        let summary = repaired(dir.path());
+        assert_eq!(
+            summary.exit_after_repair(),
+            Exit::Done,
+            "{:?}",
+            summary.failed
+        );
+        assert_eq!(tree(dir.path()), before);
+    }
+    fs::remove_file(&parity_files(dir.path())[0]).unwrap();
+    assert_eq!(repaired(dir.path()).exit_after_repair(), Exit::Done);
+    assert_eq!(tree(dir.path()), before);
+}
+
+#[test]
+fn a_stripe_beyond_repair_costs_only_the_bricks_that_lost_shards_in_it() {
+    let dir = memory();
+    let bricks = store(dir.path(), &[6400, 6400, 6400]);
+    protect_in_stripes(dir.path(), &bricks, 10, 2);
+    let before = tree(dir.path());
+    // Of the hundred shards of a brick the first ten are in the first stripe.
+    let zero = |brick: usize, shards: std::ops::Range<usize>| {
+        let mut bytes = before[&bricks[brick]].clone();
+        bytes[shards.start * 64..shards.end * 64].fill(0);
+        fs::write(&bricks[brick], bytes).unwrap();
+    };
+    zero(0, 0..3);
+    zero(1, 10..12);
+    zero(2, 20..21);
+    let damaged = tree(dir.path());
+    let summary = checked(dir.path());
+    assert_eq!((summary.damaged, summary.repairable), (3, 2));
+    assert_eq!(repaired(dir.path()).exit_after_repair(), Exit::Damaged);
+    let after = tree(dir.path());
+    assert_eq!(after[&bricks[0]], damaged[&bricks[0]]);
+    assert_eq!(after[&bricks[1]], before[&bricks[1]]);
+    assert_eq!(after[&bricks[2]], before[&bricks[2]]);
 }
 
 #[test]
@@ -340,7 +409,9 @@ fn huge_counts_take_no_memory() {
     .iter()
     .enumerate()
     {
-        let path = dir.path().join(format!("{}.parity", format!("{number:02x}").repeat(32)));
+        let path = dir
+            .path()
+            .join(format!("{}.parity", format!("{number:02x}").repeat(32)));
         fs::write(path, head.encode()).unwrap();
     }
     let summary = checked(dir.path());

@@ -25,12 +25,22 @@ fn codes() -> Vec<(String, Vector)> {
         ("one", "one recovery shard is the sum of all", 3, 1),
         ("alone", "of a single original", 1, 4),
         ("two", "a whole run of originals", 2, 2),
-        ("runs", "several runs of originals, the last not full", 11, 3),
+        (
+            "runs",
+            "several runs of originals, the last not full",
+            11,
+            3,
+        ),
         ("more", "more recovery shards than originals", 2, 5),
         ("many", "points beyond 256", 300, 2),
     ] {
         let shards: Vec<Vec<u8>> = (0..originals)
-            .map(|number| random(&format!("{name} {number}"), if originals > 99 { 64 } else { 128 }))
+            .map(|number| {
+                random(
+                    &format!("{name} {number}"),
+                    if originals > 99 { 64 } else { 128 },
+                )
+            })
             .collect();
         let mut vector = Vector::new(comment, "ok");
         for shard in &shards {
@@ -46,21 +56,51 @@ fn codes() -> Vec<(String, Vector)> {
 
 fn heads() -> Vec<(String, Vector)> {
     let mut made = Made::new("parity-head");
-    let mut add = |name, comment, expect, bytes: Vec<u8>| {
+    let mut add = |name: &str, comment: &str, expect: &str, bytes: Vec<u8>| {
         made.add(name, Vector::new(comment, expect).with_hex("head", bytes));
     };
     let set = random("set", 32).try_into().unwrap();
     let good = head(set, 1000, [4096, 3, 2, 5]);
-    add("good", "the recovery shards 2 to 6 of three stripes", "ok", good.clone());
+    add(
+        "good",
+        "the recovery shards 2 to 6 of three stripes",
+        "ok",
+        good.clone(),
+    );
     let mut bytes = good.clone();
     bytes[20] ^= 1;
     add("check", "a flipped bit", "check: check", bytes);
-    add("cut", "a byte too few", "truncated: check", good[..95].to_vec());
+    add(
+        "cut",
+        "a byte too few",
+        "truncated: check",
+        good[..95].to_vec(),
+    );
     for (name, comment, field, numbers) in [
-        ("shard-length", "no multiple of 64", "shard length", [4000, 3, 2, 5]),
-        ("shard-long", "longer than 1 MiB", "shard length", [(1 << 20) + 64, 3, 2, 5]),
-        ("stripes", "no stripes", "number of stripes", [4096, 0, 2, 5]),
-        ("count", "no shards", "number of recovery shards", [4096, 3, 2, 0]),
+        (
+            "shard-length",
+            "no multiple of 64",
+            "shard length",
+            [4000, 3, 2, 5],
+        ),
+        (
+            "shard-long",
+            "longer than 1 MiB",
+            "shard length",
+            [(1 << 20) + 64, 3, 2, 5],
+        ),
+        (
+            "stripes",
+            "no stripes",
+            "number of stripes",
+            [4096, 0, 2, 5],
+        ),
+        (
+            "count",
+            "no shards",
+            "number of recovery shards",
+            [4096, 3, 2, 0],
+        ),
         (
             "beyond",
             "more recovery shards than the field has elements",
@@ -68,10 +108,20 @@ fn heads() -> Vec<(String, Vector)> {
             [4096, 3, 65_535, 2],
         ),
     ] {
-        add(name, comment, &format!("value: {field}"), head(set, 1000, numbers));
+        add(
+            name,
+            comment,
+            &format!("value: {field}"),
+            head(set, 1000, numbers),
+        );
     }
     let long = head(set, (128 << 20) + 1, [4096, 3, 2, 5]);
-    add("description-long", "a description of more than 128 MiB", "value: description length", long);
+    add(
+        "description-long",
+        "a description of more than 128 MiB",
+        "value: description length",
+        long,
+    );
     made.vectors
 }
 
@@ -97,7 +147,7 @@ fn small() -> Set {
 
 fn descriptions() -> Vec<(String, Vector)> {
     let mut made = Made::new("parity-description");
-    let mut add = |name, comment, expect, bytes: Vec<u8>| {
+    let mut add = |name: &str, comment: &str, expect: &str, bytes: Vec<u8>| {
         let vector = Vector::new(comment, expect).with_hex("description", bytes);
         made.add(name, vector);
     };
@@ -106,11 +156,26 @@ fn descriptions() -> Vec<(String, Vector)> {
     let field = [&good[..], &[5, 2, 1, 2]].concat();
     add("field", "with a field that may be skipped", "ok", field);
     let field = [&good[..], &[200, 0]].concat();
-    add("critical", "with a critical field", "critical field: field tag", field);
-    add("cut", "a byte too few", "truncated: checks of recovery shards", good[..good.len() - 1].to_vec());
+    add(
+        "critical",
+        "with a critical field",
+        "critical field: field tag",
+        field,
+    );
+    add(
+        "cut",
+        "a byte too few",
+        "truncated: checks of recovery shards",
+        good[..good.len() - 1].to_vec(),
+    );
     let mut set = small();
     set.bricks.swap(0, 1);
-    add("order", "names out of order", "value: member", set.description());
+    add(
+        "order",
+        "names out of order",
+        "value: member",
+        set.description(),
+    );
     set = small();
     set.bricks[1] = set.bricks[0].clone();
     add("twice", "a name twice", "value: member", set.description());
@@ -122,10 +187,34 @@ fn descriptions() -> Vec<(String, Vector)> {
     for (name, comment, field, at, value) in [
         ("shard-length", "no multiple of 64", "shard length", 16, 100),
         ("stripes-none", "no stripes", "number of stripes", 20, 0),
-        ("stripes", "more stripes than the longest brick has shards", "number of stripes", 20, 6),
-        ("recovery-none", "no recovery shards", "recovery shards of a stripe", 24, 0),
-        ("recovery", "more than 32,768", "recovery shards of a stripe", 24, 32_769),
-        ("per-file", "more than there are", "recovery shards of a file", 28, 4),
+        (
+            "stripes",
+            "more stripes than the longest brick has shards",
+            "number of stripes",
+            20,
+            6,
+        ),
+        (
+            "recovery-none",
+            "no recovery shards",
+            "recovery shards of a stripe",
+            24,
+            0,
+        ),
+        (
+            "recovery",
+            "more than 32,768",
+            "recovery shards of a stripe",
+            24,
+            32_769,
+        ),
+        (
+            "per-file",
+            "more than there are",
+            "recovery shards of a file",
+            28,
+            4,
+        ),
         ("members", "no members", "number of members", 32, 0),
     ] {
         add(name, comment, &format!("value: {field}"), change(at, value));
@@ -140,7 +229,14 @@ fn sets() -> Vec<(String, Vector)> {
     let mut made = Made::new("parity-set");
     let lengths = [[100, 5000, 80, 1].as_slice(), &[200]];
     for (name, comment, lengths, share, recovery, lost) in [
-        ("bricks", "four bricks, of which one has two shards", lengths[0], "40%", 2, "0 3"),
+        (
+            "bricks",
+            "four bricks, of which one has two shards",
+            lengths[0],
+            "40%",
+            2,
+            "0 3",
+        ),
         ("alone", "a single brick", lengths[1], "5%", 1, "0"),
     ] {
         let set = Set {

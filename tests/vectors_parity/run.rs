@@ -81,7 +81,9 @@ fn set(vector: &Vector) {
     add(&places, &options, &Monitor::default()).unwrap();
     for file in vector.list("file") {
         let name = blake3::hash(&file).to_hex();
-        let path = dir.path().join(format!("parity/{}/{name}.parity", &name[..2]));
+        let path = dir
+            .path()
+            .join(format!("parity/{}/{name}.parity", &name[..2]));
         assert_eq!(fs::read(path).unwrap(), file);
     }
     let lost: Vec<usize> = vector

@@ -111,6 +111,9 @@ impl Set {
             out.extend(&head);
             out
         };
-        (0..self.recovery).step_by(self.per_file).map(file).collect()
+        (0..self.recovery)
+            .step_by(self.per_file)
+            .map(file)
+            .collect()
     }
 }
