@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use rayon::ThreadPool;
 
 use super::encode::{Encoded, Outcome, encode};
-use super::places::Places;
+use super::places::{Found, Places};
 use super::plan::{Share, shapes};
 use super::read::read_at;
 use super::sets::{self, Unusable};
@@ -109,7 +109,13 @@ fn uncovered(
     summary: &mut AddSummary,
 ) -> Result<(Vec<Member>, Paths)> {
     let (mut members, mut paths) = (Vec::new(), Paths::new());
-    for (name, path, length, class) in places.bricks()? {
+    for found in places.bricks()? {
+        let Found {
+            name,
+            path,
+            length,
+            class,
+        } = found;
         if paths.contains_key(&name) {
             continue;
         }

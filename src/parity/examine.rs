@@ -378,7 +378,8 @@ fn lost_in(shape: &Shape, member: &MemberState, stripe: u32) -> u64 {
         return 0;
     }
     let sources = part_of(shape, member, stripe);
-    sources.iter().filter(|source| **source == NOWHERE).count() as u64
+    let lost = sources.iter().copied().filter(|source| *source == NOWHERE);
+    lost.count() as u64
 }
 
 /// The sources of a member's shards in a stripe; none if a copy is whole.

@@ -216,9 +216,9 @@ fn each_set(
         each(state)?;
     }
     let mut others = HashSet::new();
-    for (name, ..) in places.bricks()? {
-        if !covered.contains(&name) {
-            others.insert(name);
+    for brick in places.bricks()? {
+        if !covered.contains(&brick.name) {
+            others.insert(brick.name);
         }
     }
     summary.uncovered = others.len() as u64;

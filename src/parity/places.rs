@@ -22,6 +22,16 @@ pub struct Places {
     is_store: bool,
 }
 
+/// A file with a brick's name.
+pub(super) struct Found {
+    pub(super) name: BrickName,
+    pub(super) path: PathBuf,
+    /// Of the file, in bytes.
+    pub(super) length: u64,
+    /// Where the folder says it.
+    pub(super) class: Option<Class>,
+}
+
 impl Places {
     /// The folder `dir`, a store or a plain folder of bricks, and folders in which bricks
     /// and parity files may be too; nothing is written there.
@@ -101,9 +111,8 @@ impl Places {
         copies
     }
 
-    /// The bricks in the folder: name, path, length in bytes, and class where the folder
-    /// says it.
-    pub(super) fn bricks(&self) -> Result<Vec<(BrickName, PathBuf, u64, Option<Class>)>> {
+    /// The bricks in the folder.
+    pub(super) fn bricks(&self) -> Result<Vec<Found>> {
         let layout = Layout::new(&self.dir);
         let mut found = Vec::new();
         let known =
@@ -111,7 +120,12 @@ impl Places {
         let plain = (!self.is_store).then(|| (self.dir.clone(), None));
         for (dir, class) in known.into_iter().chain(plain) {
             each_file(&dir, BRICK, |name: BrickName, path, length| {
-                found.push((name, path, length, class));
+                found.push(Found {
+                    name,
+                    path,
+                    length,
+                    class,
+                });
             })?;
         }
         Ok(found)

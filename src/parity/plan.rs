@@ -93,7 +93,7 @@ fn add_shapes(members: &[Member], share: Share, shapes: &mut Vec<Shape>) {
 
 /// The shape of a set of these members. None if no such set keeps the limits, which
 /// cannot be with a single member.
-fn shape(members: &[Member], share: Share) -> Option<Shape> {
+fn shape(members: &[Member], part: Share) -> Option<Shape> {
     let mut shape = Shape {
         shard_length: LEAST_SHARD,
         stripes: 1,
@@ -116,7 +116,7 @@ fn shape(members: &[Member], share: Share) -> Option<Shape> {
     if shape.total_shards() > MAX_SHARDS {
         return None;
     }
-    set_stripes(&mut shape, share)?;
+    set_stripes(&mut shape, part)?;
     let stripe_row = u64::from(shape.stripes) * u64::from(shape.shard_length);
     let recovery = u64::from(shape.recovery);
     let files = (recovery * stripe_row)
@@ -128,7 +128,7 @@ fn shape(members: &[Member], share: Share) -> Option<Shape> {
 }
 
 /// Sets the least number of stripes that keeps the limits, and the recovery shards of each.
-fn set_stripes(shape: &mut Shape, share: Share) -> Option<()> {
+fn set_stripes(shape: &mut Shape, part: Share) -> Option<()> {
     let most_recovery = MAX_STRIPE_PARITY / u64::from(shape.shard_length);
     let shards = shape.total_shards();
     let longest = shape
@@ -136,11 +136,11 @@ fn set_stripes(shape: &mut Shape, share: Share) -> Option<()> {
         .iter()
         .map(|member| shape.shards(member.length));
     let longest = longest.max().unwrap_or(0);
-    let mut stripes = share.of(shards).div_ceil(most_recovery).max(1);
+    let mut stripes = part.of(shards).div_ceil(most_recovery).max(1);
     while stripes <= longest {
         shape.stripes = u32::try_from(stripes).ok()?;
         let most = shape.stripe_shards();
-        let recovery = share.of(most).max(1);
+        let recovery = part.of(most).max(1);
         let fits =
             recovery <= most_recovery && most + recovery.next_power_of_two() <= MAX_STRIPE_SHARDS;
         if fits {
@@ -201,17 +201,17 @@ mod tests {
     #[test]
     fn every_choice_keeps_the_limits() {
         for lengths in [
-            &[1][..],
-            &[80; 3],
-            &[1 << 20, 1, 64 << 20],
-            &[1 << 40],
-            &[1 << 40; 5],
-            &[64 << 20; 3000],
-            &[1; 20_000],
+            vec![1],
+            vec![80; 3],
+            vec![1 << 20, 1, 64 << 20],
+            vec![1 << 40],
+            vec![1 << 40; 5],
+            vec![64 << 20; 3000],
+            vec![1; 20_000],
         ] {
             for share in ["0.0001%", "5%", "34%", "100%"] {
                 let share = share.parse().unwrap();
-                let shapes = shapes(members(lengths), 16_384, share);
+                let shapes = shapes(members(&lengths), 16_384, share);
                 let covered: usize = shapes.iter().map(|shape| shape.members.len()).sum();
                 assert_eq!(covered, lengths.len());
                 assert!(shapes.iter().all(Shape::keeps_limits));

@@ -51,7 +51,7 @@ pub(super) fn rebuild(
             let mut rebuild = Stripe {
                 state,
                 checks: &checks,
-                stripe,
+                number: stripe,
                 sums: &mut sums,
             };
             let lost = rebuild.solve(pool, monitor)?;
@@ -167,7 +167,7 @@ impl Reader {
 struct Stripe<'a> {
     state: &'a SetState,
     checks: &'a Checks<'a>,
-    stripe: u32,
+    number: u32,
     sums: &'a mut Sums,
 }
 
@@ -178,7 +178,7 @@ impl Stripe<'_> {
         let shape = self.state.shape();
         self.sums.clear();
         let (mut originals, mut lost, mut numbers) = (0, Vec::new(), Vec::new());
-        for run in runs(shape, self.stripe, self.sums.run()) {
+        for run in runs(shape, self.number, self.sums.run()) {
             monitor.check()?;
             self.fill(&run, pool)?;
             for piece in &run {
@@ -229,14 +229,14 @@ impl Stripe<'_> {
         let shape = self.state.shape();
         let mut buffer = vec![0; shape.shard_length as usize];
         let mut have = Vec::with_capacity(needed);
-        for (number, file) in self.state.have(self.stripe).take(needed) {
+        for (number, file) in self.state.have(self.number).take(needed) {
             let opened = File::open(&file.path).map_err(Error::io("open", &file.path))?;
             let offset = file
                 .head
-                .offset_of(self.stripe, u32::try_from(number).unwrap_or(0));
+                .offset_of(self.number, u32::try_from(number).unwrap_or(0));
             let length = read_at(&opened, &mut buffer, offset);
             let length = length.map_err(Error::io("read", &file.path))?;
-            let index = self.stripe as usize * shape.recovery as usize + number;
+            let index = self.number as usize * shape.recovery as usize + number;
             let check = self.state.description.recovery.get(index);
             if length != buffer.len() || check != Some(&shard_check(&buffer)) {
                 return Err(changed(&file.path));

@@ -228,16 +228,15 @@ fn descriptions() -> Vec<(String, Vector)> {
 fn sets() -> Vec<(String, Vector)> {
     let mut made = Made::new("parity-set");
     let lengths = [[100, 5000, 80, 1].as_slice(), &[200]];
-    for (name, comment, lengths, share, recovery, lost) in [
+    for (name, comment, lengths, share, recovery) in [
         (
             "bricks",
             "four bricks, of which one has two shards",
             lengths[0],
             "40%",
             2,
-            "0 3",
         ),
-        ("alone", "a single brick", lengths[1], "5%", 1, "0"),
+        ("alone", "a single brick", lengths[1], "5%", 1),
     ] {
         let set = Set {
             shard_length: 4096,
@@ -253,7 +252,13 @@ fn sets() -> Vec<(String, Vector)> {
         for file in set.files() {
             vector = vector.with("file", hex(&file));
         }
-        made.add(name, vector.with("lost", lost));
+        // As many bricks of one shard as there are recovery shards.
+        let short = (0..set.bricks.len()).filter(|number| set.bricks[*number].len() <= 4096);
+        let lost: Vec<String> = short
+            .take(recovery)
+            .map(|number| number.to_string())
+            .collect();
+        made.add(name, vector.with("lost", lost.join(" ")));
     }
     made.vectors
 }
