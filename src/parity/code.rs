@@ -10,6 +10,9 @@
 //! the lost originals alone ([`Sums::add_to_recovery`]), and a decoder to which all
 //! others are zeros yields them ([`Sums::solve`]).
 
+use std::ops::Range;
+
+use rayon::prelude::*;
 use reed_solomon_simd::engine::{DefaultEngine, Engine, ShardsRefMut};
 use reed_solomon_simd::rate::{DecoderWork, HighRateDecoder, RateDecoder};
 
@@ -19,8 +22,14 @@ use crate::error::{Error, Result};
 const SOLVE_BYTES: usize = 32 << 20;
 /// What the code counts in: 32 symbols.
 const BLOCK: usize = 64;
+/// About how many bytes are transformed at a time: what a processor's own cache holds.
+const SLICE_BYTES: usize = 1 << 20;
 
 /// The sums over the originals of one stripe, and a buffer for the next originals.
+///
+/// Columns do not depend on each other, so sums are kept in slices of a few columns: a
+/// slice of all shards of a run fits a processor's cache, and slices are worked on in
+/// parallel.
 pub struct Sums {
     engine: DefaultEngine,
     /// Recovery shards.
@@ -29,7 +38,11 @@ pub struct Sums {
     run: usize,
     /// Blocks in a shard.
     blocks: usize,
+    /// Blocks of a shard in a slice; the last slice may be narrower.
+    slice: usize,
+    /// Slice by slice until finished, then shard by shard.
     sum: Vec<[u8; BLOCK]>,
+    /// Shard by shard.
     buffer: Vec<[u8; BLOCK]>,
     /// Number of the next run, counted from 0.
     next_run: usize,
@@ -47,6 +60,7 @@ impl Sums {
             recovery,
             run,
             blocks,
+            slice: (SLICE_BYTES / run / BLOCK).clamp(1, blocks.max(1)),
             sum: vec![[0; BLOCK]; run * blocks],
             buffer: vec![[0; BLOCK]; run * blocks],
             next_run: 0,
@@ -69,27 +83,48 @@ impl Sums {
         self.buffer.as_flattened_mut()
     }
 
-    /// Adds the first `count` originals in the buffer. All runs but the last are full.
+    /// Adds the first `count` originals in the buffer, on the current pool of threads. All
+    /// runs but the last are full.
     pub fn add_run(&mut self, count: usize) {
         let count = count.min(self.run);
-        if let Some(rest) = self.buffer.get_mut(count * self.blocks..) {
-            rest.fill([0; BLOCK]);
-        }
         self.next_run += 1;
-        let mut shards = ShardsRefMut::new(self.run, self.blocks, &mut self.buffer);
         let skew = self.next_run * self.run;
-        self.engine.ifft(&mut shards, 0, self.run, count, skew);
-        for (sum, block) in self.sum.iter_mut().zip(&self.buffer) {
-            for (sum, byte) in sum.iter_mut().zip(block) {
-                *sum ^= byte;
+        let (engine, run, blocks, slice) = (&self.engine, self.run, self.blocks, self.slice);
+        let buffer = &self.buffer;
+        let add = |scratch: &mut Vec<[u8; BLOCK]>, (number, sum): (usize, &mut [[u8; BLOCK]])| {
+            let (start, width) = (number * slice, sum.len() / run);
+            scratch.clear();
+            for shard in buffer.chunks(blocks).take(count) {
+                scratch.extend_from_slice(shard.get(start..start + width).unwrap_or_default());
             }
-        }
+            scratch.resize(run * width, [0; BLOCK]);
+            let mut shards = ShardsRefMut::new(run, width, scratch);
+            engine.ifft(&mut shards, 0, run, count, skew);
+            add_blocks(sum, scratch);
+        };
+        let slices = self.sum.par_chunks_mut(run * slice);
+        slices.enumerate().for_each_init(Vec::new, add);
     }
 
-    /// Turns the sums into recovery shards. No run may be added after this.
+    /// Turns the sums into recovery shards, on the current pool of threads. No run may be
+    /// added after this.
     pub fn finish(&mut self) {
-        let mut shards = ShardsRefMut::new(self.run, self.blocks, &mut self.sum);
-        self.engine.fft(&mut shards, 0, self.run, self.recovery, 0);
+        let (engine, run, recovery) = (&self.engine, self.run, self.recovery);
+        let slices = self.sum.par_chunks_mut(run * self.slice);
+        slices.for_each(|sum| {
+            let width = sum.len() / run;
+            let mut shards = ShardsRefMut::new(run, width, sum);
+            engine.fft(&mut shards, 0, run, recovery, 0);
+        });
+        for (number, sum) in self.sum.chunks(run * self.slice).enumerate() {
+            let (start, width) = (number * self.slice, sum.len() / run);
+            for (shard, part) in self.buffer.chunks_mut(self.blocks).zip(sum.chunks(width)) {
+                if let Some(target) = shard.get_mut(start..start + width) {
+                    target.copy_from_slice(part);
+                }
+            }
+        }
+        std::mem::swap(&mut self.sum, &mut self.buffer);
     }
 
     /// The recovery shards, once finished, in a row.
@@ -112,88 +147,102 @@ impl Sums {
     }
 
     /// Brings back the originals `lost` of `originals`, with the remainders of the recovery
-    /// shards `have`, which must be as many at least. They are in the buffer then, in this
-    /// order.
+    /// shards `have`, which must be as many at least; on the current pool of threads. They
+    /// are in the buffer then, in this order.
     ///
     /// # Errors
     /// [`Error::Internal`] if the numbers are not as said.
     pub fn solve(&mut self, originals: usize, lost: &[usize], have: &[usize]) -> Result<()> {
-        let width = self.width(originals);
+        let threads = rayon::current_num_threads().max(1);
+        let width = self.width(originals, threads);
         let length = self.blocks * BLOCK;
-        let zeros = vec![0; width];
-        let mut work = Some(DecoderWork::new());
-        let mut start = 0;
-        while start < length {
-            // The last columns may be fewer.
-            let width = width.min(length - start);
-            let zeros = zeros.get(..width).unwrap_or_default();
-            let mut decoder = HighRateDecoder::new(
-                originals,
-                self.recovery,
-                width,
-                DefaultEngine::new(),
-                work.take(),
-            )
-            .map_err(internal)?;
-            self.give(&mut decoder, originals, (lost, have), (start, zeros))?;
-            self.take(&mut decoder, lost, start)?;
-            work = Some(decoder.into_parts().1);
-            start += width;
+        let starts: Vec<usize> = (0..length).step_by(width).collect();
+        let mut columns: Vec<Columns> = (0..threads).map(|_| Columns::default()).collect();
+        for starts in starts.chunks(threads) {
+            let this = &*self;
+            let jobs = columns.par_iter_mut().zip(starts);
+            jobs.try_for_each(|(columns, start)| {
+                let width = width.min(length - start);
+                this.solve_columns(columns, originals, (lost, have), *start..start + width)
+            })?;
+            for (columns, start) in columns.iter().zip(starts) {
+                let width = width.min(length - start);
+                let shards = self.buffer.as_flattened_mut().chunks_mut(length);
+                for (shard, found) in shards.zip(columns.found.chunks(width)) {
+                    if let Some(target) = shard.get_mut(*start..start + width) {
+                        target.copy_from_slice(found);
+                    }
+                }
+            }
         }
         Ok(())
     }
 
-    /// Columns, in bytes, that are solved at a time.
-    fn width(&self, originals: usize) -> usize {
+    /// Columns, in bytes, that are solved at a time by each of `threads`.
+    fn width(&self, originals: usize, threads: usize) -> usize {
         let points = (self.run + originals).next_power_of_two();
-        let most = (SOLVE_BYTES / points / BLOCK).max(1) * BLOCK;
+        let most = (SOLVE_BYTES / threads / points / BLOCK).max(1) * BLOCK;
         most.min(self.blocks * BLOCK)
     }
 
-    fn give(
+    /// Solves for the bytes `range` of all lost shards.
+    fn solve_columns(
         &self,
-        decoder: &mut HighRateDecoder<DefaultEngine>,
+        columns: &mut Columns,
         originals: usize,
         (lost, have): (&[usize], &[usize]),
-        (start, zeros): (usize, &[u8]),
+        range: Range<usize>,
     ) -> Result<()> {
+        let (engine, work) = (DefaultEngine::new(), columns.work.take());
+        let (recovery, width) = (self.recovery, range.len());
+        let mut decoder =
+            HighRateDecoder::new(originals, recovery, width, engine, work).map_err(internal)?;
+        columns.zeros.resize(width, 0);
         let mut missing = lost.iter().peekable();
         for number in 0..originals {
             if missing.next_if(|lost| **lost == number).is_none() {
-                decoder
-                    .add_original_shard(number, zeros)
-                    .map_err(internal)?;
+                let given = decoder.add_original_shard(number, &columns.zeros);
+                given.map_err(internal)?;
             }
         }
         for &number in have.iter().take(lost.len()) {
-            let at = number * self.blocks * BLOCK + start;
-            let columns = self.sum.as_flattened().get(at..at + zeros.len());
-            let columns = columns.unwrap_or_default();
-            decoder
-                .add_recovery_shard(number, columns)
-                .map_err(internal)?;
+            let at = number * self.blocks * BLOCK;
+            let remainder = self
+                .sum
+                .as_flattened()
+                .get(at + range.start..at + range.end);
+            let given = decoder.add_recovery_shard(number, remainder.unwrap_or_default());
+            given.map_err(internal)?;
         }
+        let result = decoder.decode().map_err(internal)?;
+        columns.found.clear();
+        for &number in lost {
+            let found = result.restored_original(number);
+            let found = found
+                .ok_or_else(|| Error::Internal(format!("shard {number} did not come back")))?;
+            columns.found.extend_from_slice(found);
+        }
+        drop(result);
+        columns.work = Some(decoder.into_parts().1);
         Ok(())
     }
+}
 
-    fn take(
-        &mut self,
-        decoder: &mut HighRateDecoder<DefaultEngine>,
-        lost: &[usize],
-        start: usize,
-    ) -> Result<()> {
-        let length = self.blocks * BLOCK;
-        let result = decoder.decode().map_err(internal)?;
-        for (place, &number) in lost.iter().enumerate() {
-            let columns = result.restored_original(number).unwrap_or_default();
-            let at = place * length + start;
-            let target = self.buffer.as_flattened_mut();
-            match target.get_mut(at..at + columns.len()) {
-                Some(target) if !columns.is_empty() => target.copy_from_slice(columns),
-                _ => return Err(Error::Internal(format!("shard {number} did not come back"))),
-            }
+/// What one thread solves with, and what it found.
+#[derive(Default)]
+struct Columns {
+    work: Option<DecoderWork>,
+    zeros: Vec<u8>,
+    /// The columns of all lost shards, shard by shard.
+    found: Vec<u8>,
+}
+
+/// Adds, which is XOR.
+fn add_blocks(sums: &mut [[u8; BLOCK]], blocks: &[[u8; BLOCK]]) {
+    for (sum, block) in sums.iter_mut().zip(blocks) {
+        for (sum, byte) in sum.iter_mut().zip(block) {
+            *sum ^= byte;
         }
-        Ok(())
     }
 }
 
@@ -241,17 +290,46 @@ mod tests {
     #[test]
     fn runs_sum_up_to_what_the_crate_computes_at_once() {
         use reed_solomon_simd::rate::{HighRateEncoder, RateEncoder};
-        for (count, recovery) in [(1, 1), (1, 5), (3, 2), (8, 4), (9, 4), (100, 7), (5, 9)] {
-            let originals = shards(count, 192);
+        // The last needs several slices of columns, of which the last is narrower.
+        for (count, recovery, length) in [
+            (1, 1, 192),
+            (1, 5, 192),
+            (3, 2, 192),
+            (8, 4, 192),
+            (9, 4, 192),
+            (100, 7, 192),
+            (5, 9, 192),
+            (3000, 1500, 704),
+        ] {
+            let originals = shards(count, length);
             let sums = encode(&originals, recovery, &[]);
             let engine = DefaultEngine::new();
-            let mut encoder = HighRateEncoder::new(count, recovery, 192, engine, None).unwrap();
+            let mut encoder = HighRateEncoder::new(count, recovery, length, engine, None).unwrap();
             for shard in &originals {
                 encoder.add_original_shard(shard).unwrap();
             }
             let result = encoder.encode().unwrap();
             let expected: Vec<u8> = result.recovery_iter().flatten().copied().collect();
             assert_eq!(sums.recovery(), expected, "{count} and {recovery}");
+        }
+    }
+
+    #[test]
+    fn columns_are_solved_for_in_slices() {
+        let (count, length) = (20_000, 704);
+        let originals = shards(count, length);
+        let lost = [0, 777, 19_999];
+        let whole = encode(&originals, 4, &[]);
+        let mut sums = encode(&originals, 4, &lost);
+        assert!(sums.width(count, 1) > sums.width(count, 16));
+        for number in [0, 1, 3] {
+            sums.add_to_recovery(number, &whole.recovery()[number * length..][..length]);
+        }
+        let pool = crate::threads::pool(16).unwrap();
+        pool.install(|| sums.solve(count, &lost, &[0, 1, 3]))
+            .unwrap();
+        for (found, number) in sums.buffer().chunks(length).zip(lost) {
+            assert!(found == originals[number], "{number}");
         }
     }
 

@@ -151,11 +151,11 @@ impl<'a> Encoder<'a> {
                 return Ok(Some(damaged));
             }
             let count: usize = run.iter().map(Piece::count).sum();
-            self.sums.add_run(count);
+            pool.install(|| self.sums.add_run(count));
             let bytes = count as u64 * u64::from(self.shape.shard_length);
             Monitor::add(&monitor.stream, bytes);
         }
-        self.sums.finish();
+        pool.install(|| self.sums.finish());
         self.write(monitor)?;
         Ok(None)
     }

@@ -185,12 +185,13 @@ impl Stripe<'_> {
                 self.note_lost(piece, &mut lost, &mut numbers);
                 originals = piece.number + piece.count();
             }
-            self.sums.add_run(run.iter().map(Piece::count).sum());
+            let count = run.iter().map(Piece::count).sum();
+            pool.install(|| self.sums.add_run(count));
         }
-        self.sums.finish();
+        pool.install(|| self.sums.finish());
         let have = self.add_recovery(lost.len())?;
         monitor.check()?;
-        self.sums.solve(originals, &numbers, &have)?;
+        pool.install(|| self.sums.solve(originals, &numbers, &have))?;
         Ok(lost)
     }
 
