@@ -215,6 +215,13 @@ impl Shape {
         edge(u64::from(stripe))..edge(u64::from(stripe) + 1)
     }
 
+    /// The stripe that has shard `shard` of a member with `shards` shards.
+    #[must_use]
+    pub fn stripe_of(&self, shards: u64, shard: u64) -> u64 {
+        let behind = (shard + 1) * u64::from(self.stripes);
+        behind.div_ceil(shards.max(1)).saturating_sub(1)
+    }
+
     /// Length of one shard of a member of `length` bytes: the last may be shorter.
     #[must_use]
     pub fn length_of_shard(&self, length: u64, shard: u64) -> usize {
@@ -449,6 +456,9 @@ mod tests {
                 let part = shape.part(shards, stripe);
                 assert_eq!(part.start, next);
                 assert!(part.end - part.start <= shards.div_ceil(7));
+                for shard in part.clone() {
+                    assert_eq!(shape.stripe_of(shards, shard), u64::from(stripe));
+                }
                 next = part.end;
             }
             assert_eq!(next, shards);

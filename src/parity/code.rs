@@ -20,6 +20,8 @@ use crate::error::{Error, Result};
 
 /// Bytes that the decoder may take for its transform.
 const SOLVE_BYTES: usize = 32 << 20;
+/// Most threads that solve at once: each takes 4 MiB at least for the largest stripes.
+const MOST_SOLVERS: usize = 8;
 /// What the code counts in: 32 symbols.
 const BLOCK: usize = 64;
 /// About how many bytes are transformed at a time: what a processor's own cache holds.
@@ -153,7 +155,7 @@ impl Sums {
     /// # Errors
     /// [`Error::Internal`] if the numbers are not as said.
     pub fn solve(&mut self, originals: usize, lost: &[usize], have: &[usize]) -> Result<()> {
-        let threads = rayon::current_num_threads().max(1);
+        let threads = rayon::current_num_threads().clamp(1, MOST_SOLVERS);
         let width = self.width(originals, threads);
         let length = self.blocks * BLOCK;
         let starts: Vec<usize> = (0..length).step_by(width).collect();

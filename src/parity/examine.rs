@@ -348,38 +348,30 @@ fn whole_recovery(
 
 /// Says what can be brought back.
 fn judge(state: &mut SetState) {
-    let mut margin = i64::MAX;
-    let mut beyond = Vec::new();
-    for stripe in 0..state.shape().stripes {
-        let lost: u64 = state
-            .members
-            .iter()
-            .map(|member| lost_in(state.shape(), member, stripe))
-            .sum();
-        let have = state.have(stripe).count();
-        let left = i64::try_from(have).unwrap_or(0) - i64::try_from(lost).unwrap_or(i64::MAX);
-        margin = margin.min(left);
-        if left < 0 {
-            beyond.push(stripe);
+    let shape = &state.description.shape;
+    let count = |stripe: u32| i64::try_from(state.have(stripe).count()).unwrap_or(0);
+    let mut left: Vec<i64> = (0..shape.stripes).map(count).collect();
+    for stripe in state.members.iter().flat_map(|member| lost(shape, member)) {
+        if let Some(left) = left.get_mut(stripe) {
+            *left -= 1;
         }
     }
-    state.margin = margin;
-    let shape = &state.description.shape;
     for member in &mut state.members {
-        member.repairable = beyond
-            .iter()
-            .all(|stripe| lost_in(shape, member, *stripe) == 0);
+        let mut stripes = lost(shape, member);
+        let repairable = stripes.all(|stripe| left.get(stripe).is_some_and(|left| *left >= 0));
+        drop(stripes);
+        member.repairable = repairable;
     }
+    state.margin = left.into_iter().min().unwrap_or(0);
 }
 
-/// How many shards of a member are lost in a stripe.
-fn lost_in(shape: &Shape, member: &MemberState, stripe: u32) -> u64 {
-    if member.lost == 0 {
-        return 0;
-    }
-    let sources = part_of(shape, member, stripe);
-    let lost = sources.iter().copied().filter(|source| *source == NOWHERE);
-    lost.count() as u64
+/// The stripes of a member's lost shards, one by one.
+fn lost<'a>(shape: &'a Shape, member: &'a MemberState) -> impl Iterator<Item = usize> + 'a {
+    let shards = shape.shards(member.member.length);
+    let sources = (0_u64..).zip(&member.sources);
+    sources
+        .filter(|(_, source)| **source == NOWHERE)
+        .filter_map(move |(shard, _)| usize::try_from(shape.stripe_of(shards, shard)).ok())
 }
 
 /// The sources of a member's shards in a stripe; none if a copy is whole.
