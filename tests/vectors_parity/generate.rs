@@ -177,7 +177,8 @@ fn descriptions() -> Vec<(String, Vector)> {
         set.description(),
     );
     set = small();
-    set.bricks[1] = set.bricks[0].clone();
+    let first = set.bricks[0].clone();
+    set.bricks[1] = first;
     add("twice", "a name twice", "value: member", set.description());
     let change = |at: usize, value: u32| {
         let mut bytes = good.clone();

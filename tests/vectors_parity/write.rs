@@ -12,7 +12,7 @@ pub struct Set {
     pub bricks: Vec<Vec<u8>>,
 }
 
-fn prefix(magic: &[u8; 8]) -> Vec<u8> {
+fn prefix(magic: [u8; 8]) -> Vec<u8> {
     [&magic[..], &[1, 0, 0, 0, 0, 0, 0, 0]].concat()
 }
 
@@ -34,7 +34,7 @@ fn uv(out: &mut Vec<u8>, mut value: usize) {
 
 /// A head with any numbers.
 pub fn head(set: [u8; 32], description: u64, numbers: [usize; 4]) -> Vec<u8> {
-    let mut out = prefix(b"dtarPARI");
+    let mut out = prefix(*b"dtarPARI");
     out.extend(set);
     out.extend(description.to_le_bytes());
     out.extend(numbers.into_iter().flat_map(number));
@@ -66,7 +66,7 @@ impl Set {
 
     /// The fixed part of the description.
     pub fn description_start(&self) -> Vec<u8> {
-        let mut out = prefix(b"dtarPSET");
+        let mut out = prefix(*b"dtarPSET");
         let numbers = [
             self.shard_length,
             self.stripes,
