@@ -19,6 +19,7 @@ pub mod format;
 pub mod id;
 pub mod index;
 pub mod key_file;
+pub mod parity;
 pub mod restore;
 pub mod salvage;
 pub mod search;

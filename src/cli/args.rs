@@ -195,6 +195,9 @@ pub enum Command {
     Key(KeyCommand),
     /// Say what is in the store
     Store,
+    /// Protect bricks with parity: what is lost or damaged comes back, without a key
+    #[command(subcommand)]
+    Parity(ParityCommand),
     /// Print a completion script for a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell
@@ -458,4 +461,60 @@ pub enum KeyCommand {
         #[arg(long)]
         secret: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ParityCommand {
+    /// Make parity for the bricks that have none yet
+    Add(ParityAddArgs),
+    /// Read bricks and parity, and say what is damaged and whether it can be repaired
+    ///
+    /// Exits with 3 if anything is missing or damaged. With --json one object a line:
+    /// "set" with `margin` (recovery shards left in the stripe that lost most; negative:
+    /// too few), "damage" with `kind`, `path`, `reason` and of a brick `name`, `missing`,
+    /// `lost_shards`, `repairable`; at the end "summary".
+    Check(ParityPlaceArgs),
+    /// Bring back what is lost or damaged, bricks first, then parity
+    ///
+    /// A brick is put in place only if its hash is its name. Exits with 3 if something
+    /// cannot be repaired; what can be is. --json as with `check`, and "restored" and
+    /// "remade" with `path`.
+    Repair {
+        #[command(flatten)]
+        place: ParityPlaceArgs,
+        /// Write the bricks into DIR, and change nothing else
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        to: Option<PathBuf>,
+        /// Keep a damaged brick that is replaced, as NAME.brick.damaged
+        #[arg(long)]
+        keep_damaged: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct ParityAddArgs {
+    /// The folder of bricks: a store, or any folder with bricks in it [default: the store]
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+    /// How much of a set may be lost
+    ///
+    /// Counted in pieces of a brick, mostly of 64 KiB: at 5% and the usual group of 100
+    /// bricks, any 5 bricks, or any damage in as many pieces as 5 bricks have.
+    #[arg(long, value_name = "PERCENT", default_value = "5%")]
+    pub share: dtar::parity::Share,
+    /// Most bricks in a set
+    ///
+    /// The more, the better they bring each other back, and the more a repair has to read.
+    #[arg(long, value_name = "BRICKS", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub group: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct ParityPlaceArgs {
+    /// The folder of bricks: a store, or any folder with bricks in it [default: the store]
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+    /// Look for bricks and parity in DIR too: a tape, thawed objects (repeatable)
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub bricks: Vec<PathBuf>,
 }

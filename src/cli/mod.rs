@@ -10,6 +10,7 @@ mod init;
 mod key;
 mod ls;
 mod man;
+mod parity;
 mod progress;
 mod rebuild;
 mod restore;
@@ -77,6 +78,7 @@ fn dispatch(cli: &Cli, say: Say) -> Result<Exit> {
         Some(Command::Init(args)) => init::run(args, global, say),
         Some(Command::Key(command)) => key::run(command, global, say),
         Some(Command::Store) => store::run(global, say),
+        Some(Command::Parity(command)) => parity::run(command, global, say),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "dtar", &mut script);

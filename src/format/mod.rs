@@ -4,6 +4,7 @@ pub mod brick;
 pub mod frame;
 pub mod keyfile;
 pub mod lock;
+pub mod parity;
 pub mod recipient;
 pub mod record;
 pub mod root;

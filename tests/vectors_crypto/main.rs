@@ -62,7 +62,7 @@ fn every_vector_can_be_made_again() {
 }
 
 /// Folders whose vectors other tests run.
-const ELSEWHERE: [&str; 14] = [
+const ELSEWHERE: [&str; 18] = [
     "body-list",
     "body-record",
     "body-run",
@@ -75,6 +75,10 @@ const ELSEWHERE: [&str; 14] = [
     "index-restore",
     "index-summary",
     "index-trailer",
+    "parity-code",
+    "parity-description",
+    "parity-head",
+    "parity-set",
     "stream",
     "uv",
 ];
