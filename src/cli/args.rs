@@ -65,7 +65,7 @@ pub struct ArchiveArgs {
     /// Compression level, 1 (fast) to 22 (small)
     #[arg(long, default_value_t = dtar::brick::DEFAULT_LEVEL, value_parser = clap::value_parser!(i32).range(1..=22))]
     pub level: i32,
-    /// Compress 16 MiB together instead of 4, and look for matches far apart
+    /// Compress 16 MiB together instead of 6, and look for matches far apart
     ///
     /// Smaller and slower. Takes some 200 MiB of memory, here and on restore; and a
     /// damaged byte costs up to 16 MiB.

@@ -252,10 +252,12 @@ pub fn warn_unentered(global: &GlobalArgs, say: Say, unentered: &Unentered) -> R
     say.warn(&match unentered.bricks {
         0 => format!("the catalog in {dir} cannot be put in order ({reason}): {remedy}"),
         1 => format!(
-            "the catalog in {dir} could not take in a brick ({reason}); until it has, what the              brick holds may be stored again: {remedy}"
+            "the catalog in {dir} could not take in a brick ({reason}); until it has, what the \
+             brick holds may be stored again: {remedy}"
         ),
         bricks => format!(
-            "the catalog in {dir} could not take in {bricks} bricks ({reason}); until it has,              what they hold may be stored again: {remedy}"
+            "the catalog in {dir} could not take in {bricks} bricks ({reason}); until it has, \
+             what they hold may be stored again: {remedy}"
         ),
     });
     Ok(())

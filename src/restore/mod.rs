@@ -6,7 +6,8 @@
 //!
 //! The walk runs ahead of the output by a few batches, each of a bounded
 //! number of bytes; frames stay open while batches that need them wait, and
-//! beyond that up to a budget, the ones used last.
+//! beyond that up to a budget, the ones used last; of the others those chunks are
+//! kept that the stream uses again.
 #![expect(
     clippy::cast_possible_truncation,
     reason = "lengths are below limits that were checked, and addresses have 64 bits"
