@@ -16,12 +16,14 @@ use std::time::{Duration, Instant};
 
 use dtar::brick::BrickSealer;
 use dtar::crypto::PutKeys;
+use dtar::format::note::NoteKind;
 use dtar::format::toc::{Toc, TocChunk};
 use dtar::format::wire::uv_length;
 use dtar::id::{BrickName, ChunkId, Class, WriterId};
 use dtar::key_file;
 use dtar::store::Store;
 use dtar::store::catalog::{Catalog, CatalogReport};
+use dtar::store::runs::Lease;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// About what a brick of 64 MiB holds at 2 KiB a chunk after compression.
@@ -92,6 +94,7 @@ struct Bed {
 impl Bed {
     fn make_sidecars(&self, chunks: u64) -> Outcome<String> {
         let begin = Instant::now();
+        let lease = Lease::take(&self.store, &self.keys, NoteKind::ArchiverLease, "")?;
         let mut bytes = 0;
         for first in (0..chunks).step_by(usize::try_from(CHUNKS_OF_BRICK)?) {
             let toc = toc(first..(first + CHUNKS_OF_BRICK).min(chunks))?;
@@ -103,7 +106,8 @@ impl Bed {
             )?;
             let bytes_of_toc = sealer.seal_toc(&self.keys, &toc)?;
             let name = brick_name(first);
-            self.store.write_sidecar(&self.keys, &name, &bytes_of_toc)?;
+            self.store
+                .write_sidecar(&lease, &self.keys, &name, &bytes_of_toc)?;
             bytes += fs::metadata(self.store.toc_path(&name))?.len();
         }
         let seconds = begin.elapsed().as_secs_f64();

@@ -16,6 +16,7 @@ pub mod chunk;
 pub mod crypto;
 pub mod error;
 pub mod format;
+pub mod gc;
 pub mod id;
 pub mod index;
 pub mod key_file;

@@ -48,28 +48,45 @@ fn a_brick_marked_during_the_run_is_not_relied_upon() {
     // More than pipe and buffers hold: once it is written, the catalog was read.
     let stream = random_stream(1, 32 << 20);
     sandbox.archive("first.tar", &stream[..]);
-    for mark in ["bad", "dead"] {
-        let mut child = sandbox
-            .command(["--quiet"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let _watchdog = Watchdog::new(&child);
-        let mut stdin = child.stdin.take().unwrap();
-        stdin.write_all(&stream).unwrap();
-        let name = bricks(&sandbox)[0].file_stem().unwrap().to_owned();
-        fs::create_dir_all(sandbox.store().join(mark)).unwrap();
-        let path = sandbox.store().join(mark).join(name);
-        fs::write(&path, b"").unwrap();
-        drop(stdin);
-        let output = child.wait_with_output().unwrap();
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{stderr}");
-        assert!(stderr.contains("marked dead or bad"), "{stderr}");
-        fs::remove_file(path).unwrap();
-    }
+    let mut child = sandbox
+        .command(["--quiet"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _watchdog = Watchdog::new(&child);
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(&stream).unwrap();
+    let name = bricks(&sandbox)[0].file_stem().unwrap().to_owned();
+    let bad = sandbox.store().join("bad");
+    fs::create_dir_all(&bad).unwrap();
+    fs::write(bad.join(name), b"").unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("marked bad"), "{stderr}");
+}
+
+#[test]
+fn a_dead_list_that_does_not_open_ends_a_run_by_name() {
+    let sandbox = Sandbox::new();
+    let stream = random_stream(1, 5000);
+    sandbox.archive("first.tar", &stream[..]);
+    let dead = sandbox.store().join("dead");
+    fs::create_dir_all(&dead).unwrap();
+    fs::write(dead.join("00000000000000000007-0123456789abcdef.dead"), b"").unwrap();
+    let index = sandbox.path().join("second.tar");
+    sandbox
+        .archive_to(["--quiet"], &stream[..], &index)
+        .exits(3)
+        .says(&["0123456789abcdef.dead", "does not open", "dtar gc"]);
+    // What is named otherwise is none.
+    fs::remove_dir_all(&dead).unwrap();
+    fs::create_dir_all(&dead).unwrap();
+    fs::write(dead.join("0123456789abcdef"), b"").unwrap();
+    sandbox.archive("second.tar", &stream[..]);
 }
 
 #[test]

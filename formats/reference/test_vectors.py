@@ -42,8 +42,9 @@ def brick_header(test, v):
 
 def contents(test, v, toc, frames):
     lines, offset = [], 80
-    for length, plain, chunks in frames:
+    for (length, plain, chunks), origins in zip(frames, toc.origins):
         lines.append(f"frame at {offset} length {length} plain {plain}")
+        lines += [f"origin {brick.hex()} place {place}" for brick, place in origins]
         lines += [f"chunk {name.hex()} length {n}" for name, n in chunks]
         offset += length
 

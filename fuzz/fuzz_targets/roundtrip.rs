@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use dtar::archive::{ArchiveOptions, Context, Monitor, archive};
 use dtar::crypto::{Key, KeyFile};
+use dtar::format::note::NoteKind;
 use dtar::id::Epoch;
 use dtar::index::IndexFile;
 use dtar::restore::{Origin, RestoreOptions, restore};
 use dtar::store::Store;
 use dtar::store::catalog::Catalog;
+use dtar::store::runs::Lease;
 use libfuzzer_sys::fuzz_target;
 use tempfile::TempDir;
 
@@ -49,6 +51,7 @@ impl Place {
     fn archive(&self, data: &[u8]) -> (Vec<u8>, u64) {
         let store = self.store();
         let keys = store.put_keys(&key()).expect("put keys");
+        let lease = Lease::take(&store, &keys, NoteKind::ArchiverLease, "").expect("a lease");
         let (catalog, _) =
             Catalog::open(&self.path("catalog"), &store, &keys).expect("the catalog");
         let options = ArchiveOptions {
@@ -59,7 +62,7 @@ impl Place {
             Cursor::new(data.to_vec()),
             Vec::new(),
             Path::new("index"),
-            Arc::new(Context { store, keys }),
+            Arc::new(Context { store, keys, lease }),
             catalog,
             &options,
             &Arc::new(Monitor::default()),

@@ -25,7 +25,7 @@ use crate::brick::{
 };
 use crate::error::{Error, Result};
 use crate::format::toc::{Toc, TocChunk};
-use crate::id::{BrickName, ChunkId, Class, WriterId};
+use crate::id::{BrickName, ChunkId, Class};
 use crate::index::Series;
 use crate::store::atomic::TempFile;
 use crate::threads;
@@ -108,7 +108,6 @@ impl BrickStages {
         context: &Arc<Context>,
         pool: &Arc<ThreadPool>,
         monitor: &Arc<Monitor>,
-        writer: WriterId,
         options: FrameOptions,
     ) -> Result<Self> {
         // One slot of each series being filled, one on each thread of the pool, two
@@ -144,7 +143,6 @@ impl BrickStages {
             monitor: Arc::clone(monitor),
             give_back,
             out: closed,
-            writer,
             class: options.class,
         };
         let store = Arc::clone(context);
@@ -290,7 +288,6 @@ struct Write {
     monitor: Arc<Monitor>,
     give_back: Sender<Box<FrameSlot>>,
     out: Sender<ClosedBrick>,
-    writer: WriterId,
     class: Class,
 }
 
@@ -340,10 +337,10 @@ impl Write {
         let header = sealer.header();
         let mut brick = WrittenBrick {
             sealer,
-            file: self.context.store.temp_file()?,
+            file: self.context.lease.temp_file()?,
             hasher: blake3::Hasher::new(),
             length: 0,
-            toc: Toc::new(self.class, self.writer),
+            toc: Toc::new(self.class, self.context.lease.writer()),
             series: Vec::new(),
         };
         brick.write(&header)?;
@@ -396,12 +393,9 @@ fn publish_bricks(
 ) -> Result<()> {
     for brick in closed {
         let name = brick.published.name;
-        context
-            .store
-            .publish_brick(brick.file, &name, brick.published.toc.class())?;
-        context
-            .store
-            .write_sidecar(&context.keys, &name, &brick.toc_bytes)?;
+        let Context { store, keys, lease } = context;
+        store.publish_brick(lease, brick.file, &name, brick.published.toc.class())?;
+        store.write_sidecar(lease, keys, &name, &brick.toc_bytes)?;
         if published.send(brick.published).is_err() {
             return Ok(());
         }

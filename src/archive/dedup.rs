@@ -12,7 +12,7 @@ use super::bricks::{BrickStages, FrameOptions, FrameSlot, Published};
 use super::monitor::Monitor;
 use crate::error::{Error, Result};
 use crate::format::trailer::UsedFrame;
-use crate::id::{BrickName, ChunkId, WriterId};
+use crate::id::{BrickName, ChunkId};
 use crate::index::{BrickSource, FrameRef, OwnFrame, Series, StoredFrame};
 use crate::store::catalog::{BrickRef, Catalog, Location};
 
@@ -116,11 +116,10 @@ impl Dedup {
         context: &Arc<Context>,
         pool: &Arc<ThreadPool>,
         monitor: &Arc<Monitor>,
-        writer: WriterId,
         options: FrameOptions,
     ) -> Result<Self> {
         Ok(Self {
-            stages: BrickStages::start(context, pool, monitor, writer, options)?,
+            stages: BrickStages::start(context, pool, monitor, options)?,
             pending: Pending::default(),
             chunks: Filling::new(Series::Chunks),
             copies: Filling::new(Series::Copies),

@@ -19,9 +19,8 @@ use crate::brick::Pad;
 use crate::error::{Error, Result};
 use crate::format::record::{self, Item, Kind, Record};
 use crate::format::trailer::Summary;
-use crate::id::{ChunkHash, ChunkId, Class, WriterId};
+use crate::id::{ChunkHash, ChunkId, Class};
 use crate::index::{FrameRef, IndexWriter, Series, StoredFrame};
-use crate::store::atomic;
 use crate::store::catalog::Catalog;
 use crate::tar::BodyHead;
 use crate::tar::rewrite::{self, Placement};
@@ -35,7 +34,6 @@ pub(super) struct Indexer<W: Write> {
     context: Arc<Context>,
     monitor: Arc<Monitor>,
     label: String,
-    writer_id: WriterId,
     index: IndexWriter<W>,
     catalog: Catalog,
     dedup: Dedup,
@@ -77,9 +75,6 @@ impl<W: Write> Indexer<W> {
         options: &ArchiveOptions,
         monitor: &Arc<Monitor>,
     ) -> Result<Self> {
-        let mut writer_id = WriterId([0; 16]);
-        getrandom::fill(&mut writer_id.0)
-            .map_err(|error| Error::Internal(format!("no random bytes: {error}")))?;
         let frames = FrameOptions {
             effort: options.effort,
             pad: options.pad,
@@ -87,25 +82,21 @@ impl<W: Write> Indexer<W> {
             class: Class::Data,
         };
         let hasher = context.keys.index.hasher();
-        let spool_dir = context.store.layout().temp_dir();
-        // A copy of a store has none, and a run that stores nothing makes none.
-        atomic::create_dir(&spool_dir)?;
-        let mut index = IndexWriter::new(output, output_name, hasher, &spool_dir);
+        let mut index = IndexWriter::new(output, output_name, hasher, context.lease.dir());
         let mut snapshot = None;
         if options.snapshot {
-            let (stage, tap) = SnapshotStage::start(&context, pool, monitor, writer_id, frames)?;
+            let (stage, tap) = SnapshotStage::start(&context, pool, monitor, frames)?;
             index = index.with_tap(tap);
             snapshot = Some(stage);
         }
         Ok(Self {
-            dedup: Dedup::new(&context, pool, monitor, writer_id, frames)?,
+            dedup: Dedup::new(&context, pool, monitor, frames)?,
             catalog,
             snapshot,
             pad: options.pad,
             monitor: Arc::clone(monitor),
             label: options.label.clone(),
             context,
-            writer_id,
             index,
             body: Body {
                 kind: Kind::Tail,
@@ -141,7 +132,6 @@ impl<W: Write> Indexer<W> {
             mut summary,
             end,
             label,
-            writer_id,
             ..
         } = self;
         let outcome = dedup.finish(outcome, &mut catalog, &monitor, |published, brick| {
@@ -180,7 +170,6 @@ impl<W: Write> Indexer<W> {
             context: &context,
             catalog: &mut catalog,
             label,
-            writer: writer_id,
             pad,
         };
         summary.snapshot =

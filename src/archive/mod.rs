@@ -27,7 +27,6 @@ mod split;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
@@ -38,6 +37,7 @@ use crate::crypto::PutKeys;
 use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::store::catalog::{Catalog, Unentered};
+use crate::store::runs::Lease;
 use crate::threads;
 
 /// What every stage needs of the store.
@@ -46,6 +46,9 @@ pub struct Context {
     pub store: Store,
     /// The keys of its epoch.
     pub keys: PutKeys,
+    /// The run's folder in it: taken before the catalog is opened
+    /// (`formats/collection.md#archive`).
+    pub lease: Lease,
 }
 
 /// How to archive.
@@ -116,7 +119,7 @@ pub struct ArchiveSummary {
 ///
 /// Returns once every brick, the root and the index are written. `input` is
 /// read on a thread of its own, which is left behind if the run fails while it
-/// waits for input.
+/// waits for input. The run's folder is given up in any case.
 ///
 /// # Errors
 /// Whatever goes wrong; the index then has no trailer, and nothing that stood
@@ -131,17 +134,26 @@ pub fn archive<W: Write>(
     monitor: &Arc<Monitor>,
 ) -> Result<(W, ArchiveSummary)> {
     let pool = threads::pool(options.threads)?;
-    let batches = split::start(input, &context, &pool, monitor)?;
-    let indexer = indexer::Indexer::new(
-        output,
-        output_name,
-        context,
-        catalog,
-        &pool,
-        options,
-        monitor,
-    )?;
-    indexer.run(&batches)
+    let lease_of = Arc::clone(&context);
+    let run = move || {
+        let batches = split::start(input, &context, &pool, monitor)?;
+        let indexer = indexer::Indexer::new(
+            output,
+            output_name,
+            context,
+            catalog,
+            &pool,
+            options,
+            monitor,
+        )?;
+        indexer.run(&batches)
+    };
+    let lease = &lease_of.lease;
+    let outcome = run().map_err(|error| lease.explain(error));
+    // The index is whole, or the run has failed for another reason; whoever starts a run
+    // removes what could not be removed here.
+    let _ = lease.give_up();
+    outcome
 }
 
 /// Waits for a job of the pool.
@@ -160,11 +172,4 @@ fn next_of<T>(queue: &Receiver<T>, monitor: &Monitor) -> Result<Option<T>> {
             Err(RecvTimeoutError::Disconnected) => return Ok(None),
         }
     }
-}
-
-/// Nanoseconds since 1970.
-fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
 }

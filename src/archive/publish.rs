@@ -1,27 +1,27 @@
-//! The end of a run: snapshot file and root (`formats/store.md#order-of-writes`).
+//! The end of a run: root and snapshot file (`formats/store.md#order-of-writes`).
 
 use super::snapshot::Stored;
-use super::{ArchiveSummary, Context, now};
+use super::{ArchiveSummary, Context};
 use crate::brick::{Pad, seal_root, seal_snapshot};
 use crate::error::{Error, Exit, Result};
 use crate::format::root::{Root, SnapshotRef, Stored as StoredBytes};
 use crate::format::snapshot::Snapshot;
-use crate::id::{BrickName, WriterId};
+use crate::id::BrickName;
 use crate::index::Used;
 use crate::store::catalog::{BrickRef, Catalog};
 use crate::store::layout::RunName;
+use crate::store::runs::{host_name, now};
 
-/// What snapshot file and root need of the run.
+/// What root and snapshot file need of the run.
 pub(super) struct Publisher<'a> {
     pub(super) context: &'a Context,
     pub(super) catalog: &'a mut Catalog,
     pub(super) label: String,
-    pub(super) writer: WriterId,
     pub(super) pad: Pad,
 }
 
 impl Publisher<'_> {
-    /// Writes the snapshot file, if there is to be one, and the root. Returns what the
+    /// Writes the root and the snapshot file, if there is to be one. Returns what the
     /// snapshot added to the store, in bytes.
     pub(super) fn publish(
         &mut self,
@@ -34,58 +34,56 @@ impl Publisher<'_> {
         let mut bricks = self.bricks(used)?;
         let run = RunName::draw(now())?;
         let metadata = snapshot.as_ref().map_or(0, |snapshot| snapshot.new);
-        let (mut added, mut reference) = (None, None);
-        if let Some(snapshot) = snapshot {
-            bricks.extend(self.bricks(&snapshot.used)?);
-            let (hash, length) = self.snapshot(&run, snapshot, index_length)?;
-            added = Some(metadata + length);
-            reference = Some(SnapshotRef { hash, index_length });
-        }
+        let snapshot = match snapshot {
+            Some(snapshot) => {
+                bricks.extend(self.bricks(&snapshot.used)?);
+                Some(self.seal_snapshot(&run, snapshot, index_length)?)
+            }
+            None => None,
+        };
         bricks.sort_unstable();
-        let host = rustix::system::uname();
-        let host = host.nodename().to_bytes();
         let root = Root {
             time: run.time,
-            writer: self.writer,
+            writer: self.context.lease.writer(),
             stream_length: summary.stream,
             stream_xxh3,
-            host: host[..host.len().min(255)].to_vec(),
+            host: host_name(),
             label: std::mem::take(&mut self.label).into_bytes(),
             bricks,
-            snapshot: reference,
+            snapshot: snapshot.as_ref().map(|bytes| SnapshotRef {
+                hash: blake3::hash(bytes).into(),
+                index_length,
+            }),
             stored: Some(StoredBytes {
                 data: summary.stored,
                 metadata,
             }),
         };
-        let sealed = seal_root(&self.context.keys, &root)?;
-        self.context.store.write_root(&run, &sealed)?;
-        Ok(added)
+        let Context { store, keys, lease } = self.context;
+        store.write_root(lease, &run, &seal_root(keys, &root)?)?;
+        let Some(snapshot) = snapshot else {
+            return Ok(None);
+        };
+        store.write_snapshot(lease, &run, &snapshot)?;
+        Ok(Some(metadata + snapshot.len() as u64))
     }
 
-    /// Hash and length of the snapshot file, once it is written.
-    fn snapshot(
-        &self,
-        run: &RunName,
-        stored: Stored,
-        index_length: u64,
-    ) -> Result<([u8; 32], u64)> {
+    /// The bytes of the snapshot file.
+    fn seal_snapshot(&self, run: &RunName, stored: Stored, index_length: u64) -> Result<Vec<u8>> {
         let content = Snapshot {
             time: run.time,
-            writer: self.writer,
+            writer: self.context.lease.writer(),
             index_length,
             streams: stored.streams,
         };
         let store = &self.context.store;
-        let bytes = seal_snapshot(
+        seal_snapshot(
             *store.id(),
             store.epoch(),
             store.recipients(),
             &content,
             self.pad,
-        )?;
-        store.write_snapshot(run, &bytes)?;
-        Ok((blake3::hash(&bytes).into(), bytes.len() as u64))
+        )
     }
 
     /// Names and bitmaps of the bricks that are used. Fails if one is no longer to be
@@ -100,7 +98,7 @@ impl Publisher<'_> {
             Err(Error::Refused {
                 path: store.toc_path(&name),
                 message: "this sidecar vanished while the run relied on its brick, or the brick \
-                          was marked dead or bad; archive again"
+                          was marked bad; archive again"
                     .into(),
                 exit: Exit::Failed,
             })

@@ -23,7 +23,7 @@ use crate::chunk::Chunker;
 use crate::crypto::ChunkIdKey;
 use crate::error::{Error, Result};
 use crate::format::snapshot::StreamItems;
-use crate::id::{ChunkHash, ChunkId, Class, WriterId};
+use crate::id::{ChunkHash, ChunkId, Class};
 use crate::index::{FrameRef, HeldIndex, Series, StoredFrame, Tap, Used};
 use crate::snapshot::{STREAMS, Splitter, Stream, Streams};
 use crate::store::catalog::Catalog;
@@ -81,7 +81,6 @@ impl SnapshotStage {
         context: &Arc<Context>,
         pool: &Arc<ThreadPool>,
         monitor: &Arc<Monitor>,
-        writer: WriterId,
         options: FrameOptions,
     ) -> Result<(Self, Tap)> {
         let options = FrameOptions {
@@ -106,7 +105,7 @@ impl SnapshotStage {
         threads::start("snapshot", move || cutter.run(&to_cut, &give_back))?;
         let stage = Self {
             shelf: Shelf {
-                dedup: Dedup::new(context, pool, monitor, writer, options)?,
+                dedup: Dedup::new(context, pool, monitor, options)?,
                 key,
                 used: Used::default(),
                 new: 0,

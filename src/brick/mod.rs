@@ -1,18 +1,21 @@
-//! Frames, bricks and roots: where formats and cryptography join. No files.
+//! Frames, bricks, roots and notes: where formats and cryptography join. No files.
 //!
 //! Archiving: a [`FrameBuilder`] gathers chunks and compresses them, a
 //! [`BrickSealer`] seals the frames of one brick and its TOC. Restoring: a
 //! [`FrameOpener`] opens frames wherever they lie, [`open_toc`] opens TOCs.
 
 mod builder;
+mod note;
 mod opener;
 mod pad;
 mod root;
+mod sealed;
 mod sealer;
 mod snapshot;
 mod toc;
 
 pub use builder::{CompressedFrame, Compressor, DEFAULT_LEVEL, Effort, FrameBuilder};
+pub use note::{open_note, seal_note, seal_note_with_random};
 pub use opener::{FrameError, FrameOpener, OpenFrame, OpenScratch};
 pub use pad::Pad;
 pub use root::{open_root, seal_root, seal_root_with_random};

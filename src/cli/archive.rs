@@ -17,7 +17,9 @@ use super::{setup, size};
 use dtar::archive::{ArchiveOptions, ArchiveSummary, Context, Monitor, archive};
 use dtar::brick::{Effort, Pad};
 use dtar::error::{Error, Exit, Result};
+use dtar::format::note::NoteKind;
 use dtar::store::catalog::Catalog;
+use dtar::store::runs::Lease;
 use dtar::store::writeback::EagerFile;
 
 pub fn run(args: &ArchiveArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
@@ -25,8 +27,9 @@ pub fn run(args: &ArchiveArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     refuse_terminals(args)?;
     let target = args.index.as_deref().map(Target::find).transpose()?;
     let (store, key) = setup::open_or_make(global, say)?;
-    store.remove_stale()?;
     let keys = store.put_keys(&key)?;
+    setup::clean_up(say, &store, &keys)?;
+    let lease = Lease::take(&store, &keys, NoteKind::ArchiverLease, &args.label)?;
     let catalog = setup::catalog(global, say, &store, &keys)?;
     let options = ArchiveOptions {
         effort: Effort {
@@ -43,7 +46,7 @@ pub fn run(args: &ArchiveArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
         snapshot: !args.no_snapshot,
         threads: 0,
     };
-    let context = Arc::new(Context { store, keys });
+    let context = Arc::new(Context { store, keys, lease });
     let unentered = catalog.unentered();
     let start = Instant::now();
     let summary = match target {

@@ -119,8 +119,9 @@ pub enum Command {
     ///
     /// Newest first: when the run ended, the length of its stream, what it added to
     /// the store, the length of its index, host and label. With --json one object a
-    /// line: `name`, `time`, `time_ns` (since 1970), `stream`, `index`, `stored` and
-    /// `snapshot` (bytes of new data and metadata bricks), `host`, `label`.
+    /// line: `name`, `time`, `time_ns` (since 1970), `stream`, `index`, `missing` (whether
+    /// the snapshot's file is not there), `stored` and `snapshot` (bytes of new data and
+    /// metadata bricks), `host`, `label`.
     Snapshots(SnapshotsArgs),
     /// Write the index of a snapshot to standard output
     ///
@@ -188,6 +189,19 @@ pub enum Command {
     /// body), `change`, and of the snapshot `snapshot` (its name), `time_ns`, `host`,
     /// `label`, or of a file `index`.
     Find(FindArgs),
+    /// Give runs up: deletes their snapshots and roots
+    ///
+    /// Asks nothing. What only they needed is garbage then, which `dtar gc` deletes; until
+    /// it does, their indexes can still be restored. A put key is enough.
+    Forget(ForgetArgs),
+    /// Delete what nobody needs, and rewrite bricks of which little is needed
+    ///
+    /// Needed is what the roots of finished runs name, and what the indexes given with
+    /// --keep do. Others may archive at the same time: gc waits for runs that began
+    /// before it. A put key is enough. With --json the summary has `roots`, `bricks`,
+    /// `deleted`, `rewritten`, `moved_frames`, `new_bricks`, `new_bytes`, `freed` (bytes of
+    /// all that was deleted), `spared`, `left_out`, `missing`, `cold`, `seconds`.
+    Gc(GcArgs),
     /// Make a store, and a key if there is none
     Init(InitArgs),
     /// Make and show keys
@@ -228,6 +242,35 @@ pub struct IndexArgs {
     /// Look for metadata bricks in DIR too, a copy of the store (repeatable)
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub bricks: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct ForgetArgs {
+    /// Which: @latest, @2, '@2026-11-20 12:00', @label:TEXT, @host:NAME, or @ and the
+    /// start of a name
+    #[arg(required = true)]
+    pub snapshots: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct GcArgs {
+    /// Only say what would be done, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Keep what INDEX needs, though its root was forgotten (repeatable)
+    #[arg(long, value_name = "INDEX", value_hint = ValueHint::FilePath)]
+    pub keep: Vec<PathBuf>,
+    /// Leave out what was changed more recently than so long ago: 12h, 3d, 2w
+    #[arg(long, value_name = "DURATION", value_parser = super::size::parse_duration)]
+    pub min_age: Option<std::time::Duration>,
+    /// Rewrite bricks of which less than so many per cent is needed; 0: none
+    #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub threshold: u8,
+    /// End other runs that may be alive, instead of waiting for them
+    ///
+    /// A run that was ended fails, and nothing that was there before is harmed.
+    #[arg(long)]
+    pub end_runs: bool,
 }
 
 #[derive(Debug, Args)]

@@ -120,7 +120,7 @@ fn sources(args: &FindArgs, indexes: &mut Indexes<'_>) -> Result<Vec<Source>> {
         return Ok(names.into_iter().rev().map(Source::Name).collect());
     }
     let source = |path: &PathBuf| {
-        Ok(match setup::selector(path)? {
+        Ok(match setup::selector_of(path)? {
             Some(selector) if !indexes.has_escrow_key()? => {
                 Source::Run(Box::new(indexes.run(&selector)?))
             }

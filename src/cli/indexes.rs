@@ -54,7 +54,7 @@ impl<'a> Indexes<'a> {
 
     /// The same, but its seal is not checked yet.
     pub fn find(&mut self, path: &Path) -> Result<IndexFile> {
-        let Some(selector) = setup::selector(path)? else {
+        let Some(selector) = setup::selector_of(path)? else {
             return IndexFile::open(path);
         };
         if self.has_escrow_key()? {

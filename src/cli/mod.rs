@@ -4,6 +4,8 @@ mod archive;
 mod args;
 mod diff;
 mod find;
+mod forget;
+mod gc;
 mod index;
 mod indexes;
 mod init;
@@ -75,6 +77,8 @@ fn dispatch(cli: &Cli, say: Say) -> Result<Exit> {
         Some(Command::Index(args)) => index::run(args, global, say),
         Some(Command::Diff(args)) => diff::run(args, global, say),
         Some(Command::Find(args)) => find::run(args, global, say),
+        Some(Command::Forget(args)) => forget::run(args, global, say),
+        Some(Command::Gc(args)) => gc::run(args, global, say),
         Some(Command::Init(args)) => init::run(args, global, say),
         Some(Command::Key(command)) => key::run(command, global, say),
         Some(Command::Store) => store::run(global, say),

@@ -33,6 +33,8 @@ pub fn run(args: &RestoreArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
         bricks_in: args.bricks.clone(),
         patterns: args.patterns.clone(),
         unauthenticated: args.unauthenticated,
+        // Without one it takes longer to find what is not where the index says.
+        catalog: setup::catalog_dir(global).ok(),
         ..RestoreOptions::default()
     };
     let monitor = Arc::new(Monitor::default());

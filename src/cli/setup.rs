@@ -18,7 +18,7 @@ use dtar::index::{IndexFile, Trailer};
 use dtar::key_file;
 use dtar::snapshot::Selector;
 use dtar::store::catalog::{Catalog, Unentered};
-use dtar::store::{Store, places};
+use dtar::store::{Store, places, runs};
 
 /// Where the store is or will be.
 pub fn store_path(global: &GlobalArgs) -> Result<PathBuf> {
@@ -67,11 +67,14 @@ pub fn require_secret(global: &GlobalArgs, key: &Key) -> Result<()> {
 }
 
 /// The snapshot that is meant by `@…`; `None` for what is the name of a file.
-pub fn selector(path: &Path) -> Result<Option<Selector>> {
-    let Some(text) = path.to_str().filter(|text| Selector::is_meant(text)) else {
-        return Ok(None);
-    };
-    text.parse().map(Some).map_err(|error| {
+pub fn selector_of(path: &Path) -> Result<Option<Selector>> {
+    let text = path.to_str().filter(|text| Selector::is_meant(text));
+    text.map(selector).transpose()
+}
+
+/// The run in the store that is meant by `text`, which begins with `@`.
+pub fn selector(text: &str) -> Result<Selector> {
+    text.parse().map_err(|error| {
         Error::Usage(format!(
             "{text}: {error}; or @latest, @2 (the one before it), @label:TEXT, @host:NAME, or the \
              start of a name of `dtar snapshots --json`. A file of such a name is ./{text}"
@@ -201,6 +204,17 @@ pub fn has_key(global: &GlobalArgs) -> Result<bool> {
     exists(&key_path(global)?)
 }
 
+/// Removes what is left of runs that are gone, and says whose they were.
+pub fn clean_up(say: Say, store: &Store, keys: &PutKeys) -> Result<()> {
+    for run in runs::clean_up(store, keys)? {
+        say.note(&format!(
+            "removed what was left of a run on {} that was cut off",
+            String::from_utf8_lossy(&run.host)
+        ));
+    }
+    Ok(())
+}
+
 /// The catalog, brought up to date. Damaged sidecars are warned about.
 pub fn catalog(global: &GlobalArgs, say: Say, store: &Store, keys: &PutKeys) -> Result<Catalog> {
     let dir = catalog_dir(global)?;
@@ -214,19 +228,16 @@ pub fn catalog(global: &GlobalArgs, say: Say, store: &Store, keys: &PutKeys) -> 
     if let Some(unentered) = &report.unentered {
         warn_unentered(global, say, unentered)?;
     }
-    if report.vanished > 0 {
-        say.warn(&format!(
-            "{}: {} brick{} here once {} no sidecar any more; what {} is stored again: bring \
-             the sidecars back to prevent that",
+    if report.newly_vanished > 0 {
+        let one = report.newly_vanished == 1;
+        say.note(&format!(
+            "{}: {} brick{} no sidecar any more, because of a gc or a loss; what {} is stored \
+             again where it is needed: if it was a loss, bring the sidecar{} back to prevent that",
             store.layout().tocs_dir().display(),
-            report.vanished,
-            if report.vanished == 1 { "" } else { "s" },
-            if report.vanished == 1 { "has" } else { "have" },
-            if report.vanished == 1 {
-                "it holds"
-            } else {
-                "they hold"
-            },
+            report.newly_vanished,
+            if one { " has" } else { "s have" },
+            if one { "it held" } else { "they held" },
+            if one { "" } else { "s" },
         ));
     }
     for (path, reason) in &report.damaged {
@@ -239,6 +250,7 @@ pub fn catalog(global: &GlobalArgs, say: Say, store: &Store, keys: &PutKeys) -> 
     Ok(catalog)
 }
 
+/// The folder of catalogs.
 pub fn catalog_dir(global: &GlobalArgs) -> Result<PathBuf> {
     let dir = global.catalog.clone();
     dir.map_or_else(places::default_catalog, Ok)

@@ -41,6 +41,27 @@ pub fn parse(text: &str) -> Result<u64, String> {
     }
 }
 
+/// A length of time such as `90s`, `12h`, `3d` or `2w`.
+pub fn parse_duration(text: &str) -> Result<std::time::Duration, String> {
+    let wrong =
+        || format!("expected a length of time such as 90s, 30m, 12h, 3d or 2w, found {text:?}");
+    let digits = text
+        .find(|character: char| !character.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let seconds = match unit.trim() {
+        "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        "w" => 604_800,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let seconds = number.checked_mul(seconds).ok_or_else(wrong)?;
+    Ok(std::time::Duration::from_secs(seconds))
+}
+
 /// A size that a brick may have.
 pub fn parse_brick_size(text: &str) -> Result<u64, String> {
     let size = parse(text)?;
@@ -100,6 +121,20 @@ mod tests {
             "20000000T",
         ] {
             assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn lengths_of_time_have_a_unit() {
+        for (text, seconds) in [("0s", 0), ("90 s", 90), ("2m", 120), ("3d", 259_200)] {
+            assert_eq!(
+                parse_duration(text).map(|age| age.as_secs()),
+                Ok(seconds),
+                "{text}"
+            );
+        }
+        for text in ["", "3", "d", "-1d", "1y", "1.5d", "99999999999999999w"] {
+            assert!(parse_duration(text).is_err(), "{text}");
         }
     }
 

@@ -10,12 +10,15 @@ use super::say::Say;
 use super::{setup, size};
 use dtar::error::{Error, Exit, Result};
 use dtar::snapshot::{Moment, Run, runs};
+use dtar::store::Store;
 use dtar::store::layout::RunName;
 
 pub fn run(args: &SnapshotsArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let (since, until) = range(args.since.as_deref(), args.until.as_deref())?;
     let (store, key) = setup::open(global)?;
     let keys = store.put_keys(&key)?;
+    // Listed first: a run writes its root, then its snapshot.
+    let written = store.layout().snapshots()?;
     let mut names = runs(&store, since, until)?;
     if !args.oldest_first {
         names.reverse();
@@ -25,15 +28,17 @@ pub fn run(args: &SnapshotsArgs, global: &GlobalArgs, say: Say) -> Result<Exit> 
     let mut out = Vec::new();
     for name in names {
         match Run::read(&store, &keys, name) {
-            Ok(Some(run)) if say.is_json() => {
-                out.extend_from_slice(json_line(&run).to_string().as_bytes());
-                out.push(b'\n');
-            }
             Ok(Some(run)) => {
-                if out.is_empty() {
-                    out.extend_from_slice(HEAD.as_bytes());
+                let missing = is_missing(&store, &run.name, &written)?;
+                if say.is_json() {
+                    out.extend_from_slice(json_line(&run, missing).to_string().as_bytes());
+                    out.push(b'\n');
+                } else {
+                    if out.is_empty() {
+                        out.extend_from_slice(HEAD.as_bytes());
+                    }
+                    line(&run, missing, &zone, &mut out);
                 }
-                line(&run, &zone, &mut out);
             }
             Ok(None) => {}
             // One damaged root does not hide the others.
@@ -45,6 +50,17 @@ pub fn run(args: &SnapshotsArgs, global: &GlobalArgs, say: Say) -> Result<Exit> 
     }
     super::print(&out)?;
     Ok(exit)
+}
+
+/// Whether the snapshot file of a run is not there, though its root says that there is one.
+fn is_missing(store: &Store, run: &RunName, written: &[RunName]) -> Result<bool> {
+    if written.binary_search(run).is_ok() {
+        return Ok(false);
+    }
+    // It may have come since they were listed.
+    let path = store.layout().snapshot_path(run);
+    let stands = path.try_exists().map_err(Error::io("look for", &path))?;
+    Ok(!stands)
 }
 
 /// The times, in nanoseconds since 1970, that the options allow.
@@ -83,7 +99,7 @@ fn added(run: &Run) -> Option<u64> {
     Some(stored.data.saturating_add(stored.metadata))
 }
 
-fn line(run: &Run, zone: &TimeZone, out: &mut Vec<u8>) {
+fn line(run: &Run, missing: bool, zone: &TimeZone, out: &mut Vec<u8>) {
     let columns = format!(
         "{}  {:>10} {:>10} {:>10}  ",
         show(&run.name, zone),
@@ -97,16 +113,24 @@ fn line(run: &Run, zone: &TimeZone, out: &mut Vec<u8>) {
         out.extend_from_slice(b"  ");
         escape(&run.root.label, out);
     }
+    if missing {
+        let lost = format!(
+            "  (its file is missing: snapshots/{}.snap was not written, or was lost)",
+            run.name
+        );
+        out.extend_from_slice(lost.as_bytes());
+    }
     out.push(b'\n');
 }
 
-fn json_line(run: &Run) -> Value {
+fn json_line(run: &Run, missing: bool) -> Value {
     let mut value = json!({
         "name": run.name.to_string(),
         "time": time_of(&run.name).to_string(),
         "time_ns": run.name.time,
         "stream": run.root.stream_length,
         "index": run.snapshot.index_length,
+        "missing": missing,
     });
     if let Some(stored) = run.root.stored {
         value["stored"] = json!(stored.data);

@@ -14,13 +14,16 @@ pub(super) const METADATA_ID_KEY: &str = "dtar 2026-11 metadata id key v1";
 pub(super) const TOC_KEY: &str = "dtar 2026-11 toc key v1";
 pub(super) const SIDECAR_KEY: &str = "dtar 2026-11 sidecar key v1";
 pub(super) const ROOT_KEY: &str = "dtar 2026-11 root key v1";
+pub(super) const NOTE_KEY: &str = "dtar 2026-11 note key v1";
 pub(super) const GEAR_KEY: &str = "dtar 2026-11 gear key v1";
 pub(super) const INDEX_KEY: &str = "dtar 2026-11 index key v1";
 pub(super) const STORE_KEY: &str = "dtar 2026-11 store key v1";
 pub(super) const BRICK_TOC_KEY: &str = "dtar 2026-11 brick toc key v1";
 pub(super) const ONE_ROOT_KEY: &str = "dtar 2026-11 one root key v1";
+pub(super) const ONE_NOTE_KEY: &str = "dtar 2026-11 one note key v1";
 pub(super) const TOC_SIV_KEY: &str = "dtar 2026-11 toc siv key v1";
 pub(super) const ROOT_SIV_KEY: &str = "dtar 2026-11 root siv key v1";
+pub(super) const NOTE_SIV_KEY: &str = "dtar 2026-11 note siv key v1";
 pub(super) const FRAME_SIV_KEY: &str = "dtar 2026-11 frame siv key v1";
 pub(super) const FRAME_KEY: &str = "dtar 2026-11 frame key v1";
 

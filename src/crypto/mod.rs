@@ -19,7 +19,7 @@ pub use key::Key;
 pub use key_text::KeyFile;
 pub use passphrase::{LockedKey, UnlockError};
 pub use public::{InvalidPublicKey, PublicKey};
-pub use put::{ChunkIdKey, GearKey, IndexKey, PutKeys, RootKey, SidecarKey, StoreKey, TocKey};
+pub use put::{ChunkIdKey, GearKey, IndexKey, PutKeys, SaltedKey, SidecarKey, StoreKey};
 pub use recipients::RecipientsError;
 
 pub(crate) use encapsulation::{DecapsulationKey, unwrap_brick_key, wrap_brick_key};

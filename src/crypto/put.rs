@@ -3,8 +3,8 @@
 use zeroize::{Zeroize, Zeroizing};
 
 use super::derive::{
-    BRICK_TOC_KEY, CHUNK_ID_KEY, INDEX_KEY, METADATA_ID_KEY, ONE_ROOT_KEY, ROOT_KEY, ROOT_SIV_KEY,
-    SIDECAR_KEY, STORE_KEY, TOC_KEY, TOC_SIV_KEY, derive,
+    BRICK_TOC_KEY, CHUNK_ID_KEY, INDEX_KEY, METADATA_ID_KEY, NOTE_KEY, NOTE_SIV_KEY, ONE_NOTE_KEY,
+    ONE_ROOT_KEY, ROOT_KEY, ROOT_SIV_KEY, SIDECAR_KEY, STORE_KEY, TOC_KEY, TOC_SIV_KEY, derive,
 };
 use super::seal::{ContentKeys, Sealing, Unverified};
 use super::secret::Secret;
@@ -19,12 +19,14 @@ pub struct PutKeys {
     pub chunk_id: ChunkIdKey,
     /// Makes chunk ids of class metadata.
     pub metadata_id: ChunkIdKey,
-    /// Seals TOCs.
-    pub toc: TocKey,
+    /// Seals TOCs (`formats/brick.md#table-of-contents`).
+    pub toc: SaltedKey,
     /// Binds sidecars to their bricks.
     pub sidecar: SidecarKey,
-    /// Seals roots.
-    pub root: RootKey,
+    /// Seals roots (`formats/store.md#roots`).
+    pub root: SaltedKey,
+    /// Seals notes (`formats/collection.md#notes`).
+    pub note: SaltedKey,
     /// Makes the gear table.
     pub gear: GearKey,
     /// Authenticates indexes.
@@ -46,12 +48,18 @@ impl PutKeys {
         epoch: Epoch,
     ) -> Self {
         let key = |context| derive(context, &[put_secret.expose()]);
+        let salted = |context, siv_context, one| SaltedKey {
+            secret: key(context),
+            siv_context,
+            context: one,
+        };
         Self {
             chunk_id: ChunkIdKey(key(CHUNK_ID_KEY)),
             metadata_id: ChunkIdKey(key(METADATA_ID_KEY)),
-            toc: TocKey(key(TOC_KEY)),
+            toc: salted(TOC_KEY, TOC_SIV_KEY, BRICK_TOC_KEY),
             sidecar: SidecarKey(key(SIDECAR_KEY)),
-            root: RootKey(key(ROOT_KEY)),
+            root: salted(ROOT_KEY, ROOT_SIV_KEY, ONE_ROOT_KEY),
+            note: salted(NOTE_KEY, NOTE_SIV_KEY, ONE_NOTE_KEY),
             gear: GearKey(gear_key),
             index: IndexKey(key(INDEX_KEY)),
             store: StoreKey(key(STORE_KEY)),
@@ -77,51 +85,28 @@ impl ChunkIdKey {
     }
 }
 
-/// Seals TOCs (`formats/brick.md#table-of-contents`).
+/// Seals structures that have a salt each, by one rule (`formats/keys.md#seals`): TOCs,
+/// roots, notes.
 #[derive(Clone)]
-pub struct TocKey(Secret);
-
-impl TocKey {
-    fn of_brick(&self, salt: Salt) -> ContentKeys {
-        let input: [&[u8]; 2] = [self.0.expose(), salt.as_bytes()];
-        ContentKeys::new(TOC_SIV_KEY, BRICK_TOC_KEY, &input)
-    }
-
-    /// Begins to seal the content of the TOC of the brick with this salt. The caller
-    /// sees to it that a brick gets one TOC.
-    pub(crate) fn begin<'a>(&self, salt: Salt, content: &'a mut [u8]) -> Sealing<'a> {
-        self.of_brick(salt).begin(None, content)
-    }
-
-    /// Opens the sealed bytes of a TOC.
-    pub(crate) fn open<'a>(
-        &self,
-        salt: Salt,
-        siv: Siv,
-        header: &[u8],
-        sealed: &'a mut [u8],
-    ) -> Result<&'a mut [u8], Unverified> {
-        self.of_brick(salt).open(None, siv, header, sealed)
-    }
+pub struct SaltedKey {
+    secret: Secret,
+    siv_context: &'static str,
+    context: &'static str,
 }
 
-/// Seals roots (`formats/store.md#roots`).
-#[derive(Clone)]
-pub struct RootKey(Secret);
-
-impl RootKey {
-    fn of_root(&self, salt: Salt) -> ContentKeys {
-        let input: [&[u8]; 2] = [self.0.expose(), salt.as_bytes()];
-        ContentKeys::new(ROOT_SIV_KEY, ONE_ROOT_KEY, &input)
+impl SaltedKey {
+    fn with_salt(&self, salt: Salt) -> ContentKeys {
+        let input: [&[u8]; 2] = [self.secret.expose(), salt.as_bytes()];
+        ContentKeys::new(self.siv_context, self.context, &input)
     }
 
-    /// Begins to seal the content of the root with this salt. The caller
-    /// draws the salt for this root.
+    /// Begins to seal the content of the structure with this salt. The caller draws the
+    /// salt for this one, and seals one content with it.
     pub(crate) fn begin<'a>(&self, salt: Salt, content: &'a mut [u8]) -> Sealing<'a> {
-        self.of_root(salt).begin(None, content)
+        self.with_salt(salt).begin(None, content)
     }
 
-    /// Opens the sealed bytes of a root.
+    /// Opens the sealed bytes of the structure with this salt.
     pub(crate) fn open<'a>(
         &self,
         salt: Salt,
@@ -129,7 +114,7 @@ impl RootKey {
         header: &[u8],
         sealed: &'a mut [u8],
     ) -> Result<&'a mut [u8], Unverified> {
-        self.of_root(salt).open(None, siv, header, sealed)
+        self.with_salt(salt).open(None, siv, header, sealed)
     }
 }
 

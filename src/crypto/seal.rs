@@ -2,7 +2,7 @@
 //! associated data. Nothing else in the crate chooses a nonce.
 //!
 //! Two different contents must never meet under one key and nonce. That holds
-//! - for frames, TOCs and roots by one rule, that of [`ContentKeys`]
+//! - for frames, TOCs, roots and notes by one rule, that of [`ContentKeys`]
 //!   (`formats/keys.md#seals`): a salt, or a brick key and a number, is used once; and
 //!   should it be used twice all the same, by a machine that was set back or copied,
 //!   the key follows from the content too;

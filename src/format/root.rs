@@ -1,88 +1,21 @@
 //! Roots: what one finished run needs (`formats/store.md#roots`).
 
 use super::brick::MAX_FRAMES;
-use super::frame::{self, TAG_LENGTH};
-use super::wire::{DecodeResult, Decoder, put_check, put_prefix, put_uv, uv_length};
+use super::wire::{DecodeResult, Decoder, put_uv, uv_length};
 use crate::error::{Error, Result};
-use crate::id::{BrickName, Epoch, Salt, Siv, StoreId, WriterId};
+use crate::id::{BrickName, WriterId};
 
-/// Length of the header in the clear, which is the associated data of the seal.
-pub const ROOT_HEADER_LENGTH: usize = 96;
-/// The longest sealed bytes, with the tag: 1 GiB.
-pub const MAX_SEALED_ROOT_LENGTH: u64 = 1 << 30;
 /// The longest host name in bytes.
 pub const MAX_HOST_LENGTH: usize = 255;
 /// The longest label in bytes.
 pub const MAX_LABEL_LENGTH: usize = 4096;
 
 const MAX_BITMAP_LENGTH: u64 = MAX_FRAMES as u64 / 8;
-const MAGIC: &[u8; 8] = b"dtarROOT";
-const HEADER: &str = "root header";
 const STRUCTURE: &str = "root";
 const TAG_SNAPSHOT: u8 = 1;
 const TAG_STORED: u8 = 2;
 /// A brick takes its name, a length and a byte of bitmap: so many bytes at least.
 const MIN_BRICK_BYTES: u64 = 34;
-
-/// What stands in the clear before a sealed root.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RootHeader {
-    /// Length of the sealed bytes, with the tag.
-    pub sealed_length: u64,
-    /// Epoch of the put secret in use.
-    pub epoch: Epoch,
-    /// The store.
-    pub store_id: StoreId,
-    /// The root's salt.
-    pub salt: Salt,
-    /// The SIV of what is sealed.
-    pub siv: Siv,
-}
-
-impl RootHeader {
-    /// Appends the 96 bytes.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        let start = out.len();
-        put_prefix(out, MAGIC);
-        out.extend_from_slice(&self.sealed_length.to_le_bytes());
-        out.extend_from_slice(&self.epoch.0.to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
-        out.extend_from_slice(self.store_id.as_bytes());
-        out.extend_from_slice(self.salt.as_bytes());
-        out.extend_from_slice(self.siv.as_bytes());
-        put_check(out, start);
-    }
-
-    /// Reads the header at the start of `bytes`.
-    ///
-    /// # Errors
-    /// A prefix that this dtar does not know, a check that does not match, a sealed
-    /// length beyond the limit, epoch 0, fewer than 96 bytes.
-    pub fn decode(bytes: &[u8]) -> DecodeResult<Self> {
-        let mut decoder = Decoder::new(HEADER, bytes);
-        decoder.prefix(MAGIC)?;
-        let at_length = decoder.clone();
-        let sealed_length = decoder.u64("sealed length")?;
-        let mut at_epoch = decoder.clone();
-        decoder.bytes("epoch", 4)?;
-        let _reserved = decoder.u32("reserved")?;
-        let store_id = StoreId(decoder.array("store id")?);
-        let salt = Salt(decoder.array("salt")?);
-        let siv = Siv(decoder.array("SIV")?);
-        decoder.check(0)?;
-        if !(TAG_LENGTH as u64..=MAX_SEALED_ROOT_LENGTH).contains(&sealed_length) {
-            let expected = format_args!("{TAG_LENGTH} to {MAX_SEALED_ROOT_LENGTH}");
-            return Err(at_length.error("sealed length", expected, sealed_length));
-        }
-        Ok(Self {
-            sealed_length,
-            epoch: frame::epoch(&mut at_epoch)?,
-            store_id,
-            salt,
-            siv,
-        })
-    }
-}
 
 /// What one finished run needs.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use super::frame::{
     self, MAX_CHUNK_LENGTH, MAX_HEADER_LENGTH, MAX_PLAIN_LENGTH, MAX_SEALED_LENGTH,
     MIN_HEADER_LENGTH, MIN_SEALED_LENGTH, code,
 };
+use super::origins::{Origin, Origins};
 use super::wire::{DecodeError, DecodeResult, Decoder, put_check, put_prefix, put_uv, uv_length};
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, Class, Epoch, Salt, Siv, StoreId, WriterId};
@@ -17,6 +18,7 @@ pub const MAX_SEALED_TOC_LENGTH: u32 = 33_554_432;
 const MAGIC: &[u8; 8] = b"dtarTOC1";
 const HEADER: &str = "TOC header";
 const STRUCTURE: &str = "TOC";
+const TAG_ORIGINS: u8 = 1;
 /// A frame takes three numbers, a chunk an id and a number: so many bytes at least.
 const MIN_FRAME_BYTES: u64 = 3;
 const MIN_CHUNK_BYTES: u64 = 17;
@@ -111,6 +113,7 @@ pub struct Toc {
     writer: WriterId,
     frames: Vec<TocFrame>,
     chunks: Vec<TocChunk>,
+    origins: Option<Origins>,
 }
 
 impl Toc {
@@ -122,6 +125,7 @@ impl Toc {
             writer,
             frames: Vec::new(),
             chunks: Vec::new(),
+            origins: None,
         }
     }
 
@@ -155,6 +159,24 @@ impl Toc {
         let start = frame.first_chunk as usize;
         let end = start.saturating_add(frame.chunk_count as usize);
         self.chunks.get(start..end).unwrap_or_default()
+    }
+
+    /// Where its frames come from, if gc has made the brick.
+    #[must_use]
+    pub const fn origins(&self) -> Option<&Origins> {
+        self.origins.as_ref()
+    }
+
+    /// Says where the frames come from, in their order: to be called behind the last one.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if there are not as many as frames, or if a limit breaks.
+    pub fn set_origins(&mut self, frames: &[Vec<Origin>]) -> Result<()> {
+        if frames.len() != self.frames.len() {
+            return Err(Error::Internal("origins of other frames".into()));
+        }
+        self.origins = Some(Origins::new(frames)?);
+        Ok(())
     }
 
     /// Where the last frame ends in the brick, and the TOC begins.
@@ -214,7 +236,8 @@ impl Toc {
             .iter()
             .map(|chunk| uv_length(chunk.length.into()))
             .sum();
-        if plain_length > MAX_PLAIN_LENGTH || chunk_bytes + table as u64 != plain_length.into() {
+        if plain_length > MAX_PLAIN_LENGTH || chunk_bytes + table as u64 != u64::from(plain_length)
+        {
             return Err("plain length");
         }
         if self.frames.len() >= MAX_FRAMES as usize {
@@ -259,6 +282,16 @@ impl Toc {
                 out.extend_from_slice(chunk.id.as_bytes());
                 put_uv(out, u64::from(chunk.length));
             }
+        }
+        if let Some(origins) = &self.origins {
+            if origins.frame_count() != self.frames.len() {
+                return Err(Error::Internal("origins of other frames".into()));
+            }
+            let mut value = Vec::new();
+            origins.encode(&mut value);
+            out.push(TAG_ORIGINS);
+            put_uv(out, value.len() as u64);
+            out.extend_from_slice(&value);
         }
         Ok(())
     }
@@ -305,7 +338,12 @@ impl Toc {
                 found,
             ));
         }
-        decoder.fields(|_, _| Ok(false))?;
+        decoder.fields(|tag, mut value| {
+            if tag == TAG_ORIGINS {
+                toc.origins = Some(Origins::decode(&mut value, toc.frames.len())?);
+            }
+            Ok(tag == TAG_ORIGINS)
+        })?;
         Ok(toc)
     }
 
@@ -412,6 +450,18 @@ mod tests {
         let good = encoded(&toc());
         assert!(Toc::decode(&[&good[..], &[5, 1, 0]].concat()).is_ok());
         assert!(Toc::decode(&[&good[..], &[200, 1, 0]].concat()).is_err());
+    }
+
+    #[test]
+    fn origins_stand_behind_the_frames() {
+        let mut toc = toc();
+        let origin = |byte: u8, place| (crate::id::BrickName([byte; 32]), place);
+        assert!(toc.set_origins(&[vec![origin(1, 0)]]).is_err());
+        toc.set_origins(&[vec![origin(1, 0)], vec![origin(2, 5)]])
+            .unwrap();
+        assert_eq!(Toc::decode(&encoded(&toc)), Ok(toc.clone()));
+        toc.push_frame(1300, 51, [chunk(4, 50)]).unwrap();
+        assert!(toc.encode(&mut Vec::new()).is_err());
     }
 
     #[test]

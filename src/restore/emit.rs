@@ -7,6 +7,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::batch::{Batch, Name, Op};
+use super::elsewhere::Elsewhere;
 use super::slot::Failure;
 use crate::archive::Monitor;
 use crate::error::{Error, Result};
@@ -33,6 +34,9 @@ pub(super) struct Emitter<'a, W: Write> {
     out: Counted<W>,
     checksum: Xxh3,
     monitor: Arc<Monitor>,
+    /// Where chunks are looked for that are not where they should be.
+    elsewhere: Option<Arc<Elsewhere>>,
+    found: Vec<u8>,
     /// Called for each hit; without it, damage ends the run.
     on_hit: Option<&'a mut dyn FnMut(Hit)>,
     hit: Option<Hit>,
@@ -52,6 +56,7 @@ impl<'a, W: Write> Emitter<'a, W> {
     pub(super) fn new(
         out: W,
         monitor: Arc<Monitor>,
+        elsewhere: Option<Arc<Elsewhere>>,
         on_hit: Option<&'a mut dyn FnMut(Hit)>,
     ) -> Self {
         Self {
@@ -62,6 +67,8 @@ impl<'a, W: Write> Emitter<'a, W> {
             },
             checksum: Xxh3::new(),
             monitor,
+            elsewhere,
+            found: Vec::new(),
             on_hit,
             hit: None,
             hits: 0,
@@ -100,7 +107,7 @@ impl<'a, W: Write> Emitter<'a, W> {
                 hash,
             } => match slot.chunk(*place, *length, hash) {
                 Ok(chunk) => self.write(chunk)?,
-                Err(failure) => self.replace(u64::from(*length), &failure)?,
+                Err(failure) => self.elsewhere(*length, hash, &failure)?,
             },
             Op::Zeros(length) => self.zeros(*length)?,
             Op::Lost { length, failure } => self.replace(*length, failure)?,
@@ -170,6 +177,19 @@ impl<'a, W: Write> Emitter<'a, W> {
             length -= piece;
         }
         Ok(())
+    }
+
+    /// A chunk that is not where it should be, from wherever it is.
+    fn elsewhere(&mut self, length: u32, hash: &ChunkHash, failure: &Failure) -> Result<(), Stop> {
+        let mut found = std::mem::take(&mut self.found);
+        let elsewhere = self.elsewhere.as_ref();
+        let written = if elsewhere.is_some_and(|all| all.chunk(hash, length, &mut found)) {
+            self.write(&found)
+        } else {
+            self.replace(u64::from(length), failure)
+        };
+        self.found = found;
+        written
     }
 
     /// Zeros in place of lost bytes, if that is wanted.

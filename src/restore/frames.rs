@@ -10,6 +10,7 @@ use std::sync::Arc;
 use rayon::ThreadPool;
 
 use super::ahead::Ahead;
+use super::elsewhere::Elsewhere;
 use super::slot::{Failure, Opened, REPLACE, Slot, Spares};
 use crate::brick::{FrameError, FrameOpener, OpenScratch};
 use crate::error::{Error, Exit};
@@ -31,6 +32,7 @@ pub(super) struct FrameCache {
     layout: Arc<Layout>,
     bricks_in: Arc<[PathBuf]>,
     opener: Arc<FrameOpener>,
+    elsewhere: Option<Arc<Elsewhere>>,
     pool: Arc<ThreadPool>,
     spares: Spares,
     slots: HashMap<u64, Entry>,
@@ -112,7 +114,8 @@ impl FrameCache {
     pub(super) fn new(
         layout: Layout,
         bricks_in: Vec<PathBuf>,
-        opener: FrameOpener,
+        opener: Arc<FrameOpener>,
+        elsewhere: Option<Arc<Elsewhere>>,
         pool: Arc<ThreadPool>,
         budget: u64,
         ahead: Ahead,
@@ -120,7 +123,8 @@ impl FrameCache {
         Self {
             layout: Arc::new(layout),
             bricks_in: bricks_in.into(),
-            opener: Arc::new(opener),
+            opener,
+            elsewhere,
             pool,
             spares: Spares::default(),
             slots: HashMap::new(),
@@ -132,6 +136,11 @@ impl FrameCache {
             ahead,
             remnants: Remnants::default(),
         }
+    }
+
+    /// Where frames are looked for that are not where they should be.
+    pub(super) fn elsewhere(&self) -> Option<Arc<Elsewhere>> {
+        self.elsewhere.clone()
     }
 
     /// Takes note that the walk has passed `count` more chunks of bodies.
@@ -159,10 +168,7 @@ impl FrameCache {
             Err(failure) => failure.path.clone(),
         };
         let slot = Arc::new(Slot::new(path, self.spares.clone()));
-        match found {
-            Ok((_, file)) => self.open(&slot, spec, file),
-            Err(failure) => slot.set(Err(failure)),
-        }
+        self.open(&slot, spec, found.map(|(_, file)| file));
         let bytes = u64::from(spec.frame.plain_length);
         // Where frames are large, a few of them must fit all the same, or each
         // deduplicated chunk opens one of them again.
@@ -223,10 +229,15 @@ impl FrameCache {
                 path,
                 source,
             } => (path.clone(), format!("cannot {action} it: {source}")),
-            other => (
-                self.layout.brick_path(name, Class::Data),
-                other.to_string().replacen(&format!(" {name}"), "", 1),
-            ),
+            other => {
+                let said = other.to_string().replacen(&format!(" {name}"), "", 1);
+                let gc = "; gc may have deleted it, if the root of the index was forgotten";
+                let gc = if self.elsewhere.is_some() { gc } else { "" };
+                (
+                    self.layout.brick_path(name, Class::Data),
+                    format!("{said}{gc}"),
+                )
+            }
         };
         Failure {
             path,
@@ -235,25 +246,32 @@ impl FrameCache {
         }
     }
 
-    fn open(&self, slot: &Arc<Slot>, spec: FrameSpec, file: Arc<File>) {
+    fn open(&self, slot: &Arc<Slot>, spec: FrameSpec, file: Result<Arc<File>, Failure>) {
         let FrameSpec { brick, frame } = spec;
         let slot = Arc::clone(slot);
         let opener = Arc::clone(&self.opener);
         let (layout, bricks_in) = (Arc::clone(&self.layout), Arc::clone(&self.bricks_in));
+        let elsewhere = self.elsewhere.clone();
         let mut content = self.spares.take(frame.plain_length as usize);
         self.pool.spawn_fifo(move || {
             let guard = SetOnDrop(&slot);
             let path = &slot.path;
-            let result = open_frame(&file, path, frame, &opener, &mut content).or_else(|failure| {
-                // Another copy may be sound.
-                layout
-                    .copies_of_brick(&brick, &bricks_in)
-                    .flatten()
-                    .filter(|(other, _)| other != path)
-                    .find_map(|(path, file)| {
-                        open_frame(&file, &path, frame, &opener, &mut content).ok()
-                    })
-                    .ok_or(failure)
+            let open_copy = |file: Arc<File>| {
+                open_frame(&file, path, frame, &opener, &mut content).or_else(|failure| {
+                    // Another copy may be sound.
+                    layout
+                        .copies_of_brick(&brick, &bricks_in)
+                        .flatten()
+                        .filter(|(other, _)| other != path)
+                        .find_map(|(path, file)| {
+                            open_frame(&file, &path, frame, &opener, &mut content).ok()
+                        })
+                        .ok_or(failure)
+                })
+            };
+            let result = file.and_then(open_copy).or_else(|failure| {
+                let elsewhere = elsewhere.filter(|all| all.open_moved(&spec, &mut content));
+                elsewhere.map(|_| ()).ok_or(failure)
             });
             guard.0.set(result.map(|()| content));
         });
@@ -273,7 +291,7 @@ impl Drop for SetOnDrop<'_> {
     }
 }
 
-fn open_frame(
+pub(super) fn open_frame(
     file: &File,
     path: &Path,
     frame: UsedFrame,

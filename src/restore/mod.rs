@@ -15,6 +15,7 @@
 
 mod ahead;
 mod batch;
+mod elsewhere;
 mod emit;
 mod frames;
 mod incomplete;
@@ -55,6 +56,7 @@ use crate::threads;
 use crate::verify::Share;
 use ahead::Ahead;
 use batch::{Batch, Batches, Permit};
+use elsewhere::Elsewhere;
 use emit::Emitter;
 use frames::FrameCache;
 use incomplete::Found;
@@ -73,6 +75,8 @@ pub struct RestoreOptions {
     pub patterns: Vec<String>,
     /// Take an index whose seal the key cannot check ([`open_unauthenticated`]).
     pub unauthenticated: bool,
+    /// The folder of catalogs: to find what is not where an index says, should that happen.
+    pub catalog: Option<PathBuf>,
     /// Threads that open frames; 0: one a processor.
     pub threads: usize,
     /// Read only these frames and those of chunk lists, and take zeros for the rest:
@@ -168,7 +172,7 @@ pub fn restore<W: Write>(
     } else {
         open_index(index, origin, key)?.0
     };
-    let opener = key.opener(trailer.summary.store_id)?;
+    let opener = Arc::new(key.opener(trailer.summary.store_id)?);
     let selection = Selection::new(&options.patterns)?;
     let whole = selection.is_none();
     if whole {
@@ -178,7 +182,16 @@ pub fn restore<W: Write>(
             .store(total, std::sync::atomic::Ordering::Relaxed);
     }
     let [bodies, ..] = trailer.hints(index)?;
-    let (frames, pool) = frame_cache(origin.layout().clone(), opener, options, bodies)?;
+    let mut elsewhere = None;
+    if is_sealed_with(&trailer, key) {
+        let keys = key.put_keys(trailer.summary.store_id, trailer.summary.epoch)?;
+        let catalog = options.catalog.clone().zip(origin.store().cloned());
+        let opener = Arc::clone(&opener);
+        let all = Elsewhere::new(origin.layout(), &options.bricks_in, keys, opener, catalog);
+        elsewhere = Some(Arc::new(all));
+    }
+    let layout = origin.layout().clone();
+    let (frames, pool) = frame_cache(layout, opener, elsewhere.clone(), options, bodies)?;
     let locator = Locator::from_hints(index, &trailer)?;
     let (out, batches) = Batches::queue();
     let mut walker = Walker::new(trailer.members(index), locator, frames, selection, out);
@@ -203,7 +216,7 @@ pub fn restore<W: Write>(
         walker.locator.end()?;
         Ok(walker.finish())
     };
-    let summary = run(walk, batches, output, expected, on_hit, monitor)?;
+    let summary = run(walk, batches, output, elsewhere, expected, on_hit, monitor)?;
     drop(pool);
     Ok(summary)
 }
@@ -227,10 +240,10 @@ pub fn restore_incomplete<W: Write>(
     on_hit: Option<&mut dyn FnMut(Hit)>,
     monitor: &Arc<Monitor>,
 ) -> Result<RestoreSummary> {
-    let opener = key.opener(*store.id())?;
+    let opener = Arc::new(key.opener(*store.id())?);
     let keys = store.put_keys(key)?;
     let selection = Selection::new(&options.patterns)?;
-    let (frames, pool) = frame_cache(store.layout().clone(), opener, options, None)?;
+    let (frames, pool) = frame_cache(store.layout().clone(), opener, None, options, None)?;
     let locator = Locator::Catalog {
         catalog: Box::new(catalog),
         key: keys.chunk_id,
@@ -255,7 +268,7 @@ pub fn restore_incomplete<W: Write>(
             }
         }
     };
-    let mut summary = run(walk, batches, output, None, on_hit, monitor)?;
+    let mut summary = run(walk, batches, output, None, None, on_hit, monitor)?;
     summary.stopped_at = stopped.try_recv().ok();
     drop(pool);
     Ok(summary)
@@ -263,7 +276,8 @@ pub fn restore_incomplete<W: Write>(
 
 fn frame_cache(
     layout: Layout,
-    opener: FrameOpener,
+    opener: Arc<FrameOpener>,
+    elsewhere: Option<Arc<Elsewhere>>,
     options: &RestoreOptions,
     bodies: Option<HintReader>,
 ) -> Result<(FrameCache, Arc<ThreadPool>)> {
@@ -272,6 +286,7 @@ fn frame_cache(
         layout,
         options.bricks_in.clone(),
         opener,
+        elsewhere,
         Arc::clone(&pool),
         KEPT_FRAMES,
         Ahead::new(bodies.map(|mut hints| -> ahead::Source {
@@ -286,13 +301,14 @@ fn run<W: Write>(
     walk: impl FnOnce() -> Result<Walked> + Send,
     batches: Receiver<(Batch, Option<Permit>)>,
     output: W,
+    elsewhere: Option<Arc<Elsewhere>>,
     expected: Option<(u64, u128)>,
     on_hit: Option<&mut dyn FnMut(Hit)>,
     monitor: &Arc<Monitor>,
 ) -> Result<RestoreSummary> {
     thread::scope(|scope| {
         let walk = threads::start_in(scope, "walk", walk)?;
-        let emitted = emit(&batches, output, on_hit, monitor);
+        let emitted = emit(&batches, output, elsewhere, on_hit, monitor);
         // Lets the walk end if it waits to send.
         drop(batches);
         let walked = walk
@@ -325,10 +341,11 @@ fn run<W: Write>(
 fn emit<W: Write>(
     batches: &Receiver<(Batch, Option<Permit>)>,
     output: W,
+    elsewhere: Option<Arc<Elsewhere>>,
     on_hit: Option<&mut dyn FnMut(Hit)>,
     monitor: &Arc<Monitor>,
 ) -> Result<(RestoreSummary, u128)> {
-    let mut emitter = Emitter::new(output, Arc::clone(monitor), on_hit);
+    let mut emitter = Emitter::new(output, Arc::clone(monitor), elsewhere, on_hit);
     let mut closed_early = false;
     for (batch, _permit) in batches {
         monitor.check()?;

@@ -14,6 +14,8 @@ use crate::store::layout::Layout;
 pub struct Origin {
     layout: Layout,
     store_id: Option<StoreId>,
+    /// If it is open: its catalog may be of use.
+    store: Option<Store>,
 }
 
 impl From<&Store> for Origin {
@@ -21,6 +23,7 @@ impl From<&Store> for Origin {
         Self {
             layout: store.layout().clone(),
             store_id: Some(*store.id()),
+            store: Some(store.clone()),
         }
     }
 }
@@ -33,6 +36,7 @@ impl Origin {
         Self {
             layout: Layout::new(dir),
             store_id: None,
+            store: None,
         }
     }
 
@@ -45,11 +49,16 @@ impl Origin {
         Ok(Self {
             layout: Layout::new(dir),
             store_id: Some(Store::unverified_id(dir)?),
+            store: None,
         })
     }
 
     pub(super) fn layout(&self) -> &Layout {
         &self.layout
+    }
+
+    pub(super) fn store(&self) -> Option<&Store> {
+        self.store.as_ref()
     }
 
     /// Refuses an index that names another store than the one in use, where one is.

@@ -50,7 +50,7 @@ pub(super) struct Opened {
 
 impl Opened {
     /// A chunk and its hash.
-    fn chunk(&self, place: u32) -> Option<(&[u8], &ChunkHash)> {
+    pub(super) fn chunk(&self, place: u32) -> Option<(&[u8], &ChunkHash)> {
         Some((
             self.frame.chunk(place)?,
             self.hashes.get(usize::try_from(place).ok()?)?,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::batch::{Batch, Batches, Gone, Name, Op};
+use super::elsewhere::Elsewhere;
 use super::frames::{FrameCache, FrameSpec};
 use super::locate::{Locator, Place};
 use super::select::Selection;
@@ -37,6 +38,7 @@ pub(super) struct Walker {
     members: Region,
     pub(super) locator: Locator,
     frames: FrameCache,
+    elsewhere: Option<Arc<Elsewhere>>,
     selection: Option<Selection>,
     walked: Walked,
     out: Batches,
@@ -72,6 +74,7 @@ impl Walker {
         Self {
             members,
             locator,
+            elsewhere: frames.elsewhere(),
             frames,
             selection,
             hashes_bodies,
@@ -316,6 +319,14 @@ impl Walker {
             (Err(failure), None) => Err(failure),
             (Err(failure), Some(copy)) => self.list_of_copy(list, copy, failure),
         };
+        let items = items.or_else(|failure| {
+            let mut bytes = Vec::new();
+            let elsewhere = self.elsewhere.as_ref();
+            if elsewhere.is_some_and(|all| all.chunk(&list.hash, list.length, &mut bytes)) {
+                return self.decode(&bytes, list);
+            }
+            Err(failure)
+        });
         match items {
             Ok(items) => items.iter().try_for_each(|item| self.item(item)),
             Err(failure) => {

@@ -15,7 +15,7 @@ use crate::archive::Monitor;
 use crate::brick::open_root;
 use crate::error::Result;
 use crate::format::frame::FrameHeader;
-use crate::format::root::RootHeader;
+use crate::format::sealed::{ROOT, SealedHeader};
 use crate::format::snapshot::Snapshot;
 use crate::id::{ChunkHash, Class};
 use crate::store::layout::RunName;
@@ -388,7 +388,7 @@ impl<'a> Run<'a> {
     }
 
     fn root(&mut self, offset: u64, bytes: &[u8]) -> Result<()> {
-        let Ok(header) = RootHeader::decode(bytes) else {
+        let Ok(header) = SealedHeader::decode(ROOT, bytes) else {
             return Ok(());
         };
         if !self.keyring.is_wanted(header.store_id) || self.role != Role::Input {

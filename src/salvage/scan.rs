@@ -15,7 +15,7 @@ use crate::format::brick::{BrickHeader, FOOTER_LENGTH, Footer, HEADER_LENGTH};
 use crate::format::frame::{
     FRAME_MAGIC, FrameHeader, MAX_HEADER_LENGTH, MAX_SEALED_LENGTH, MIN_HEADER_LENGTH,
 };
-use crate::format::root::{ROOT_HEADER_LENGTH, RootHeader};
+use crate::format::sealed::{self, ROOT, SealedHeader};
 use crate::format::toc::{TOC_HEADER_LENGTH, TocHeader};
 use crate::format::wire::{DecodeError, Fault};
 
@@ -274,9 +274,9 @@ impl Scanner {
             b"dtarTOC1" => fixed(bytes, Structure::Toc, TOC_HEADER_LENGTH, |bytes| {
                 Some(TocHeader::decode(bytes).ok()?.toc_length())
             }),
-            b"dtarROOT" => fixed(bytes, Structure::Root, ROOT_HEADER_LENGTH, |bytes| {
-                let sealed = RootHeader::decode(bytes).ok()?.sealed_length;
-                Some(ROOT_HEADER_LENGTH as u64 + sealed)
+            b"dtarROOT" => fixed(bytes, Structure::Root, sealed::HEADER_LENGTH, |bytes| {
+                let length = SealedHeader::decode(ROOT, bytes).ok()?.sealed_length;
+                Some(sealed::HEADER_LENGTH as u64 + length)
             }),
             _ => Look::Nothing,
         }

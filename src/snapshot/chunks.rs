@@ -15,7 +15,7 @@ use crate::format::toc::{MAX_SEALED_TOC_LENGTH, TOC_HEADER_LENGTH, Toc, TocFrame
 use crate::format::wire::DecodeError;
 use crate::id::{BrickName, ChunkHash, ChunkId, Class};
 use crate::store::Store;
-use crate::store::layout::places_of_brick;
+use crate::store::layout::{Layout, places_of_brick};
 
 /// Where a chunk lies: which of the bricks, which frame of it, the place in the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,12 +53,21 @@ impl Ids<'_> {
     }
 }
 
+/// The metadata bricks of other runs: gc may have moved frames there.
+struct Others<'a> {
+    store: Store,
+    keys: &'a PutKeys,
+    bricks_in: Vec<PathBuf>,
+}
+
 /// The metadata bricks of a run. Takes some 40 bytes for each chunk in them.
 pub(super) struct Chunks<'a> {
     pub(super) ids: Ids<'a>,
     pub(super) opener: FrameOpener,
     pub(super) bricks: Vec<Brick>,
     pub(super) places: HashMap<ChunkId, Place>,
+    /// Where the bricks of class metadata are looked for, once one of the run's is missing.
+    others: Option<Others<'a>>,
     /// For errors.
     snapshot: PathBuf,
     scratch: OpenScratch,
@@ -76,6 +85,7 @@ impl<'a> Chunks<'a> {
             opener,
             bricks: Vec::new(),
             places: HashMap::new(),
+            others: None,
             snapshot: path,
             scratch: OpenScratch::new(),
             sealed: Vec::new(),
@@ -96,6 +106,11 @@ impl<'a> Chunks<'a> {
         let opener = key.opener(*store.id())?;
         let snapshot = store.layout().snapshot_path(&run.name);
         let mut chunks = Self::new(Ids::Keyed(keys), opener, snapshot);
+        chunks.others = Some(Others {
+            store: store.clone(),
+            keys,
+            bricks_in: bricks_in.to_vec(),
+        });
         let mut buffer = Vec::new();
         for (name, bitmap) in &run.root.bricks {
             let own = store.brick_path(name, Class::Metadata);
@@ -110,18 +125,20 @@ impl<'a> Chunks<'a> {
             };
             if let Some(path) = path {
                 let toc = read_toc(store, keys, name, &path, &mut buffer)?;
-                chunks.add(path, &toc, bitmap);
+                chunks.add(path, &toc, Some(bitmap));
             }
         }
         Ok(chunks)
     }
 
-    fn add(&mut self, path: PathBuf, toc: &Toc, bitmap: &[u8]) {
+    /// Adds a brick; with a bitmap, only these frames.
+    fn add(&mut self, path: PathBuf, toc: &Toc, bitmap: Option<&[u8]>) {
         let brick = u32::try_from(self.bricks.len()).unwrap_or(u32::MAX);
         let used = |frame: usize| {
-            bitmap
-                .get(frame / 8)
-                .is_some_and(|byte| byte >> (frame % 8) & 1 == 1)
+            bitmap.is_none_or(|bitmap| {
+                let byte = bitmap.get(frame / 8);
+                byte.is_some_and(|byte| byte >> (frame % 8) & 1 == 1)
+            })
         };
         for (number, frame) in toc.frames().iter().enumerate() {
             if !used(number) {
@@ -134,7 +151,7 @@ impl<'a> Chunks<'a> {
                     frame: number as u32,
                     number: place,
                 };
-                self.places.insert(chunk.id, place);
+                self.places.entry(chunk.id).or_insert(place);
             }
         }
         let place = |frame: &TocFrame| (frame.offset, frame.length);
@@ -144,9 +161,30 @@ impl<'a> Chunks<'a> {
         });
     }
 
+    /// Adds all metadata bricks that are here and open.
+    fn add_others(&mut self, others: &Others<'a>) -> Result<()> {
+        let mut buffer = Vec::new();
+        let copies = others.bricks_in.iter().map(Layout::new);
+        for layout in [others.store.layout().clone()].into_iter().chain(copies) {
+            layout.each_brick(Class::Metadata, |name, _| {
+                let path = layout.brick_path(&name, Class::Metadata);
+                if let Ok(toc) = read_toc(&others.store, others.keys, &name, &path, &mut buffer) {
+                    self.add(path, &toc, None);
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
     /// Where a chunk lies.
-    pub(super) fn place(&self, hash: &ChunkHash) -> Result<Place> {
+    pub(super) fn place(&mut self, hash: &ChunkHash) -> Result<Place> {
         let id = self.ids.id(hash);
+        if !self.places.contains_key(&id)
+            && let Some(others) = self.others.take()
+        {
+            self.add_others(&others)?;
+        }
         self.places.get(&id).copied().ok_or_else(|| {
             let message = format!(
                 "incomplete snapshot: chunk {hash} is in none of the {} bricks of its run that \

@@ -90,9 +90,14 @@ fn join_files(files: Vec<File>, index: &File, length: u64) -> std::io::Result<()
 fn read_file(store: &Store, key: &Key, run: &Run, path: &Path) -> Result<Snapshot> {
     let bytes = match store.read_snapshot(&run.name) {
         Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
-            let message = "this snapshot is missing, though its run has a root; bring back a \
-                           copy of the file, or use the index that the run wrote";
-            return Err(refused(path.to_owned(), message.into(), Exit::Damaged));
+            let message = format!(
+                "this snapshot is missing, though its run has a root: the run was interrupted \
+                 before it wrote it, or the file was lost; bring back a copy of the file, or use \
+                 the index that the run wrote; if there is neither, `dtar forget @{}` gives up \
+                 the run",
+                run.name
+            );
+            return Err(refused(path.to_owned(), message, Exit::Damaged));
         }
         result => result?,
     };

@@ -1,7 +1,7 @@
 //! Files that appear whole or not at all (`formats/store.md#order-of-writes`).
 //!
-//! A file is written under a random name in `tmp/`, fsynced, renamed into
-//! place, and the folder that received it fsynced. Its writer holds an
+//! A file is written under a random name in the folder of its run (or in `tmp/`),
+//! fsynced, renamed into place, and the folder that received it fsynced. Its writer holds an
 //! exclusive `flock` on it while it lives, so that whoever starts a run can
 //! tell the remains of a crash from a file in the making.
 
@@ -38,6 +38,14 @@ impl TempFile {
     /// [`Error::Io`] with the path, if it cannot be made or locked.
     pub fn create(dir: &Path) -> Result<Self> {
         create_dir(dir)?;
+        Self::create_in(dir)
+    }
+
+    /// Makes an empty file of a random name in `dir`, which must be there.
+    ///
+    /// # Errors
+    /// As [`TempFile::create`].
+    pub fn create_in(dir: &Path) -> Result<Self> {
         for _ in 0..ATTEMPTS {
             if let Some(temp) = Self::attempt(dir.join(random_name(dir)?))? {
                 return Ok(temp);
@@ -67,27 +75,12 @@ impl TempFile {
         };
         flock(temp.file.file(), FlockOperation::LockExclusive)
             .map_err(|error| Error::io("lock", &temp.path)(error.into()))?;
-        if temp.is_in_place()? {
+        if is_in_place(temp.file.file(), &temp.path)? {
             return Ok(Some(temp));
         }
         // Not to be removed by its drop: the name is no longer this file's.
         temp.temporary = false;
         Ok(None)
-    }
-
-    /// Whether the name still leads to this file: a cleaner may have found it
-    /// before it was locked, and somebody else may have taken the name since.
-    fn is_in_place(&self) -> Result<bool> {
-        let own = self
-            .file
-            .file()
-            .metadata()
-            .map_err(Error::io("examine", &self.path))?;
-        match fs::symlink_metadata(&self.path) {
-            Ok(found) => Ok((found.dev(), found.ino()) == (own.dev(), own.ino())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(Error::io("examine", &self.path)(error)),
-        }
     }
 
     /// Where it stands until it is published: for error messages.
@@ -161,6 +154,17 @@ impl Drop for TempFile {
     }
 }
 
+/// Whether a name still leads to the file that was made under it: a cleaner may have
+/// found it before it was locked, and somebody else may have taken the name since.
+pub(super) fn is_in_place(file: &File, path: &Path) -> Result<bool> {
+    let own = file.metadata().map_err(Error::io("examine", path))?;
+    match fs::symlink_metadata(path) {
+        Ok(found) => Ok((found.dev(), found.ino()) == (own.dev(), own.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("examine", path)(error)),
+    }
+}
+
 /// Writes `bytes` as the file `target`, by way of a file in `temp_dir`.
 ///
 /// # Errors
@@ -171,7 +175,7 @@ pub fn write(temp_dir: &Path, target: &Path, bytes: &[u8]) -> Result<()> {
     temp.publish(target)
 }
 
-/// Removes the files in `dir` that no writer holds, and returns how many.
+/// Removes the files in `dir` that no writer holds, and all folders; returns how many.
 ///
 /// # Errors
 /// [`Error::Io`] if `dir` cannot be listed. A folder that is not there is
@@ -185,10 +189,12 @@ pub fn remove_stale(dir: &Path) -> Result<usize> {
     let mut removed = 0;
     for entry in entries {
         let entry = entry.map_err(Error::io("list", dir))?;
-        let plain = entry.file_type().is_ok_and(|kind| kind.is_file());
-        if plain && remove_unlocked(&entry.path()) {
-            removed += 1;
-        }
+        let path = entry.path();
+        let gone = entry.file_type().is_ok_and(|kind| {
+            kind.is_file() && remove_unlocked(&path)
+                || kind.is_dir() && fs::remove_dir_all(&path).is_ok()
+        });
+        removed += usize::from(gone);
     }
     Ok(removed)
 }

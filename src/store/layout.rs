@@ -18,12 +18,11 @@ pub(super) const BRICK: &str = "brick";
 pub(super) const SIDECAR: &str = "toc";
 pub(super) const ROOT: &str = "root";
 pub(super) const SNAPSHOT: &str = "snap";
+const DEAD_LIST: &str = "dead";
 
 /// A mark on a brick: it must not be relied upon any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
-    /// Given up: its chunks are no longer wanted (`dead/`).
-    Dead,
     /// Found damaged (`bad/`).
     Bad,
 }
@@ -31,23 +30,23 @@ pub enum Mark {
 impl Mark {
     const fn folder(self) -> &'static str {
         match self {
-            Self::Dead => "dead",
             Self::Bad => "bad",
         }
     }
 }
 
-/// What root and snapshot of a run are named: `<time>-<random>`. Ordered by time.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+/// What root and snapshot of a run, or its folder, are named: `<time>-<random>`. Ordered
+/// by time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RunName {
-    /// When the run ended: nanoseconds since 1970.
+    /// When the run ended or, of a folder, began: nanoseconds since 1970.
     pub time: u64,
     /// 16 hex digits.
     random: String,
 }
 
 impl RunName {
-    /// A new name for a run that ended at `time` (nanoseconds since 1970).
+    /// A new name for a run that ended or began at `time` (nanoseconds since 1970).
     ///
     /// # Errors
     /// [`Error::Io`] if the system has no random bytes.
@@ -56,6 +55,13 @@ impl RunName {
             time,
             random: atomic::random_name(Path::new("the name of a run"))?,
         })
+    }
+
+    /// The bytes that the 16 hex digits stand for.
+    #[must_use]
+    pub fn random(&self) -> [u8; 8] {
+        // Nobody makes a name with other digits.
+        u64::from_str_radix(&self.random, 16).map_or([0; 8], u64::to_be_bytes)
     }
 }
 
@@ -172,6 +178,54 @@ impl Layout {
         self.snapshots_dir().join(format!("{run}.{SNAPSHOT}"))
     }
 
+    /// The folder of the folders of living runs.
+    #[must_use]
+    pub fn runs_dir(&self) -> PathBuf {
+        self.path.join("runs")
+    }
+
+    /// The folder of a living run.
+    #[must_use]
+    pub fn run_dir(&self, run: &RunName) -> PathBuf {
+        self.runs_dir().join(run.to_string())
+    }
+
+    /// The runs that have a folder, the oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn leases(&self) -> Result<Vec<RunName>> {
+        let mut runs = Vec::new();
+        list(&self.runs_dir(), |file, entry| {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                runs.extend(file.parse::<RunName>().ok());
+            }
+            Ok(())
+        })?;
+        runs.sort_unstable();
+        Ok(runs)
+    }
+
+    /// The folder of the dead lists.
+    #[must_use]
+    pub fn dead_dir(&self) -> PathBuf {
+        self.path.join("dead")
+    }
+
+    /// The dead list of a gc.
+    #[must_use]
+    pub fn dead_path(&self, run: &RunName) -> PathBuf {
+        self.dead_dir().join(format!("{run}.{DEAD_LIST}"))
+    }
+
+    /// The gcs that have a dead list, the oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn dead_lists(&self) -> Result<Vec<RunName>> {
+        named(&self.dead_dir(), DEAD_LIST)
+    }
+
     /// The file that marks a brick.
     #[must_use]
     pub fn mark_path(&self, mark: Mark, name: &BrickName) -> PathBuf {
@@ -235,8 +289,7 @@ impl Layout {
         named(&self.roots_dir(), ROOT)
     }
 
-    /// The runs that have a snapshot file, the oldest first. One without a root is what
-    /// an interrupted run has left.
+    /// The runs that have a snapshot file, the oldest first. One without a root has lost it.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -252,14 +305,13 @@ impl Layout {
         stands(&self.toc_path(name))
     }
 
-    /// Whether a brick may be relied upon: its sidecar stands, and it carries no mark.
+    /// Whether a brick may be relied upon that is on no dead list: its sidecar stands,
+    /// and it carries no mark.
     ///
     /// # Errors
     /// [`Error::Io`] if that cannot be told.
     pub fn brick_counts(&self, name: &BrickName) -> Result<bool> {
-        Ok(self.sidecar_stands(name)?
-            && !stands(&self.mark_path(Mark::Dead, name))?
-            && !stands(&self.mark_path(Mark::Bad, name))?)
+        Ok(self.sidecar_stands(name)? && !stands(&self.mark_path(Mark::Bad, name))?)
     }
 
     /// The bricks that carry a mark, sorted.
@@ -462,6 +514,14 @@ mod tests {
             layout.mark_path(Mark::Bad, &NAME),
             path(format!("/s/bad/{hex}"))
         );
+        let run: RunName = "00000000000000000007-0123456789abcdef".parse().unwrap();
+        assert_eq!(run.random(), [1, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]);
+        for (found, expected) in [
+            (layout.run_dir(&run), format!("/s/runs/{run}")),
+            (layout.dead_path(&run), format!("/s/dead/{run}.dead")),
+        ] {
+            assert_eq!(found, path(expected));
+        }
         assert_eq!(
             layout.root_path(&"00000000000000000007-0123456789abcdef".parse().unwrap()),
             path("/s/roots/00000000000000000007-0123456789abcdef.root".to_owned())

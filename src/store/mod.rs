@@ -4,9 +4,11 @@
 pub mod atomic;
 pub mod catalog;
 pub mod config;
+mod host;
 pub mod inventory;
 pub mod layout;
 pub mod places;
+pub mod runs;
 #[cfg(test)]
 mod testing;
 pub mod writeback;
@@ -18,10 +20,13 @@ use std::path::{Path, PathBuf};
 use self::atomic::TempFile;
 use self::config::StoreConfig;
 use self::layout::{Layout, Mark, RunName};
+use self::runs::Lease;
 use crate::brick::{self, SIDECAR_SEAL_LENGTH};
 use crate::crypto::{Key, PublicKey, PutKeys};
 use crate::error::Exit;
-use crate::format::root::{MAX_SEALED_ROOT_LENGTH, ROOT_HEADER_LENGTH, Root, RootHeader};
+use crate::format::note::Note;
+use crate::format::root::Root;
+use crate::format::sealed::{self, SealedHeader};
 use crate::format::toc::{MAX_SEALED_TOC_LENGTH, TOC_HEADER_LENGTH, Toc, TocHeader};
 use crate::format::wire::DecodeError;
 use crate::id::{BrickName, Class, Epoch, StoreId};
@@ -31,8 +36,8 @@ use crate::{Error, Result};
 pub(crate) const MAX_SIDECAR_LENGTH: u64 =
     TOC_HEADER_LENGTH as u64 + MAX_SEALED_TOC_LENGTH as u64 + SIDECAR_SEAL_LENGTH as u64;
 
-/// The longest root in bytes (`formats/store.md#roots`).
-pub(crate) const MAX_ROOT_LENGTH: u64 = ROOT_HEADER_LENGTH as u64 + MAX_SEALED_ROOT_LENGTH;
+/// The longest root or note in bytes (`formats/store.md#roots`).
+pub(crate) const MAX_ROOT_LENGTH: u64 = sealed::HEADER_LENGTH as u64 + sealed::MAX_SEALED_LENGTH;
 
 /// The longest snapshot file: a frame of one chunk, which compression may lengthen a little.
 pub(crate) const MAX_SNAPSHOT_LENGTH: u64 = 2 << 20;
@@ -77,7 +82,7 @@ pub struct StoreTotals {
     pub roots: Amount,
     /// Snapshot files.
     pub snapshots: u64,
-    /// Bricks named in `dead/`.
+    /// Dead lists.
     pub dead: u64,
     /// Bricks named in `bad/`.
     pub bad: u64,
@@ -218,7 +223,8 @@ impl Store {
         self.layout.toc_path(name)
     }
 
-    /// Removes what writers that are gone have left in `tmp/`; returns the number of files.
+    /// Removes what runs that are gone have left in `tmp/`; returns the number of files
+    /// and folders.
     ///
     /// # Errors
     /// [`Error::Io`] if the folder cannot be listed.
@@ -226,7 +232,7 @@ impl Store {
         atomic::remove_stale(&self.layout.temp_dir())
     }
 
-    /// Begins a file that will get its name later.
+    /// Begins a file that belongs to no run, and will get its name later.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -234,26 +240,35 @@ impl Store {
         TempFile::create(&self.layout.temp_dir())
     }
 
-    /// Makes a brick durable under its name, and returns its path.
+    /// Makes a brick of the run durable under its name, and returns its path.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn publish_brick(&self, file: TempFile, name: &BrickName, class: Class) -> Result<PathBuf> {
+    /// [`Error::Io`]; [`Error::Refused`] if the run was ended.
+    pub fn publish_brick(
+        &self,
+        lease: &Lease,
+        file: TempFile,
+        name: &BrickName,
+        class: Class,
+    ) -> Result<PathBuf> {
         let path = self.brick_path(name, class);
-        file.publish(&path)?;
+        lease.publish(file, &path)?;
         Ok(path)
     }
 
     /// Writes a brick's sidecar, durably: the bytes of its TOC and what binds them to its name.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn write_sidecar(&self, keys: &PutKeys, name: &BrickName, toc: &[u8]) -> Result<()> {
-        atomic::write(
-            &self.layout.temp_dir(),
-            &self.toc_path(name),
-            &brick::make_sidecar(keys, name, toc),
-        )
+    /// As [`Store::publish_brick`].
+    pub fn write_sidecar(
+        &self,
+        lease: &Lease,
+        keys: &PutKeys,
+        name: &BrickName,
+        toc: &[u8],
+    ) -> Result<()> {
+        let sidecar = brick::make_sidecar(keys, name, toc);
+        lease.write(&self.toc_path(name), &sidecar)
     }
 
     /// Reads a brick's sidecar; its bytes are in `bytes` then.
@@ -267,16 +282,13 @@ impl Store {
         name: &BrickName,
         bytes: &mut Vec<u8>,
     ) -> Result<Toc> {
-        let path = self.toc_path(name);
-        let file = File::open(&path).map_err(Error::io("open", &path))?;
-        read_limited(file, &path, MAX_SIDECAR_LENGTH, bytes)?;
-        let decode = |error| Error::decode(&path, 0)(error);
-        self.require_own(&path, TocHeader::decode(bytes).map_err(decode)?.store_id)?;
-        brick::open_sidecar(keys, name, bytes).map_err(decode)
+        read_sidecar_of(&self.toc_path(name), *self.id(), keys, name, bytes)
     }
 
-    /// Whether a brick may be relied upon at this moment: its sidecar stands,
-    /// and it carries no mark. To be asked once more before the root is written.
+    /// Whether a brick that is on no dead list may be relied upon at this moment: its
+    /// sidecar stands, and it carries no mark. To be asked once more before the root is
+    /// written, when the dead lists of the run's beginning count and no others
+    /// (`formats/collection.md#archive`).
     ///
     /// # Errors
     /// [`Error::Io`] if that cannot be told.
@@ -295,20 +307,34 @@ impl Store {
     /// Writes the root of a run, durably, and returns its path.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn write_root(&self, run: &RunName, bytes: &[u8]) -> Result<PathBuf> {
+    /// As [`Store::publish_brick`].
+    pub fn write_root(&self, lease: &Lease, run: &RunName, bytes: &[u8]) -> Result<PathBuf> {
         let path = self.layout.root_path(run);
-        atomic::write(&self.layout.temp_dir(), &path, bytes)?;
+        lease.write(&path, bytes)?;
         Ok(path)
     }
 
     /// Writes the snapshot file of a run, durably.
     ///
     /// # Errors
-    /// [`Error::Io`].
-    pub fn write_snapshot(&self, run: &RunName, bytes: &[u8]) -> Result<()> {
-        let path = self.layout.snapshot_path(run);
-        atomic::write(&self.layout.temp_dir(), &path, bytes)
+    /// As [`Store::publish_brick`].
+    pub fn write_snapshot(&self, lease: &Lease, run: &RunName, bytes: &[u8]) -> Result<()> {
+        lease.write(&self.layout.snapshot_path(run), bytes)
+    }
+
+    /// Reads a note: a dead list or a mark.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Decode`] if it is damaged; [`Error::OtherStore`];
+    /// [`Error::Refused`] if it is too long for a note.
+    pub fn read_note(&self, keys: &PutKeys, path: &Path) -> Result<Note> {
+        let mut bytes = Vec::new();
+        let file = File::open(path).map_err(Error::io("open", path))?;
+        read_limited(file, path, MAX_ROOT_LENGTH, &mut bytes)?;
+        let decode = |error| Error::decode(path, 0)(error);
+        let header = SealedHeader::decode(sealed::NOTE, &bytes).map_err(decode)?;
+        self.require_own(path, header.store_id)?;
+        brick::open_note(keys, &bytes).map_err(decode)
     }
 
     /// Reads the snapshot file of a run.
@@ -330,13 +356,14 @@ impl Store {
         let file = File::open(path).map_err(Error::io("open", path))?;
         read_limited(file, path, MAX_ROOT_LENGTH, &mut bytes)?;
         let decode = |error| Error::decode(path, 0)(error);
-        self.require_own(path, RootHeader::decode(&bytes).map_err(decode)?.store_id)?;
+        let header = SealedHeader::decode(sealed::ROOT, &bytes).map_err(decode)?;
+        self.require_own(path, header.store_id)?;
         let root = brick::open_root(keys, &bytes).map_err(decode)?;
         if root.time == time {
             return Ok(root);
         }
         let expected = format_args!("{time}, as its name says");
-        let offset = ROOT_HEADER_LENGTH as u64;
+        let offset = sealed::HEADER_LENGTH as u64;
         Err(decode(DecodeError::value(
             "root", "time", offset, expected, root.time,
         )))
@@ -344,14 +371,7 @@ impl Store {
 
     /// Refuses what names another store.
     fn require_own(&self, path: &Path, found: StoreId) -> Result<()> {
-        if found == *self.id() {
-            return Ok(());
-        }
-        Err(Error::OtherStore {
-            path: path.to_owned(),
-            expected: *self.id(),
-            found,
-        })
+        require_own(path, *self.id(), found)
     }
 
     /// What stands in the store's folders.
@@ -380,7 +400,7 @@ impl Store {
             Ok(())
         })?;
         totals.snapshots = self.layout.snapshots()?.len() as u64;
-        totals.dead = self.layout.marked(Mark::Dead)?.len() as u64;
+        totals.dead = self.layout.dead_lists()?.len() as u64;
         totals.bad = self.layout.marked(Mark::Bad)?.len() as u64;
         Ok(totals)
     }
@@ -396,6 +416,47 @@ pub fn read_snapshot(layout: &Layout, run: &RunName) -> Result<Vec<u8>> {
     let file = File::open(&path).map_err(Error::io("open", &path))?;
     read_limited(file, &path, MAX_SNAPSHOT_LENGTH, &mut bytes)?;
     Ok(bytes)
+}
+
+/// Reads the sidecar of the brick `name` at `path`; its bytes are in `bytes` then. This
+/// is for a copy of a store.
+///
+/// # Errors
+/// As [`Store::read_sidecar`].
+pub fn read_sidecar(
+    path: &Path,
+    keys: &PutKeys,
+    name: &BrickName,
+    bytes: &mut Vec<u8>,
+) -> Result<Toc> {
+    read_sidecar_of(path, keys.store_id, keys, name, bytes)
+}
+
+fn read_sidecar_of(
+    path: &Path,
+    store: StoreId,
+    keys: &PutKeys,
+    name: &BrickName,
+    bytes: &mut Vec<u8>,
+) -> Result<Toc> {
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    read_limited(file, path, MAX_SIDECAR_LENGTH, bytes)?;
+    let decode = |error| Error::decode(path, 0)(error);
+    let header = TocHeader::decode(bytes).map_err(decode)?;
+    require_own(path, store, header.store_id)?;
+    brick::open_sidecar(keys, name, bytes).map_err(decode)
+}
+
+/// Refuses what names another store.
+fn require_own(path: &Path, expected: StoreId, found: StoreId) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::OtherStore {
+        path: path.to_owned(),
+        expected,
+        found,
+    })
 }
 
 /// The path and the bytes of a store's `store.toml`.

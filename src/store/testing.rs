@@ -1,11 +1,13 @@
 //! Keys, TOCs and stores for the tests of this folder.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::Store;
-use crate::brick::BrickSealer;
+use super::layout::RunName;
+use super::{Store, atomic, runs};
+use crate::brick::{BrickSealer, make_sidecar, seal_note};
 use crate::crypto::{Key, KeyFile, PublicKey, PutKeys};
 use crate::format::keyfile::KeyMaterial;
+use crate::format::note::{Note, NoteKind};
 use crate::format::toc::{Toc, TocChunk};
 use crate::format::wire::uv_length;
 use crate::id::{BrickName, ChunkId, Class, Epoch, StoreId, WriterId};
@@ -72,6 +74,29 @@ pub(super) fn toc(frames: &[&[u32]]) -> Toc {
 pub(super) fn write_sidecar(store: &Store, keys: &PutKeys, name: &BrickName, toc: &Toc) -> u64 {
     let sealer = BrickSealer::new(*store.id(), keys.epoch, Class::Data, store.recipients());
     let bytes = sealer.unwrap().seal_toc(keys, toc).unwrap();
-    store.write_sidecar(keys, name, &bytes).unwrap();
+    let sidecar = make_sidecar(keys, name, &bytes);
+    atomic::write(&store.layout().temp_dir(), &store.toc_path(name), &sidecar).unwrap();
     toc.end() + bytes.len() as u64 + 64
+}
+
+/// Writes a dead list, and returns its path.
+pub(super) fn write_dead_list(store: &Store, keys: &PutKeys, bricks: &[BrickName]) -> PathBuf {
+    let name = RunName::draw(7).unwrap();
+    let note = Note {
+        bricks: bricks.to_vec(),
+        ..runs::new_note(NoteKind::DeadList, Some(&name), WriterId([3; 16]))
+    };
+    let path = store.layout().dead_path(&name);
+    atomic::write(
+        &store.layout().temp_dir(),
+        &path,
+        &seal_note(keys, &note).unwrap(),
+    )
+    .unwrap();
+    path
+}
+
+/// A lease of an archiver.
+pub(super) fn lease(store: &Store, keys: &PutKeys) -> runs::Lease {
+    runs::Lease::take(store, keys, NoteKind::ArchiverLease, "").unwrap()
 }

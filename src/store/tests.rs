@@ -1,7 +1,8 @@
 use std::io::Write;
 
-use super::testing::{key, name, put_key, store, toc, write_sidecar};
+use super::testing::{key, lease, name, put_key, store, toc, write_dead_list, write_sidecar};
 use super::*;
+use crate::format::note::NoteKind;
 use crate::id::WriterId;
 
 #[test]
@@ -180,7 +181,8 @@ fn a_root_is_read_back_if_its_name_tells_its_time() {
         stored: None,
     };
     let bytes = brick::seal_root(&keys, &root).unwrap();
-    let path = one.write_root(&RunName::draw(12).unwrap(), &bytes).unwrap();
+    let run = RunName::draw(12).unwrap();
+    let path = one.write_root(&lease(&one, &keys), &run, &bytes).unwrap();
     let mut found = Vec::new();
     let list = |path, time, bytes| {
         found.push((path, time, bytes));
@@ -202,18 +204,21 @@ fn a_root_is_read_back_if_its_name_tells_its_time() {
 fn totals_count_what_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let (store, keys) = store(dir.path());
+    let lease = lease(&store, &keys);
     for (number, class) in [(1, Class::Data), (2, Class::Data), (3, Class::Metadata)] {
-        let mut file = store.temp_file().unwrap();
+        let mut file = lease.temp_file().unwrap();
         file.write_all(&[0; 10]).unwrap();
-        let path = store.publish_brick(file, &name(number), class).unwrap();
-        assert_eq!(path, store.brick_path(&name(number), class));
-        write_sidecar(&store, &keys, &name(number), &toc(&[&[number]]));
+        let name = name(number);
+        let path = store.publish_brick(&lease, file, &name, class).unwrap();
+        assert_eq!(path, store.brick_path(&name, class));
+        write_sidecar(&store, &keys, &name, &toc(&[&[number]]));
     }
     let run = RunName::draw(12).unwrap();
-    store.write_snapshot(&run, b"snapshot").unwrap();
+    store.write_snapshot(&lease, &run, b"snapshot").unwrap();
     assert_eq!(store.read_snapshot(&run).unwrap(), b"snapshot");
-    store.write_root(&run, b"root").unwrap();
+    store.write_root(&lease, &run, b"root").unwrap();
     store.mark(Mark::Bad, &name(2)).unwrap();
+    write_dead_list(&store, &keys, &[name(1), name(2)]);
     let amount = |count, bytes| Amount { count, bytes };
     assert_eq!(
         store.totals().unwrap(),
@@ -223,7 +228,7 @@ fn totals_count_what_is_there() {
             sidecars: 3,
             roots: amount(1, 4),
             snapshots: 1,
-            dead: 0,
+            dead: 1,
             bad: 1,
         }
     );
@@ -245,11 +250,15 @@ fn what_cannot_be_written_is_named() {
     let (store, keys) = store(dir.path());
     // A file where a folder should be stops even root.
     fs::write(store.layout().tocs_dir(), b"").unwrap();
-    let error = store.write_sidecar(&keys, &name(1), b"toc").unwrap_err();
+    let lease = lease(&store, &keys);
+    let error = store
+        .write_sidecar(&lease, &keys, &name(1), b"toc")
+        .unwrap_err();
     let text = error.to_string();
     assert!(text.starts_with("cannot make the folder "), "{text}");
     assert!(text.contains("/tocs"), "{text}");
-    assert_eq!(fs::read_dir(store.layout().temp_dir()).unwrap().count(), 0);
+    // But for the lease.
+    assert_eq!(fs::read_dir(lease.dir()).unwrap().count(), 1);
 }
 
 /// Root may write anywhere, so this says nothing then; all others are held off.
@@ -258,14 +267,15 @@ fn a_read_only_store_is_an_error_that_names_the_path() {
     use std::os::unix::fs::PermissionsExt;
     let dir = tempfile::tempdir().unwrap();
     let (store, keys) = store(dir.path());
-    let temp = store.layout().temp_dir();
-    fs::set_permissions(&temp, fs::Permissions::from_mode(0o555)).unwrap();
-    let result = store.write_sidecar(&keys, &name(1), b"toc");
-    fs::set_permissions(&temp, fs::Permissions::from_mode(0o755)).unwrap();
+    let runs = store.layout().runs_dir();
+    fs::create_dir(&runs).unwrap();
+    fs::set_permissions(&runs, fs::Permissions::from_mode(0o555)).unwrap();
+    let result = Lease::take(&store, &keys, NoteKind::ArchiverLease, "").map(drop);
+    fs::set_permissions(&runs, fs::Permissions::from_mode(0o755)).unwrap();
     if !rustix::process::geteuid().is_root() {
         let text = result.unwrap_err().to_string();
         assert!(
-            text.starts_with("cannot make ") && text.contains("/tmp/"),
+            text.starts_with("cannot make ") && text.contains("/runs/"),
             "{text}"
         );
     }

@@ -17,9 +17,11 @@ use super::workers;
 use crate::archive::Monitor;
 use crate::crypto::Key;
 use crate::error::{Error, Exit, Result};
+use crate::format::note::NoteKind;
 use crate::id::BrickName;
 use crate::store::catalog::{Catalog, CatalogReport};
 use crate::store::layout::Mark;
+use crate::store::runs::{self, Lease};
 use crate::store::{Store, is_missing};
 
 /// How to rebuild.
@@ -108,9 +110,14 @@ pub fn rebuild(
     let Some(keyed) = &means.keyed else {
         return Err(Error::Internal("a store without a key".into()));
     };
-    store.remove_stale()?;
-    let all = jobs::gather(&means.layout, &options.bricks_in)?;
+    // A gc waits for it as for an archiver, and what a gc deletes is left alone: a sidecar
+    // made again must not outlive its brick.
+    let lease = Lease::take(store, &keyed.keys, NoteKind::ArchiverLease, "dtar rebuild")?;
+    let dead = runs::dead_bricks(store, &keyed.keys)?;
+    let mut all = jobs::gather(&means.layout, &options.bricks_in)?;
+    all.retain(|job| dead.binary_search(&job.name).is_err());
     let sidecars = Sidecars {
+        lease: &lease,
         means: &means,
         keyed,
         monitor,
@@ -160,7 +167,7 @@ pub fn rebuild(
         catalog: report,
     };
     for (name, copies) in beyond {
-        let mut salvage = Salvage::new(&means, keyed, monitor, &mut catalog, name);
+        let mut salvage = Salvage::new(&means, keyed, &lease, monitor, &mut catalog, name);
         for step in salvage.run(&copies)? {
             match &step {
                 Rebuilding::Salvaged { .. } => summary.salvaged += 1,
@@ -170,6 +177,7 @@ pub fn rebuild(
             told(step);
         }
     }
+    lease.give_up()?;
     Ok(summary)
 }
 
@@ -189,6 +197,7 @@ fn needed(keyed: &Keyed<'_>) -> Result<Option<BTreeSet<BrickName>>> {
 }
 
 struct Sidecars<'a> {
+    lease: &'a Lease,
     means: &'a Means<'a>,
     keyed: &'a Keyed<'a>,
     monitor: &'a Monitor,
@@ -297,7 +306,7 @@ impl Sidecars<'_> {
             return Ok(Attempt::Refused(Box::new(fault)));
         }
         let (store, keys) = (self.keyed.store, &self.keyed.keys);
-        store.write_sidecar(keys, &name, &scratch.toc)?;
+        store.write_sidecar(self.lease, keys, &name, &scratch.toc)?;
         Ok(Attempt::Made)
     }
 }

@@ -10,7 +10,8 @@ use super::means::{Keyed, Level};
 use crate::brick::{open_snapshot, require_metadata};
 use crate::error::{Error, Result};
 use crate::format::frame::FrameHeader;
-use crate::format::root::{ROOT_HEADER_LENGTH, Root, RootHeader};
+use crate::format::root::Root;
+use crate::format::sealed::{HEADER_LENGTH, ROOT, SealedHeader};
 use crate::format::wire::DecodeError;
 use crate::id::BrickName;
 use crate::restore::{Lost, Origin, open_index, survey};
@@ -41,8 +42,8 @@ fn in_clear(bricks: &Bricks<'_>, run: &RunName) {
         .and_then(|file| read_limited(file, &path, MAX_ROOT_LENGTH, &mut bytes))
         .and_then(|()| {
             let decode = |error| Error::decode(&path, 0)(error);
-            let header = RootHeader::decode(&bytes).map_err(decode)?;
-            let expected = header.sealed_length + ROOT_HEADER_LENGTH as u64;
+            let header = SealedHeader::decode(ROOT, &bytes).map_err(decode)?;
+            let expected = header.sealed_length + HEADER_LENGTH as u64;
             let found = bytes.len() as u64;
             if expected == found {
                 return Ok(());

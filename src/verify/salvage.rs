@@ -15,14 +15,16 @@ use crate::brick::{BrickSealer, FrameOpener, OpenFrame, footer};
 use crate::error::{Error, Result};
 use crate::format::frame::FrameHeader;
 use crate::format::toc::{Toc, TocChunk};
-use crate::id::{BrickName, ChunkHash, Class, WriterId};
+use crate::id::{BrickName, ChunkHash, Class};
 use crate::store::atomic::TempFile;
 use crate::store::catalog::{Catalog, Location};
+use crate::store::runs::Lease;
 
 /// The salvage of one brick.
 pub(super) struct Salvage<'a> {
     means: &'a Means<'a>,
     keyed: &'a Keyed<'a>,
+    lease: &'a Lease,
     monitor: &'a Monitor,
     catalog: &'a mut Catalog,
     name: BrickName,
@@ -34,6 +36,7 @@ impl<'a> Salvage<'a> {
     pub(super) const fn new(
         means: &'a Means<'a>,
         keyed: &'a Keyed<'a>,
+        lease: &'a Lease,
         monitor: &'a Monitor,
         catalog: &'a mut Catalog,
         name: BrickName,
@@ -41,6 +44,7 @@ impl<'a> Salvage<'a> {
         Self {
             means,
             keyed,
+            lease,
             monitor,
             catalog,
             name,
@@ -114,7 +118,7 @@ impl<'a> Salvage<'a> {
         };
         let brick = match slot {
             Some(brick) => brick,
-            None => slot.insert(NewBrick::new(self.keyed, class)?),
+            None => slot.insert(NewBrick::new(self.lease, self.keyed, class)?),
         };
         let plain = u32::try_from(frame.plain.len()).unwrap_or(u32::MAX);
         brick.push(bytes, plain, chunks)
@@ -138,7 +142,7 @@ impl<'a> Salvage<'a> {
         for brick in self.bricks.each_mut() {
             let Some(brick) = brick.take() else { continue };
             let frames = brick.toc.frames().len() as u64;
-            let to = brick.publish(self.keyed, self.catalog)?;
+            let to = brick.publish(self.keyed, self.lease, self.catalog)?;
             steps.push(Rebuilding::Salvaged {
                 from: from.to_owned(),
                 to,
@@ -171,18 +175,14 @@ struct NewBrick {
 }
 
 impl NewBrick {
-    fn new(keyed: &Keyed<'_>, class: Class) -> Result<Self> {
+    fn new(lease: &Lease, keyed: &Keyed<'_>, class: Class) -> Result<Self> {
         let store = keyed.store;
         let sealer = BrickSealer::new(*store.id(), store.epoch(), class, store.recipients())?;
-        let mut writer = [0; WriterId::SIZE];
-        getrandom::fill(&mut writer).map_err(|error| {
-            Error::io("draw a random number for", "a brick")(std::io::Error::other(error))
-        })?;
         let mut brick = Self {
-            file: store.temp_file()?,
+            file: lease.temp_file()?,
             hasher: blake3::Hasher::new(),
             length: 0,
-            toc: Toc::new(class, WriterId(writer)),
+            toc: Toc::new(class, lease.writer()),
             sealer,
         };
         let header = brick.sealer.header();
@@ -205,7 +205,12 @@ impl NewBrick {
     }
 
     /// The brick, its sidecar, its catalog entry, each durable before the next.
-    fn publish(mut self, keyed: &Keyed<'_>, catalog: &mut Catalog) -> Result<BrickName> {
+    fn publish(
+        mut self,
+        keyed: &Keyed<'_>,
+        lease: &Lease,
+        catalog: &mut Catalog,
+    ) -> Result<BrickName> {
         let toc_offset = self.length;
         let toc = self.sealer.seal_toc(&keyed.keys, &self.toc)?;
         self.write(&toc)?;
@@ -213,8 +218,8 @@ impl NewBrick {
         let name = BrickName(*self.hasher.finalize().as_bytes());
         keyed
             .store
-            .publish_brick(self.file, &name, self.toc.class())?;
-        keyed.store.write_sidecar(&keyed.keys, &name, &toc)?;
+            .publish_brick(lease, self.file, &name, self.toc.class())?;
+        keyed.store.write_sidecar(lease, &keyed.keys, &name, &toc)?;
         catalog.insert(&name, self.length, &self.toc)?;
         Ok(name)
     }

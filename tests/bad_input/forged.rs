@@ -1,6 +1,7 @@
 //! What only somebody with the key can make, wrongly or with intent: records,
 //! hints and frames that claim more than there is. Exit code 3, and little memory.
 
+use std::fs;
 use std::process::Command;
 
 use dtar::format::frame::{Codec, ContentHeader};
@@ -16,7 +17,15 @@ use crate::forge::{Content, Index, length, replace_frame, write_sealed, zstd_bom
 use crate::made::{Made, is_beginning, refused, text};
 
 /// Changes the index of a small archive and seals it again.
+///
+/// There are no sidecars: with them, what is not where the index says is found elsewhere.
 fn forged(edit: impl FnOnce(&mut Index)) -> (Made, std::path::PathBuf) {
+    let forged = forged_with_sidecars(edit);
+    fs::remove_dir_all(forged.0.sandbox.store().join("tocs")).unwrap();
+    forged
+}
+
+fn forged_with_sidecars(edit: impl FnOnce(&mut Index)) -> (Made, std::path::PathBuf) {
     let made = Made::three_chunks();
     let mut index = Index::read(&made.index);
     edit(&mut index);
@@ -299,6 +308,23 @@ fn hints_to_nowhere_are_refused() {
         let run = made.restore_index(&path, &[]).exits(3).says(words);
         assert!(made.stream.starts_with(&run.stdout));
     }
+}
+
+#[test]
+fn hints_are_hints_where_there_are_sidecars() {
+    let run = |place| HintRun {
+        frame: 0,
+        place,
+        count: 3,
+    };
+    for place in [1, 60_000] {
+        let (made, path) = forged_with_sidecars(|index| set_hints(index, 3, run(place)));
+        assert!(made.restore_index(&path, &[]).exits(0).stdout == made.stream);
+    }
+    let (made, path) = forged_with_sidecars(|index| {
+        edit_brick(index, |brick| brick.frames[0].offset += 1);
+    });
+    assert!(made.restore_index(&path, &[]).exits(0).stdout == made.stream);
 }
 
 /// The map anew.

@@ -56,12 +56,27 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-/// Files in `tmp/`.
+/// What runs have not given a name yet: all that stands in `tmp/` and in folders of runs.
 fn temporary(made: &Made) -> Vec<PathBuf> {
-    fs::read_dir(made.sandbox.store().join("tmp"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect()
+    let mut all = entries(&made.sandbox.store().join("tmp"));
+    for run in runs(made) {
+        all.extend(entries(&run));
+    }
+    all.retain(|path| !path.ends_with("lease"));
+    all
+}
+
+/// The folders of runs.
+fn runs(made: &Made) -> Vec<PathBuf> {
+    entries(&made.sandbox.store().join("runs"))
+}
+
+/// What stands in a folder, if that is there: a run may end meanwhile.
+fn entries(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(dir) else {
+        return Vec::new();
+    };
+    entries.flatten().map(|entry| entry.path()).collect()
 }
 
 /// An archive run that has got half of its stream, writes a brick, and waits.
@@ -80,7 +95,7 @@ fn half_fed(made: &Made, mut child: Child) -> (Child, ChildStdin) {
     let mut stdin = child.stdin.take().unwrap();
     let stream = noise(7, 16);
     stdin.write_all(&stream[..12 << 20]).unwrap();
-    wait_until("a brick in tmp/", || !temporary(made).is_empty());
+    wait_until("half a brick", || !temporary(made).is_empty());
     (child, stdin)
 }
 
@@ -89,6 +104,7 @@ fn half_fed(made: &Made, mut child: Child) -> (Child, ChildStdin) {
 fn nothing_left(made: &Made, index: &Path) {
     assert_eq!(made.roots(), 1, "a root was left");
     assert!(temporary(made).is_empty(), "{:?}", temporary(made));
+    assert!(runs(made).is_empty(), "{:?}", runs(made));
     let run = made.restore_index(index, &[]);
     assert!(matches!(run.code, Some(1 | 3)), "{}", run.stderr);
     assert!(run.stdout.is_empty());
@@ -139,6 +155,27 @@ fn a_killed_run_is_cleaned_up_by_the_next() {
     assert_eq!(end_of(child).code, None);
     assert!(!temporary(&made).is_empty(), "nothing to clean up");
     made.archive_again(&[]).exits(0);
+    assert!(temporary(&made).is_empty(), "{:?}", temporary(&made));
+    assert!(runs(&made).is_empty(), "{:?}", runs(&made));
+    made.is_whole();
+}
+
+#[test]
+fn a_run_that_is_ended_publishes_nothing() {
+    let made = Made::small();
+    let index = made.sandbox.path().join("ended.tar");
+    let (child, mut stdin) = half_archived(&made, &index);
+    let before = made.sandbox.stored_files();
+    // What a gc does that was told to end it.
+    let run = runs(&made).remove(0);
+    fs::rename(run, made.sandbox.store().join("tmp/grave")).unwrap();
+    // It may have ended before all is written.
+    let _ = stdin.write_all(&noise(7, 16)[12 << 20..]);
+    drop(stdin);
+    end_of(child).exits(1).says(&["ended by a gc"]);
+    assert_eq!(made.sandbox.stored_files(), before);
+    made.archive_again(&[]).exits(0);
+    fs::remove_file(&index).unwrap();
     assert!(temporary(&made).is_empty(), "{:?}", temporary(&made));
     made.is_whole();
 }

@@ -59,7 +59,7 @@ fn a_run_that_fails_leaves_what_was_there() {
     std::fs::create_dir(&dir).unwrap();
     let index = dir.join("index.tar");
     // No brick can be written, so that the run fails late.
-    let bricks = sandbox.store().join("tmp");
+    let bricks = sandbox.store().join("bricks");
     std::fs::remove_dir_all(&bricks).unwrap();
     std::fs::write(&bricks, "no folder").unwrap();
     let fails = || {

@@ -302,7 +302,14 @@ fn a_snapshot_that_is_damaged_missing_or_another_one_is_refused() {
     sandbox
         .run(["restore", "@latest"])
         .exits(3)
-        .says(&["this snapshot is missing"]);
+        .says(&["this snapshot is missing", "dtar forget @"]);
+    let listed = list(&sandbox, &[]);
+    assert_eq!(
+        (&listed[0]["missing"], &listed[1]["missing"]),
+        (&true.into(), &false.into())
+    );
+    let told = String::from_utf8(sandbox.run(["snapshots"]).exits(0).stdout).unwrap();
+    assert_eq!(told.matches("its file is missing").count(), 1, "{told}");
     fs::write(&snapshots[1], two).unwrap();
     sandbox.restores(Path::new("@latest"), &b"two"[..]);
     // A frame of it is damaged.

@@ -48,10 +48,12 @@ fn archivers_at_once_do_not_disturb_each_other() {
         })
     };
     let first = archive_all("first");
-    let left: Vec<_> = std::fs::read_dir(sandbox.store().join("tmp"))
-        .unwrap()
-        .collect();
-    assert!(left.is_empty(), "{left:?}");
+    for folder in ["tmp", "runs"] {
+        let left: Vec<_> = std::fs::read_dir(sandbox.store().join(folder))
+            .unwrap()
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
     for (index, stream) in first.iter().zip(&streams) {
         sandbox.restores(index, &stream[..]);
     }

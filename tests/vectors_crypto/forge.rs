@@ -414,11 +414,48 @@ pub fn root_with_siv(
     siv_of: &[u8],
     edit: impl FnOnce(&mut [u8]),
 ) -> Vec<u8> {
-    let root_key = kdf("root key", &[&put_secret(&master(), 1)]);
     let names = ["root", "one root key"];
-    let (siv, key) = content_key(names, &[&root_key, salt], &[], siv_of);
+    salted(b"dtarROOT", names, salt, plain, siv_of, edit)
+}
+
+/// The opened bytes of a note.
+pub fn note_plain(kind: u8, texts: [&[u8]; 3], bricks: &[[u8; 32]]) -> Vec<u8> {
+    let mut bytes = [
+        &[kind, 0, 0, 0][..],
+        &4711_u32.to_le_bytes(),
+        &1_700_000_000_123_456_789_u64.to_le_bytes(),
+        b"a random",
+        &WRITER,
+    ]
+    .concat();
+    for text in texts {
+        bytes.extend(uv(text.len() as u64));
+        bytes.extend_from_slice(text);
+    }
+    bytes.extend(uv(bricks.len() as u64));
+    bytes.extend(bricks.concat());
+    bytes
+}
+
+/// A sealed note with this salt, with `edit` done to its header, and the SIV of `siv_of`.
+pub fn note(salt: &[u8; 16], plain: &[u8], siv_of: &[u8], edit: impl FnOnce(&mut [u8])) -> Vec<u8> {
+    let names = ["note", "one note key"];
+    salted(b"dtarNOTE", names, salt, plain, siv_of, edit)
+}
+
+/// A root or a note: `names` are the first word of the contexts and the name of its key.
+fn salted(
+    magic: &[u8],
+    names: [&str; 2],
+    salt: &[u8; 16],
+    plain: &[u8],
+    siv_of: &[u8],
+    edit: impl FnOnce(&mut [u8]),
+) -> Vec<u8> {
+    let secret = kdf(&format!("{} key", names[0]), &[&put_secret(&master(), 1)]);
+    let (siv, key) = content_key(names, &[&secret, salt], &[], siv_of);
     let mut header = [
-        &prefix(b"dtarROOT")[..],
+        &prefix(magic)[..],
         &(plain.len() as u64 + 16).to_le_bytes(),
         &1_u32.to_le_bytes(),
         &[0; 4],

@@ -1,4 +1,4 @@
-//! The vectors of keys, frames, bricks, TOCs, roots and snapshots in `formats/vectors`.
+//! The vectors of keys, frames, bricks, TOCs, roots, snapshots and notes in `formats/vectors`.
 //!
 //! Each file is run through the library. Those that have no `source` are made by a
 //! second implementation ([`forge`]) from random bytes that follow from their names;
@@ -17,13 +17,14 @@ use harness::{files, folder, run_all};
 use vector::Vector;
 
 /// The folders whose vectors are run here.
-const KINDS: [&str; 13] = [
+const KINDS: [&str; 14] = [
     "brick-footer",
     "brick-header",
     "encapsulation",
     "frame",
     "key-derivation",
     "key-file",
+    "note",
     "passphrase",
     "root",
     "sidecar",

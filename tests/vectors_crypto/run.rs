@@ -2,14 +2,15 @@
 //! the error with the field that is at fault.
 
 use dtar::brick::{
-    FrameError, OpenFrame, OpenScratch, open_brick_toc, open_root, open_sidecar, open_snapshot,
-    open_toc,
+    FrameError, OpenFrame, OpenScratch, open_brick_toc, open_note, open_root, open_sidecar,
+    open_snapshot, open_toc,
 };
 use dtar::crypto::{Key, KeyFile, PutKeys, UnlockError};
 use dtar::error::Error;
 use dtar::format::brick::{BrickHeader, Footer};
 use dtar::format::frame::FrameHeader;
 use dtar::format::keyfile::{KeyFileError, check_mode};
+use dtar::format::note::Note;
 use dtar::format::record::Item;
 use dtar::format::root::Root;
 use dtar::format::toc::Toc;
@@ -39,6 +40,7 @@ pub fn run(kind: &str, vector: &Vector) -> String {
         }
         "key-file" => key_file(vector),
         "passphrase" => passphrase(vector),
+        "note" => note(vector),
         "root" => root(vector),
         "sidecar" => sidecar(vector),
         "snapshot" => snapshot(vector),
@@ -345,11 +347,14 @@ fn brick_footer(vector: &Vector) -> Outcome {
 fn same_toc(vector: &Vector, toc: &Toc) {
     assert_eq!(hex(toc.writer().as_bytes()), vector.text("writer"));
     let mut lines = Vec::new();
-    for frame in toc.frames() {
+    for (number, frame) in toc.frames().iter().enumerate() {
         lines.push(format!(
             "frame at {} length {} plain {}",
             frame.offset, frame.length, frame.plain_length
         ));
+        for (brick, place) in toc.origins().into_iter().flat_map(|all| all.of(number)) {
+            lines.push(format!("origin {brick} place {place}"));
+        }
         for chunk in toc.chunks_of(frame) {
             lines.push(format!("chunk {} length {}", chunk.id, chunk.length));
         }
@@ -420,6 +425,33 @@ fn root(vector: &Vector) -> Outcome {
         assert_eq!(stored.data, vector.number("stored-data"));
         assert_eq!(stored.metadata, vector.number("stored-metadata"));
     }
+    Ok(())
+}
+
+fn note(vector: &Vector) -> Outcome {
+    let Note {
+        kind,
+        process,
+        time,
+        random,
+        writer,
+        host,
+        boot_id,
+        text,
+        bricks,
+    } = open_note(&put_keys(vector), &vector.bytes("note"))
+        .map_err(|error| decode_class(&error))?;
+    assert_eq!(kind as u64, vector.number("kind"));
+    assert_eq!(u64::from(process), vector.number("process"));
+    assert_eq!(time, vector.number("time"));
+    assert_eq!(hex(&random), vector.text("random"));
+    assert_eq!(hex(writer.as_bytes()), vector.text("writer"));
+    assert_eq!(host, vector.bytes("host"));
+    assert_eq!(boot_id, vector.bytes("boot-id"));
+    assert_eq!(text, vector.bytes("text"));
+    let bricks: Vec<_> = bricks.iter().map(ToString::to_string).collect();
+    let expected: Vec<_> = vector.all("brick").collect();
+    assert_eq!(bricks, expected);
     Ok(())
 }
 

@@ -19,6 +19,7 @@ from .wire import FormatError, Reader
 
 HEADER_LEN, TOC_CLEAR_LEN, FOOTER_LEN = 80, 88, 64
 BRICK_MAX, FRAMES_MAX, BRICK_CHUNKS_MAX, TOC_SEALED_MAX = 2**40, 65_536, 262_144, 33_554_432
+ORIGINS_MAX = 2**20
 
 
 class BrickHeader:
@@ -64,7 +65,8 @@ class Toc:
         r.take(3)
         self.writer = r.take(16)
         frames = [self._frame(r) for _ in range(count)]
-        r.fields({})
+        fields = r.fields({1: "origins"})
+        self.origins = _origins(fields[1], count) if 1 in fields else [[]] * count
         if sum(len(f[2]) for f in frames) != chunks:
             r.fail("numbers of chunks do not agree")
         return frames
@@ -79,6 +81,28 @@ class Toc:
         if plain != sum(n + max(1, -(-n.bit_length() // 7)) for _, n in chunks):
             r.fail("plain length is not that of chunks and table")
         return length, plain, chunks
+
+
+def _origins(data: bytes, frames: int) -> list[list[tuple[bytes, int]]]:
+    """For each frame of a brick made by gc the places where it stood: ../../collection.md#rewriting."""
+    r = Reader(data, "TOC, origins")
+    bricks = [r.take(32) for _ in range(r.between(r.uv(), 1, min(r.left() // 32, ORIGINS_MAX), "number of old bricks"))]
+    if any(one >= two for one, two in zip(bricks, bricks[1:])):
+        r.fail("old bricks out of order")
+    left, origins = ORIGINS_MAX, []
+    for _ in range(frames):
+        count = r.between(r.uv(), 1, min(left, r.left() // 2), "number of origins")
+        left -= count
+        places = []
+        for _ in range(count):
+            number = r.between(r.uv(), 0, len(bricks) - 1, "old brick")
+            places.append((bricks[number], r.between(r.uv(), 0, FRAMES_MAX - 1, "place in the old brick")))
+        if any(one >= two for one, two in zip(places, places[1:])):
+            r.fail("origins out of order")
+        origins.append(places)
+    if r.left():
+        r.fail("more bytes behind the origins")
+    return origins
 
 
 def open_sidecar(data: bytes, name: bytes, key) -> Toc:

@@ -19,6 +19,8 @@ pub(super) const VERSION: u32 = 2;
 pub(super) const IDENTITY: &[u8] = b"identity";
 /// Key in the table `meta`: the next ordinal. An ordinal is never used twice.
 pub(super) const NEXT: &[u8] = b"next";
+/// Key in `meta` of the number of bricks without sidecars that was reported last.
+pub(super) const VANISHED: &[u8] = b"vanished";
 /// Key in the table `meta`: the runs.
 pub(super) const RUNS: &[u8] = b"runs";
 

@@ -12,7 +12,6 @@ use super::run::{RunWriter, Runs};
 use super::sync::Sync;
 use super::tests::{Answers, Bed, answers, bricks};
 use super::*;
-use crate::store::layout::Mark;
 use crate::store::testing::{id, length, name, toc};
 
 /// A brick's chunks: 100, of which the next one has half, too.
@@ -226,7 +225,7 @@ fn the_location_follows_from_the_store_alone() {
 
 #[test]
 fn a_brick_marked_after_a_merge_leaves() {
-    for mark in [Mark::Dead, Mark::Bad] {
+    for dead in [true, false] {
         let bed = Bed::new();
         let (mut catalog, _) = bed.open();
         for brick in 0..12 {
@@ -237,7 +236,7 @@ fn a_brick_marked_after_a_merge_leaves() {
             .finish(&mut catalog.environment, catalog.checker)
             .unwrap();
         drop(catalog);
-        bed.store.mark(mark, &name(3)).unwrap();
+        bed.mark(3, dead);
         let (mut catalog, report) = bed.open();
         assert_eq!((report.marked, report.rebuilt), (1, None));
         assert_eq!(answers(&mut catalog, 0..650), bed.expected(&[3]));

@@ -8,7 +8,8 @@ use super::environment::Tables;
 use super::fault::{Fault, Step};
 use super::run::Run;
 use super::{BrickRef, Location};
-use crate::id::ChunkId;
+use crate::Result;
+use crate::id::{BrickName, ChunkId};
 use crate::store::layout::Layout;
 
 /// Whether a brick may be relied upon.
@@ -29,6 +30,8 @@ enum State {
 pub(super) struct LiveSet {
     layout: Layout,
     states: Vec<State>,
+    /// The bricks on the dead lists of the beginning, sorted: they hold for the whole run.
+    dead: Vec<BrickName>,
 }
 
 impl LiveSet {
@@ -36,7 +39,18 @@ impl LiveSet {
         Self {
             layout,
             states: Vec::new(),
+            dead: Vec::new(),
         }
+    }
+
+    /// Notes which bricks are about to be deleted, whatever else is found out about them.
+    pub fn set_dead(&mut self, dead: &[BrickName]) {
+        self.dead = dead.to_vec();
+    }
+
+    /// Looks a brick up in the store.
+    fn counts(&self, name: &BrickName) -> Result<bool> {
+        Ok(self.dead.binary_search(name).is_err() && self.layout.brick_counts(name)?)
     }
 
     /// Notes whether a brick may be relied upon.
@@ -138,7 +152,7 @@ impl<'a> Reader<'a, '_> {
         };
         let name = &record.name;
         let known = find_name(self.txn, self.tables, self.checker, name)? == Some(brick);
-        if known && (state == State::Live || live.layout.brick_counts(name)?) {
+        if known && (state == State::Live || live.counts(name)?) {
             live.note(brick, State::Usable(record.frame_count));
             return Ok(record.frame_count);
         }

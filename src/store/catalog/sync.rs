@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::batch::{self, Batch};
+use super::entry::{Kind, VANISHED};
 use super::fault::{Fault, Step};
 use super::{BrickRef, Catalog, Unentered};
 use crate::Error;
@@ -13,6 +14,7 @@ use crate::format::toc::Toc;
 use crate::id::BrickName;
 use crate::store::Store;
 use crate::store::layout::Mark;
+use crate::store::runs::dead_bricks;
 
 /// What opening a catalog found.
 #[derive(Debug, Default)]
@@ -21,10 +23,13 @@ pub struct CatalogReport {
     pub live: u64,
     /// Of these, those whose sidecars were read just now.
     pub loaded: u64,
-    /// Bricks that stand in `tocs/` but are named in `dead/` or `bad/`.
+    /// Bricks that stand in `tocs/` but are on a dead list or have a mark.
     pub marked: u64,
     /// Bricks that the catalog knows and whose sidecars are gone.
     pub vanished: u64,
+    /// Of these, those that had theirs when the catalog was opened last: gc has deleted
+    /// them, or they were lost.
+    pub newly_vanished: u64,
     /// Sidecars that could not be read, and why; their bricks are left out.
     pub damaged: Vec<(PathBuf, String)>,
     /// Sidecars that the catalog had no room for, and why.
@@ -62,7 +67,8 @@ impl<'a> Sync<'a> {
     }
 
     pub fn run(mut self) -> Step<CatalogReport> {
-        let marks = Marks::read(self.store)?;
+        let marks = Marks::read(self.store, self.keys)?;
+        self.catalog.live.set_dead(&marks.dead);
         let known = self.catalog.known()?;
         let (mut standing, mut names, mut fresh) = (0, Vec::new(), Vec::new());
         for shard in 0..=u8::MAX {
@@ -83,7 +89,33 @@ impl<'a> Sync<'a> {
         self.merge()?;
         self.report.unentered = self.catalog.unentered();
         self.report.vanished = known.saturating_sub(standing);
+        self.report.newly_vanished = self.note_vanished()?;
         Ok(self.report)
+    }
+
+    /// Notes how many bricks have no sidecars; returns how many more than last time.
+    fn note_vanished(&mut self) -> Step<u64> {
+        let vanished = u32::try_from(self.report.vanished).unwrap_or(u32::MAX);
+        let Catalog {
+            environment,
+            checker,
+            ..
+        } = &mut *self.catalog;
+        let noted = environment.read(|txn, tables| {
+            let sealed = tables.meta.get(txn, VANISHED)?;
+            Ok(sealed.and_then(|sealed| checker.open_u32(Kind::Meta, VANISHED, sealed)))
+        })?;
+        if noted.unwrap_or(0) != vanished {
+            let value = checker.seal_u32(Kind::Meta, VANISHED, vanished);
+            let written =
+                environment.write(|txn, tables| Ok(tables.meta.put(txn, VANISHED, &value)?));
+            match written {
+                // They are reported again next time.
+                Err(fault) if fault.hinders_writing() => {}
+                written => written?,
+            }
+        }
+        Ok(u64::from(vanished.saturating_sub(noted.unwrap_or(0))))
     }
 
     /// Notes which of the known bricks are live, and puts the unknown ones in
@@ -209,9 +241,10 @@ struct Marks {
 }
 
 impl Marks {
-    fn read(store: &Store) -> Result<Self, Fault> {
+    /// To be called before `tocs/` is listed.
+    fn read(store: &Store, keys: &PutKeys) -> Result<Self, Fault> {
         Ok(Self {
-            dead: store.layout().marked(Mark::Dead)?,
+            dead: dead_bricks(store, keys)?,
             bad: store.layout().marked(Mark::Bad)?,
         })
     }

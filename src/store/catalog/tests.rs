@@ -10,7 +10,7 @@ use super::entry::{self, IDENTITY, Kind};
 use super::pages::DataFile;
 use super::*;
 use crate::store::layout::Mark;
-use crate::store::testing::{self, id, key, length, name, toc, write_sidecar};
+use crate::store::testing::{self, id, key, length, name, toc, write_dead_list, write_sidecar};
 
 /// A map that is soon too small.
 const SMALL_MAP: usize = 256 << 10;
@@ -95,6 +95,15 @@ impl Bed {
 
     pub fn sidecar(&self, brick: u32, frames: &[&[u32]]) -> u64 {
         write_sidecar(&self.store, &self.keys, &name(brick), &toc(frames))
+    }
+
+    /// Puts a brick on a dead list, or marks it as damaged; returns the path of either.
+    pub fn mark(&self, brick: u32, dead: bool) -> PathBuf {
+        if dead {
+            return write_dead_list(&self.store, &self.keys, &[name(brick)]);
+        }
+        self.store.mark(Mark::Bad, &name(brick)).unwrap();
+        self.store.layout().mark_path(Mark::Bad, &name(brick))
     }
 
     fn remove_sidecar(&self, brick: u32) {
@@ -274,9 +283,12 @@ fn a_vanished_sidecar_hides_its_brick_until_it_is_back() {
     bed.remove_sidecar(1);
     let (mut catalog, report) = bed.open();
     assert_eq!((report.live, report.vanished, report.loaded), (1, 1, 0));
+    assert_eq!(report.newly_vanished, 1);
     assert_eq!(bricks(&mut catalog, 0..2), [None, Some(name(2))]);
     assert_eq!(catalog.totals().unwrap().bricks, 1);
     drop(catalog);
+    let (_, report) = bed.open();
+    assert_eq!((report.vanished, report.newly_vanished), (1, 0));
     bed.sidecar(1, &[&[0]]);
     let (mut catalog, report) = bed.open();
     assert_eq!((report.live, report.vanished), (2, 0));
@@ -285,23 +297,18 @@ fn a_vanished_sidecar_hides_its_brick_until_it_is_back() {
 
 #[test]
 fn a_marked_brick_does_not_count() {
-    for (mark, known) in [
-        (Mark::Dead, false),
-        (Mark::Bad, false),
-        (Mark::Dead, true),
-        (Mark::Bad, true),
-    ] {
+    for (dead, known) in [(true, false), (false, false), (true, true), (false, true)] {
         let bed = Bed::new();
         bed.sidecar(1, &[&[0]]);
         if known {
             drop(bed.open());
         }
-        bed.store.mark(mark, &name(1)).unwrap();
+        let mark = bed.mark(1, dead);
         let (mut catalog, report) = bed.open();
         assert_eq!((report.live, report.marked), (0, 1));
         assert_eq!(bricks(&mut catalog, 0..1), [None]);
         drop(catalog);
-        fs::remove_file(bed.store.layout().mark_path(mark, &name(1))).unwrap();
+        fs::remove_file(mark).unwrap();
         assert_eq!(bricks(&mut bed.open().0, 0..1), [Some(name(1))]);
     }
 }

@@ -2,6 +2,7 @@
 
 use dtar::brick::{BrickSealer, footer, make_sidecar};
 use dtar::crypto::PublicKey;
+use dtar::format::origins::Origin;
 use dtar::format::toc::{Toc, TocChunk};
 use dtar::id::{BrickName, ChunkId, Class, Epoch, StoreId, WriterId};
 
@@ -183,13 +184,22 @@ const FRAMES: [forge::TocFrame<'_>; 2] = [
 ];
 
 fn holds(vector: Vector) -> Vector {
+    holds_moved(vector, [&[], &[]])
+}
+
+/// The same, with origins of each frame: bricks whose names are one byte again and again.
+fn holds_moved(vector: Vector, origins: [&[(u8, u32)]; 2]) -> Vector {
     let mut vector = vector.with_hex("writer", forge::WRITER);
     let mut offset = 80;
-    for (length, plain, chunks) in FRAMES {
+    for ((length, plain, chunks), origins) in FRAMES.into_iter().zip(origins) {
         vector = vector.with(
             "holds",
             format!("frame at {offset} length {length} plain {plain}"),
         );
+        for (brick, place) in origins {
+            let brick = BrickName([*brick; 32]);
+            vector = vector.with("holds", format!("origin {brick} place {place}"));
+        }
         for (id, length) in chunks {
             vector = vector.with("holds", format!("chunk {} length {length}", ChunkId(*id)));
         }
@@ -198,7 +208,7 @@ fn holds(vector: Vector) -> Vector {
     vector
 }
 
-fn library_seals(name: &str) -> Vec<u8> {
+fn library_seals(name: &str, origins: &[Vec<Origin>]) -> Vec<u8> {
     let mut toc = Toc::new(Class::Data, WriterId(forge::WRITER));
     for (length, plain, chunks) in FRAMES {
         let narrow = |number| u32::try_from(number).unwrap();
@@ -208,6 +218,9 @@ fn library_seals(name: &str) -> Vec<u8> {
         });
         toc.push_frame(narrow(length), narrow(plain), chunks)
             .unwrap();
+    }
+    if !origins.is_empty() {
+        toc.set_origins(origins).unwrap();
     }
     let key = run::parse_key(&forge::key_text("dtar-secret-key-", &master()));
     let keys = key.put_keys(StoreId(forge::STORE), Epoch::FIRST).unwrap();
@@ -225,7 +238,7 @@ pub fn tocs() -> Made {
     let salt: [u8; 16] = Random::new("toc").array();
     let plain = toc_plain(&FRAMES);
     let good = forge::toc(&salt, &plain, |_| ());
-    assert_eq!(library_seals("toc"), good);
+    assert_eq!(library_seals("toc", &[]), good);
     made.add(
         "good",
         holds(toc_vector("two frames, three chunks", "ok", &good)),
@@ -246,7 +259,81 @@ pub fn tocs() -> Made {
     }
     toc_headers(&mut made, &salt, &plain, &good);
     toc_contents(&mut made, &salt, &plain);
+    toc_origins(&mut made, &salt, &plain);
     made
+}
+
+/// TOCs of bricks that gc has made.
+fn toc_origins(made: &mut Made, salt: &[u8; 16], plain: &[u8]) {
+    let names = |bricks: &[u8]| -> Vec<u8> { bricks.iter().flat_map(|&b| [b; 32]).collect() };
+    let with = |count: u8, bricks: &[u8], frames: &[u8]| {
+        let value = [&[count][..], &names(bricks), frames].concat();
+        let length = u8::try_from(value.len()).unwrap();
+        let plain = [plain, &[1, length], &value].concat();
+        forge::toc(salt, &plain, |_| ())
+    };
+    let good = with(2, &[1, 2], &[1, 1, 7, 2, 0, 0, 1, 0x81, 0x01]);
+    let origin = |brick: u8, place| (BrickName([brick; 32]), place);
+    let origins = [vec![origin(2, 7)], vec![origin(1, 0), origin(2, 129)]];
+    assert_eq!(library_seals("toc", &origins), good);
+    let comment = "one frame that was moved once, and one that was moved twice";
+    let vector = toc_vector(comment, "ok", &good);
+    made.add(
+        "origins",
+        holds_moved(vector, [&[(2, 7)], &[(1, 0), (2, 129)]]),
+    );
+    for (name, comment, expect, toc) in [
+        (
+            "origins-no-brick",
+            "a list of no old brick",
+            "value: number of old bricks",
+            with(0, &[], &[1, 0, 0, 1, 0, 0]),
+        ),
+        (
+            "origins-bricks-order",
+            "old bricks out of order",
+            "value: old brick",
+            with(2, &[2, 1], &[1, 0, 0, 1, 0, 0]),
+        ),
+        (
+            "origins-none",
+            "a frame without origin",
+            "value: number of origins",
+            with(1, &[1], &[1, 0, 0, 0]),
+        ),
+        (
+            "origins-brick-beyond",
+            "an origin in a brick that is not listed",
+            "value: old brick",
+            with(1, &[1], &[1, 0, 0, 1, 1, 0]),
+        ),
+        (
+            "origins-place-beyond",
+            "an origin at place 65,536",
+            "value: place in the old brick",
+            with(1, &[1], &[1, 0, 0, 1, 0, 0x80, 0x80, 4]),
+        ),
+        (
+            "origins-order",
+            "origins out of order",
+            "value: origin",
+            with(1, &[1], &[2, 0, 1, 0, 0, 1, 0, 2]),
+        ),
+        (
+            "origins-fewer",
+            "origins of one of two frames",
+            "truncated: number of origins",
+            with(1, &[1], &[1, 0, 0]),
+        ),
+        (
+            "origins-more",
+            "origins of more frames than there are",
+            "value: field",
+            with(1, &[1], &[1, 0, 0, 1, 0, 1, 1, 0, 2]),
+        ),
+    ] {
+        made.add(name, toc_vector(comment, expect, &toc));
+    }
 }
 
 /// TOCs that stand in a brick, and must agree with it.

@@ -38,6 +38,7 @@ pub fn derivation() -> Made {
             "toc key",
             "sidecar key",
             "root key",
+            "note key",
             "index key",
             "store key",
         ] {
@@ -53,7 +54,8 @@ pub fn derivation() -> Made {
         let id = blake3::keyed_hash(&kdf("chunk id key", &[&put]), &input);
         let metadata_id = blake3::keyed_hash(&kdf("metadata id key", &[&put]), &input);
         let brick_key = [0xa5; 32];
-        let (toc_key, root_key) = (kdf("toc key", &[&put]), kdf("root key", &[&put]));
+        let [toc_key, root_key, note_key] =
+            ["toc key", "root key", "note key"].map(|name| kdf(name, &[&put]));
         vector = vector
             .with_hex("salt", salt)
             .with_hex("brick-key", brick_key)
@@ -64,6 +66,7 @@ pub fn derivation() -> Made {
             ("frame", "frame key", &of_frame[..], &[7, 0, 0, 0][..]),
             ("toc", "brick toc key", &[&toc_key, &salt], &[]),
             ("root", "one root key", &[&root_key, &salt], &[]),
+            ("note", "one note key", &[&note_key, &salt], &[]),
         ] {
             let siv_key = kdf(&format!("{kind} siv key"), input);
             let (siv, key) = forge::content_key([kind, name], input, number, CONTENT);

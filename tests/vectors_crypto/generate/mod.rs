@@ -7,6 +7,7 @@
 mod bricks;
 mod frames;
 mod keys;
+mod notes;
 mod roots;
 mod snapshots;
 mod stores;
@@ -28,6 +29,7 @@ pub fn all() -> Vec<(String, Vector)> {
         roots::roots(),
         snapshots::files(),
         snapshots::joins(),
+        notes::notes(),
         stores::configs(),
     ]
     .into_iter()

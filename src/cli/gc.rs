@@ -1,0 +1,156 @@
+//! `dtar gc`: what nobody needs leaves the store.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::args::{GcArgs, GlobalArgs};
+use super::progress::Progress;
+use super::say::Say;
+use super::{setup, size};
+use dtar::archive::Monitor;
+use dtar::error::{Exit, Result};
+use dtar::gc::{GcEvent, GcOptions, GcSummary, Run, gc};
+use dtar::id::BrickName;
+
+pub fn run(args: &GcArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
+    let (store, key) = setup::open(global)?;
+    let options = GcOptions {
+        keep: args.keep.clone(),
+        dry_run: args.dry_run,
+        min_age: args.min_age,
+        threshold: args.threshold,
+        end_runs: args.end_runs,
+        ..GcOptions::default()
+    };
+    let monitor = Arc::new(Monitor::default());
+    setup::stop_on_signals(&monitor, say)?;
+    let start = Instant::now();
+    let mut exit = Exit::Done;
+    let progress = Progress::start(say, &monitor, "examined");
+    let summary = gc(&store, &key, &options, &monitor, &mut |event| {
+        if matches!(event, GcEvent::Missing(_)) {
+            exit = Exit::Damaged;
+        }
+        report(&event, say);
+    });
+    drop(progress);
+    tell(&summary?, args.dry_run, start.elapsed(), say);
+    Ok(exit)
+}
+
+fn report(event: &GcEvent, say: Say) {
+    match event {
+        GcEvent::Step(step) => say.note(&format!("{step}…")),
+        GcEvent::Kept { brick, reason } => say.warn(&format!("brick {brick} is kept: {reason}")),
+        GcEvent::Waiting(run) => say.note(&format!(
+            "waiting for {} to end, which began before; --end-runs does not wait",
+            describe(run)
+        )),
+        GcEvent::Ended(run) => say.note(&format!("ended {}", describe(run))),
+        GcEvent::RootOfEnded(root) => say.warn(&format!(
+            "a run that was ended has left a root: if there is no index of it, give it up with \
+             `dtar forget @{root}`"
+        )),
+        GcEvent::Missing(bricks) => say.error_text(&format!(
+            "{} that roots or kept indexes need {} nowhere, {}: bring back bricks and sidecars",
+            count(bricks.len() as u64, "brick"),
+            if bricks.len() == 1 { "is" } else { "are" },
+            names(bricks)
+        )),
+        GcEvent::Cold(bricks) => say.note(&format!(
+            "of {} that {} not here nothing is needed any more, and they may be deleted where \
+             they lie: {}",
+            count(bricks.len() as u64, "brick"),
+            if bricks.len() == 1 {
+                "does lie"
+            } else {
+                "do lie"
+            },
+            names(bricks)
+        )),
+    }
+}
+
+fn names(bricks: &[BrickName]) -> String {
+    let names: Vec<_> = bricks.iter().map(ToString::to_string).collect();
+    names.join(", ")
+}
+
+fn describe(run: &Run) -> String {
+    let Some(lease) = &run.lease else {
+        return format!("a run whose lease does not open (runs/{})", run.name);
+    };
+    let label = String::from_utf8_lossy(&lease.text);
+    format!(
+        "a run on {}, process {}{}",
+        String::from_utf8_lossy(&lease.host),
+        lease.process,
+        if label.is_empty() {
+            String::new()
+        } else {
+            format!(", {label:?}")
+        }
+    )
+}
+
+fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+fn tell(summary: &GcSummary, dry_run: bool, time: Duration, say: Say) {
+    let GcSummary {
+        roots,
+        bricks,
+        deleted,
+        rewritten,
+        moved,
+        new_bytes,
+        freed,
+        spared,
+        left_out,
+        ..
+    } = *summary;
+    let freed = size::show(freed.saturating_sub(new_bytes));
+    let done = if dry_run {
+        format!("would delete {deleted}, rewrite {rewritten}, and free {freed}")
+    } else {
+        let frames = count(moved, "frame");
+        format!("deleted {deleted}, rewrote {rewritten} ({frames} moved), freed {freed}")
+    };
+    let mut text = format!(
+        "{}, {}: {done}",
+        count(roots, "root"),
+        count(bricks, "brick")
+    );
+    for (number, what) in [
+        (spared, "came to be needed meanwhile"),
+        (left_out, "left out: young, or of a living run"),
+    ] {
+        if number > 0 {
+            text = format!("{text}, {number} {what}");
+        }
+    }
+    say.summary(&text, &json_summary(summary, dry_run, time));
+}
+
+fn json_summary(summary: &GcSummary, dry_run: bool, time: Duration) -> Value {
+    json!({
+        "type": "summary",
+        "dry_run": dry_run,
+        "roots": summary.roots,
+        "bricks": summary.bricks,
+        "deleted": summary.deleted,
+        "rewritten": summary.rewritten,
+        "moved_frames": summary.moved,
+        "new_bricks": summary.new_bricks,
+        "new_bytes": summary.new_bytes,
+        "freed": summary.freed,
+        "spared": summary.spared,
+        "left_out": summary.left_out,
+        "missing": summary.missing,
+        "cold": summary.cold,
+        "seconds": time.as_secs_f64(),
+    })
+}

@@ -1,0 +1,459 @@
+//! Gc: what nobody needs leaves the store, while others archive
+//! (`formats/collection.md#gc`).
+//!
+//! ```text
+//! lease -> other gcs -> list bricks, then roots -> plan -> rewrite -> dead list
+//!       -> wait for older runs -> roots again -> delete sidecars, then bricks -> end of the list
+//! ```
+//!
+//! The numbers of the steps in this folder are those of the page, whose model goes
+//! through all interleavings (`tests/collection_model/`).
+
+mod forget;
+mod frames;
+mod needs;
+mod others;
+mod plan;
+mod rewrite;
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+pub use forget::{Forgotten, forget, select};
+
+use crate::archive::Monitor;
+use crate::brick::seal_note;
+use crate::crypto::{Key, PutKeys};
+use crate::error::{Error, Result};
+use crate::format::note::{Note, NoteKind};
+use crate::id::{BrickName, Class, WriterId};
+use crate::store::Store;
+use crate::store::atomic::sync_dir;
+use crate::store::layout::{Mark, RunName};
+use crate::store::runs::{Lease, new_note};
+use frames::Frames;
+use needs::Needs;
+use plan::{Bricks, Plan};
+use rewrite::{Moved, Rewriter};
+
+/// How to collect.
+#[derive(Debug, Clone)]
+pub struct GcOptions {
+    /// Indexes that can be restored afterwards, though their roots were forgotten.
+    pub keep: Vec<PathBuf>,
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// Leaves out bricks that were changed more recently than so long ago.
+    pub min_age: Option<Duration>,
+    /// Bricks of which less than so many per cent is needed are rewritten; 0: none.
+    pub threshold: u8,
+    /// Ends runs that may be alive, instead of waiting for them.
+    pub end_runs: bool,
+    /// A new brick is closed before it grows beyond this many bytes.
+    pub brick_size: u64,
+}
+
+impl Default for GcOptions {
+    fn default() -> Self {
+        Self {
+            keep: Vec::new(),
+            dry_run: false,
+            min_age: None,
+            threshold: 50,
+            end_runs: false,
+            brick_size: 64 << 20,
+        }
+    }
+}
+
+/// Something that whoever started a gc should know.
+#[derive(Debug)]
+pub enum GcEvent {
+    /// A step begins.
+    Step(&'static str),
+    /// A brick is kept that is damaged, or whose sidecar is.
+    Kept {
+        /// The brick.
+        brick: BrickName,
+        /// Why.
+        reason: String,
+    },
+    /// Gc waits for a run to end.
+    Waiting(Box<Run>),
+    /// A run was ended.
+    Ended(Box<Run>),
+    /// This root is that of a run that was ended, which may have written no index.
+    RootOfEnded(RunName),
+    /// Bricks that roots or kept indexes need and that are nowhere.
+    Missing(Vec<BrickName>),
+    /// Bricks whose sidecars were deleted, and which do not lie here: nothing of them is
+    /// needed.
+    Cold(Vec<BrickName>),
+}
+
+/// A run of somebody else.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// What its folder is called.
+    pub name: RunName,
+    /// What its lease says, if that opens.
+    pub lease: Option<Note>,
+}
+
+/// What a gc did, or would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GcSummary {
+    /// Roots that say what is needed.
+    pub roots: u64,
+    /// Bricks with a sidecar or a file when it began.
+    pub bricks: u64,
+    /// Bricks that were deleted: of which nothing was needed.
+    pub deleted: u64,
+    /// Old bricks that were rewritten, and deleted.
+    pub rewritten: u64,
+    /// Frames that were moved.
+    pub moved: u64,
+    /// New bricks with moved frames.
+    pub new_bricks: u64,
+    /// Their bytes.
+    pub new_bytes: u64,
+    /// Bytes of the bricks that were deleted.
+    pub freed: u64,
+    /// Bricks that were given up and came to be needed meanwhile.
+    pub spared: u64,
+    /// Bricks that were left alone, because they are young or their run is alive.
+    pub left_out: u64,
+    /// Needed bricks that are nowhere.
+    pub missing: u64,
+    /// Bricks whose sidecars were deleted, and which do not lie here.
+    pub cold: u64,
+}
+
+/// A gc at work.
+struct Gc<'a> {
+    store: &'a Store,
+    keys: &'a PutKeys,
+    lease: &'a Lease,
+    options: &'a GcOptions,
+    monitor: &'a Monitor,
+}
+
+/// Deletes what neither roots nor the indexes to be kept need. `key` may be a put key.
+///
+/// # Errors
+/// Another gc at work; a root, an index or a snapshot because of which it is not known
+/// what is needed; [`Error::Io`]; [`Error::Interrupted`]. The next gc cleans up.
+pub fn gc(
+    store: &Store,
+    key: &Key,
+    options: &GcOptions,
+    monitor: &Monitor,
+    tell: &mut dyn FnMut(GcEvent),
+) -> Result<GcSummary> {
+    let keys = store.put_keys(key)?;
+    let mut needs = Needs::default();
+    for index in &options.keep {
+        needs.add_index(index, store, key)?;
+    }
+    if options.dry_run {
+        let living = others::living_writers(store, &keys)?;
+        let young = options
+            .min_age
+            .and_then(|age| SystemTime::now().checked_sub(age));
+        return dry_run(store, &keys, needs, &living, young, options, monitor, tell);
+    }
+    // Step 1.
+    store.remove_stale()?;
+    let lease = Lease::take(store, &keys, NoteKind::GcLease, "")?;
+    let gc = Gc {
+        store,
+        keys: &keys,
+        lease: &lease,
+        options,
+        monitor,
+    };
+    let outcome = gc.run(needs, tell).map_err(|error| lease.explain(error));
+    // Step 10.
+    let given_up = lease.give_up();
+    let summary = outcome?;
+    given_up?;
+    Ok(summary)
+}
+
+/// Up to step 3.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "those of `gc`, and what it found"
+)]
+fn dry_run(
+    store: &Store,
+    keys: &PutKeys,
+    mut needs: Needs,
+    living: &HashSet<WriterId>,
+    young: Option<SystemTime>,
+    options: &GcOptions,
+    monitor: &Monitor,
+    tell: &mut dyn FnMut(GcEvent),
+) -> Result<GcSummary> {
+    tell(GcEvent::Step("reading the sidecars"));
+    let bricks = Bricks::list(store, keys, young, monitor, tell)?;
+    let roots = needs.add_roots(store, keys)?;
+    let plan = Plan::make(&bricks, &needs, living, options);
+    let mut summary = begin_summary(&bricks, &plan, roots, tell);
+    summary.deleted = plan.delete.len() as u64;
+    summary.rewritten = plan.rewrite.len() as u64;
+    let mut cold = Vec::new();
+    for name in &plan.delete {
+        if let Some(brick) = bricks.all.get(name) {
+            summary.freed += brick.length();
+            cold.extend(brick.file.is_none().then_some(*name));
+        }
+    }
+    for (name, _, needed) in &plan.rewrite {
+        summary.moved += needed.iter().count() as u64;
+        if let Some(brick) = bricks.all.get(name) {
+            summary.freed += brick.length();
+            summary.new_bytes += brick.needed_bytes(needed);
+        }
+    }
+    summary.cold = cold.len() as u64;
+    if !cold.is_empty() {
+        tell(GcEvent::Cold(cold));
+    }
+    Ok(summary)
+}
+
+fn begin_summary(
+    bricks: &Bricks,
+    plan: &Plan,
+    roots: usize,
+    tell: &mut dyn FnMut(GcEvent),
+) -> GcSummary {
+    if !plan.missing.is_empty() {
+        tell(GcEvent::Missing(plan.missing.clone()));
+    }
+    GcSummary {
+        roots: roots as u64,
+        bricks: bricks.all.len() as u64,
+        left_out: plan.left_out,
+        missing: plan.missing.len() as u64,
+        ..GcSummary::default()
+    }
+}
+
+impl Gc<'_> {
+    fn run(&self, mut needs: Needs, tell: &mut dyn FnMut(GcEvent)) -> Result<GcSummary> {
+        let Self {
+            store,
+            keys,
+            options,
+            monitor,
+            ..
+        } = self;
+        // Step 2.
+        let mut ended = Vec::new();
+        let living = self.meet_others(&mut ended, tell)?;
+        let old_lists = store.layout().dead_lists()?;
+        // Step 3.
+        tell(GcEvent::Step("reading the sidecars"));
+        let bricks = Bricks::list(store, keys, self.young()?, monitor, tell)?;
+        let roots = needs.add_roots(store, keys)?;
+        let plan = Plan::make(&bricks, &needs, &living, options);
+        let mut summary = begin_summary(&bricks, &plan, roots, tell);
+        // Step 4.
+        if !plan.rewrite.is_empty() {
+            tell(GcEvent::Step("rewriting bricks"));
+        }
+        let mut rewriter = Rewriter::new(self);
+        for (name, class, needed) in &plan.rewrite {
+            rewriter.brick(name, *class, needed, tell)?;
+        }
+        let moved = rewriter.finish()?;
+        summary.moved = moved.frame_count;
+        summary.new_bricks = moved.new_bricks;
+        summary.new_bytes = moved.new_bytes;
+        // Step 5.
+        let mut candidates = plan.delete;
+        candidates.extend(moved.frames.keys());
+        candidates.sort_unstable();
+        self.write_list(&candidates)?;
+        self.delete_lists(&old_lists)?;
+        // Steps 6 and 7. What stops them has deleted nothing, so that the list may go.
+        let doomed = self
+            .judge(&bricks, &mut needs, &moved, &candidates, &mut ended, tell)
+            .inspect_err(|_| {
+                let _ = self.withdraw_list();
+            })?;
+        summary.spared = (candidates.len() - doomed.len()) as u64;
+        for run in ended {
+            let writer = run.lease.map(|lease| lease.writer);
+            if let Some(root) = writer.and_then(|writer| needs.writers.get(&writer)) {
+                tell(GcEvent::RootOfEnded(root.clone()));
+            }
+        }
+        // Steps 8 and 9.
+        self.delete(&bricks, &doomed, &moved, &mut summary, tell)?;
+        if !candidates.is_empty() {
+            self.delete_lists(std::slice::from_ref(self.lease.name()))?;
+        }
+        Ok(summary)
+    }
+
+    /// The time after which a file is too young, by the clock of the storage.
+    fn young(&self) -> Result<Option<SystemTime>> {
+        let Some(age) = self.options.min_age else {
+            return Ok(None);
+        };
+        let file = self.lease.temp_file()?;
+        let path = file.path();
+        let made = fs::metadata(path).and_then(|found| found.modified());
+        let now = made.map_err(Error::io("examine", path))?;
+        // Before 1970 there was nothing.
+        Ok(now.checked_sub(age))
+    }
+
+    fn write_list(&self, candidates: &[BrickName]) -> Result<()> {
+        if candidates.is_empty() {
+            return Ok(());
+        }
+        let list = Note {
+            bricks: candidates.to_vec(),
+            ..self.note(NoteKind::DeadList)
+        };
+        let path = self.store.layout().dead_path(self.lease.name());
+        self.lease.write(&path, &seal_note(self.keys, &list)?)
+    }
+
+    fn note(&self, kind: NoteKind) -> Note {
+        new_note(kind, Some(self.lease.name()), self.lease.writer())
+    }
+
+    /// Marks a brick as damaged.
+    fn mark(&self, name: &BrickName, text: &str) -> Result<()> {
+        let mark = Note {
+            text: text.as_bytes().to_vec(),
+            bricks: vec![*name],
+            ..new_note(NoteKind::Mark, None, self.lease.writer())
+        };
+        let path = self.store.layout().mark_path(Mark::Bad, name);
+        self.lease.write(&path, &seal_note(self.keys, &mark)?)
+    }
+
+    fn delete_lists(&self, lists: &[RunName]) -> Result<()> {
+        for list in lists {
+            let path = self.store.layout().dead_path(list);
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                result => result.map_err(Error::io("delete", &path))?,
+            }
+        }
+        if lists.is_empty() {
+            return Ok(());
+        }
+        sync_dir(&self.store.layout().dead_dir())
+    }
+
+    /// Deletes the own list, if the run still stands: if another gc has ended it, that
+    /// one has taken note of the list.
+    fn withdraw_list(&self) -> Result<()> {
+        self.lease.require()?;
+        self.delete_lists(std::slice::from_ref(self.lease.name()))
+    }
+
+    /// Of the candidates those that nothing needs, once all older runs have ended.
+    fn judge(
+        &self,
+        bricks: &Bricks,
+        needs: &mut Needs,
+        moved: &Moved,
+        candidates: &[BrickName],
+        ended: &mut Vec<Run>,
+        tell: &mut dyn FnMut(GcEvent),
+    ) -> Result<Vec<BrickName>> {
+        if candidates.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.await_others(ended, tell)?;
+        needs.add_roots(self.store, self.keys)?;
+        self.monitor.check()?;
+        let (met, _) = bricks.meet(needs);
+        Ok(doomed(candidates, &met, &moved.frames))
+    }
+
+    fn delete(
+        &self,
+        bricks: &Bricks,
+        doomed: &[BrickName],
+        moved: &Moved,
+        summary: &mut GcSummary,
+        tell: &mut dyn FnMut(GcEvent),
+    ) -> Result<()> {
+        if !doomed.is_empty() {
+            tell(GcEvent::Step("deleting"));
+        }
+        let layout = self.store.layout();
+        // A sidecar without its brick must not be what a power failure leaves.
+        self.delete_all(doomed.iter().map(|name| (*name, layout.toc_path(name))))?;
+        let mut files = HashSet::new();
+        for class in [Class::Data, Class::Metadata] {
+            let paths = doomed
+                .iter()
+                .map(|name| (*name, layout.brick_path(name, class)));
+            files.extend(self.delete_all(paths)?);
+        }
+        let marks = doomed.iter().chain(&bricks.stray_marks);
+        self.delete_all(marks.map(|name| (*name, layout.mark_path(Mark::Bad, name))))?;
+        let mut cold = Vec::new();
+        for name in doomed {
+            if moved.frames.contains_key(name) {
+                summary.rewritten += 1;
+            } else {
+                summary.deleted += 1;
+            }
+            summary.freed += bricks.all.get(name).map_or(0, plan::Brick::length);
+            if !files.contains(name) {
+                cold.push(*name);
+            }
+        }
+        summary.cold = cold.len() as u64;
+        if !cold.is_empty() {
+            tell(GcEvent::Cold(cold));
+        }
+        Ok(())
+    }
+
+    /// Deletes files, durably. Returns whose were there.
+    fn delete_all(
+        &self,
+        paths: impl Iterator<Item = (BrickName, PathBuf)>,
+    ) -> Result<Vec<BrickName>> {
+        let (mut deleted, mut folders) = (Vec::new(), HashSet::new());
+        for (name, path) in paths {
+            if self.lease.delete(&path)? {
+                deleted.push(name);
+                folders.extend(path.parent().map(PathBuf::from));
+            }
+        }
+        for folder in folders {
+            sync_dir(&folder)?;
+        }
+        Ok(deleted)
+    }
+}
+
+/// The candidates of which nothing is needed but what was moved.
+fn doomed(
+    candidates: &[BrickName],
+    met: &HashMap<BrickName, Frames>,
+    moved: &HashMap<BrickName, Frames>,
+) -> Vec<BrickName> {
+    let none = Frames::default();
+    let may_go = |name: &&BrickName| {
+        let moved = moved.get(*name).unwrap_or(&none);
+        met.get(*name).is_none_or(|needed| needed.is_within(moved))
+    };
+    candidates.iter().filter(may_go).copied().collect()
+}

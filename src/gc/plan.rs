@@ -1,0 +1,284 @@
+//! What stands in the store, what meets the needs, and what may go.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::ErrorKind;
+use std::sync::atomic::Ordering;
+use std::time::SystemTime;
+
+use super::frames::Frames;
+use super::needs::Needs;
+use super::{GcEvent, GcOptions};
+use crate::archive::Monitor;
+use crate::crypto::PutKeys;
+use crate::error::{Error, Result};
+use crate::format::origins::Origins;
+use crate::id::{BrickName, Class, WriterId};
+use crate::store::Store;
+use crate::store::layout::Mark;
+
+/// A brick, or what there is of it.
+pub(super) struct Brick {
+    /// Class and length of its file, if that is in the store's own folders.
+    pub(super) file: Option<(Class, u64)>,
+    pub(super) sidecar: Sidecar,
+    is_young: bool,
+}
+
+pub(super) enum Sidecar {
+    Missing,
+    /// It stands, but nobody can read it.
+    Broken,
+    Open(Facts),
+}
+
+/// What the plan needs of a TOC.
+pub(super) struct Facts {
+    writer: WriterId,
+    /// Length of each frame.
+    frames: Vec<u32>,
+    origins: Option<Origins>,
+}
+
+impl Brick {
+    const fn has_sidecar(&self) -> bool {
+        !matches!(self.sidecar, Sidecar::Missing)
+    }
+
+    pub(super) fn length(&self) -> u64 {
+        self.file.map_or(0, |(_, length)| length)
+    }
+
+    /// Bytes of these frames.
+    pub(super) fn needed_bytes(&self, needed: &Frames) -> u64 {
+        let Sidecar::Open(facts) = &self.sidecar else {
+            return 0;
+        };
+        let frames = (0..).zip(&facts.frames);
+        let lengths =
+            frames.map(|(number, &length)| u64::from(needed.contains(number)) * u64::from(length));
+        lengths.sum()
+    }
+}
+
+/// All bricks of the store.
+pub(super) struct Bricks {
+    pub(super) all: BTreeMap<BrickName, Brick>,
+    marked: HashSet<BrickName>,
+    /// Marks of bricks of which nothing is there.
+    pub(super) stray_marks: Vec<BrickName>,
+}
+
+impl Bricks {
+    /// Lists bricks and sidecars, and reads the sidecars. What was changed after `young`
+    /// is left alone.
+    pub(super) fn list(
+        store: &Store,
+        keys: &PutKeys,
+        young: Option<SystemTime>,
+        monitor: &Monitor,
+        tell: &mut dyn FnMut(GcEvent),
+    ) -> Result<Self> {
+        let layout = store.layout();
+        let marks = layout.marked(Mark::Bad)?;
+        let mut all = BTreeMap::new();
+        for class in [Class::Data, Class::Metadata] {
+            layout.each_brick(class, |name, length| {
+                let path = layout.brick_path(&name, class);
+                let brick = Brick {
+                    file: Some((class, length)),
+                    sidecar: Sidecar::Missing,
+                    is_young: is_young(&path, young)?,
+                };
+                all.insert(name, brick);
+                Ok(())
+            })?;
+        }
+        let (mut names, mut bytes) = (Vec::new(), Vec::new());
+        for shard in 0..=u8::MAX {
+            names.clear();
+            layout.sidecar_names(shard, &mut names)?;
+            for name in &names {
+                monitor.check()?;
+                let path = store.toc_path(name);
+                let sidecar = match store.read_sidecar(keys, name, &mut bytes) {
+                    Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
+                        continue;
+                    }
+                    Err(error @ Error::Io { .. }) => return Err(error),
+                    Err(error) => {
+                        tell(GcEvent::Kept {
+                            brick: *name,
+                            reason: format!("its sidecar does not open: {error}"),
+                        });
+                        Sidecar::Broken
+                    }
+                    Ok(toc) => Sidecar::Open(Facts {
+                        writer: toc.writer(),
+                        frames: toc.frames().iter().map(|frame| frame.length).collect(),
+                        origins: toc.origins().cloned(),
+                    }),
+                };
+                monitor
+                    .stream
+                    .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                let brick = all.entry(*name).or_insert(Brick {
+                    file: None,
+                    sidecar: Sidecar::Missing,
+                    is_young: false,
+                });
+                brick.is_young |= brick.file.is_none() && is_young(&path, young)?;
+                brick.sidecar = sidecar;
+            }
+        }
+        let stray = |name: &&BrickName| !all.contains_key(name);
+        let stray_marks = marks.iter().filter(stray).copied().collect();
+        Ok(Self {
+            stray_marks,
+            marked: marks.into_iter().collect(),
+            all,
+        })
+    }
+
+    /// Which frames meet the needs, by brick; and the bricks whose needs nothing meets.
+    pub(super) fn meet(&self, needs: &Needs) -> (HashMap<BrickName, Frames>, Vec<BrickName>) {
+        let carriers = self.carriers(needs);
+        let mut met: HashMap<BrickName, Frames> = HashMap::new();
+        let mut missing = Vec::new();
+        for (name, frames) in &needs.frames {
+            let brick = self.all.get(name);
+            if brick.is_some() {
+                // Without its sidecar it is kept all the same, until that is back.
+                met.entry(*name).or_default().add(frames.bitmap());
+            }
+            if brick.is_some_and(Brick::has_sidecar) {
+                continue;
+            }
+            let mut is_missing = false;
+            for place in frames.iter() {
+                let found = carriers.get(&(*name, place));
+                is_missing |= found.is_none();
+                for (carrier, frame) in found.into_iter().flatten() {
+                    met.entry(*carrier).or_default().insert(*frame);
+                }
+            }
+            if is_missing {
+                missing.push(*name);
+            }
+        }
+        missing.sort_unstable();
+        (met, missing)
+    }
+
+    /// The frames with needed origins in bricks whose sidecars are gone.
+    fn carriers(&self, needs: &Needs) -> HashMap<(BrickName, u32), Vec<(BrickName, u32)>> {
+        let mut carriers: HashMap<_, Vec<_>> = HashMap::new();
+        for (name, brick) in &self.all {
+            let Sidecar::Open(Facts {
+                origins: Some(origins),
+                frames,
+                ..
+            }) = &brick.sidecar
+            else {
+                continue;
+            };
+            let is_gone = |old: &BrickName| {
+                let stands = self.all.get(old).is_some_and(Brick::has_sidecar);
+                needs.frames.contains_key(old) && !stands
+            };
+            if !origins.bricks().iter().any(is_gone) {
+                continue;
+            }
+            for (number, frame) in (0..frames.len()).zip(0_u32..) {
+                for origin in origins.of(number).filter(|(old, _)| is_gone(old)) {
+                    carriers.entry(origin).or_default().push((*name, frame));
+                }
+            }
+        }
+        carriers
+    }
+}
+
+/// What may go.
+#[derive(Default)]
+pub(super) struct Plan {
+    /// Bricks of which nothing is needed.
+    pub(super) delete: Vec<BrickName>,
+    /// Bricks to be rewritten, and the frames of them that are needed.
+    pub(super) rewrite: Vec<(BrickName, Class, Frames)>,
+    /// How many of a living run or too young were left out.
+    pub(super) left_out: u64,
+    /// Needed bricks that are nowhere.
+    pub(super) missing: Vec<BrickName>,
+}
+
+impl Plan {
+    pub(super) fn make(
+        bricks: &Bricks,
+        needs: &Needs,
+        living: &HashSet<WriterId>,
+        options: &GcOptions,
+    ) -> Self {
+        let (met, missing) = bricks.meet(needs);
+        let mut plan = Self {
+            missing,
+            ..Self::default()
+        };
+        for (name, brick) in &bricks.all {
+            let needed = met.get(name);
+            match (&brick.sidecar, needed) {
+                (Sidecar::Broken, _) | (Sidecar::Missing, Some(_)) => {}
+                (Sidecar::Missing, None) if brick.is_young => plan.left_out += 1,
+                (Sidecar::Missing, None) => plan.delete.push(*name),
+                (Sidecar::Open(facts), needed) => {
+                    let class = brick.file.map(|(class, _)| class);
+                    let rewrite = class.zip(needed).filter(|(_, needed)| {
+                        !bricks.marked.contains(name) && facts.is_sparse(needed, options.threshold)
+                    });
+                    if needed.is_some() && rewrite.is_none() {
+                        continue;
+                    }
+                    if brick.is_young || living.contains(&facts.writer) {
+                        plan.left_out += 1;
+                    } else if let Some((class, needed)) = rewrite {
+                        plan.rewrite.push((*name, class, needed.clone()));
+                    } else {
+                        plan.delete.push(*name);
+                    }
+                }
+            }
+        }
+        // Frames of one class go into one brick.
+        plan.rewrite
+            .sort_by_key(|(name, class, _)| (*class as u8, *name));
+        plan
+    }
+}
+
+impl Facts {
+    /// Whether less than so many per cent of its frames, by bytes, are needed.
+    fn is_sparse(&self, needed: &Frames, threshold: u8) -> bool {
+        let count = u32::try_from(self.frames.len()).unwrap_or(u32::MAX);
+        if needed.iter().any(|frame| frame >= count) {
+            // Somebody needs what is not in it. That is for others to look into.
+            return false;
+        }
+        let (mut all, mut used) = (0, 0);
+        for (number, &length) in (0..).zip(&self.frames) {
+            all += u64::from(length);
+            used += u64::from(needed.contains(number)) * u64::from(length);
+        }
+        u128::from(used) * 100 < u128::from(all) * u128::from(threshold)
+    }
+}
+
+/// Whether a file was changed after `young`.
+fn is_young(path: &std::path::Path, young: Option<SystemTime>) -> Result<bool> {
+    let Some(young) = young else {
+        return Ok(false);
+    };
+    match std::fs::metadata(path).and_then(|found| found.modified()) {
+        Ok(changed) => Ok(changed > young),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("examine", path)(error)),
+    }
+}

@@ -1,0 +1,339 @@
+//! Moves needed frames into new bricks, byte for byte (`formats/collection.md#rewriting`).
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+
+use super::frames::Frames;
+use super::{Gc, GcEvent, GcOptions};
+use crate::brick::{BrickSealer, footer, open_brick_toc};
+use crate::error::{Error, Result};
+use crate::format::brick::{
+    BrickHeader, FOOTER_LENGTH, Footer, HEADER_LENGTH, MAX_CHUNKS, MAX_FRAMES,
+};
+use crate::format::frame::FrameHeader;
+use crate::format::origins::{MAX_ORIGINS, Origin};
+use crate::format::toc::{MAX_SEALED_TOC_LENGTH, TOC_HEADER_LENGTH, Toc, TocFrame};
+use crate::format::wire::DecodeError;
+use crate::id::{BrickName, Class};
+use crate::store::atomic::TempFile;
+
+/// Read at a time.
+const PIECE: usize = 1 << 20;
+
+/// Why a brick is not rewritten.
+enum Hindrance {
+    /// Its hash is not its name.
+    Hash,
+    Other(String),
+}
+
+impl From<DecodeError> for Hindrance {
+    fn from(error: DecodeError) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+impl From<std::io::Error> for Hindrance {
+    fn from(error: std::io::Error) -> Self {
+        Self::Other(format!("cannot read it: {error}"))
+    }
+}
+
+/// What was moved.
+#[derive(Default)]
+pub(super) struct Moved {
+    /// By old brick.
+    pub(super) frames: HashMap<BrickName, Frames>,
+    pub(super) frame_count: u64,
+    pub(super) new_bricks: u64,
+    pub(super) new_bytes: u64,
+}
+
+/// A brick in the making.
+struct Open {
+    class: Class,
+    sealer: BrickSealer,
+    file: TempFile,
+    hasher: blake3::Hasher,
+    length: u64,
+    toc: Toc,
+    origins: Vec<Vec<Origin>>,
+    origin_count: usize,
+}
+
+impl Open {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hasher.update(bytes);
+        self.length += bytes.len() as u64;
+        self.file
+            .write_all(bytes)
+            .map_err(Error::io("write", self.file.path()))
+    }
+
+    /// Whether a frame of so many bytes, chunks and origins fits.
+    fn has_room(&self, length: u64, chunks: u32, origins: usize, options: &GcOptions) -> bool {
+        let all = self.toc.chunks().len() as u64 + u64::from(chunks);
+        self.length + length <= options.brick_size
+            && self.origins.len() < MAX_FRAMES as usize
+            && all <= u64::from(MAX_CHUNKS)
+            && self.origin_count + origins <= MAX_ORIGINS / 2
+    }
+}
+
+/// Writes the new bricks.
+pub(super) struct Rewriter<'a> {
+    gc: &'a Gc<'a>,
+    open: Option<Open>,
+    /// Places that wait for the brick that is being written.
+    waiting: Vec<Origin>,
+    moved: Moved,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Rewriter<'a> {
+    pub(super) fn new(gc: &'a Gc<'a>) -> Self {
+        Self {
+            gc,
+            open: None,
+            waiting: Vec::new(),
+            moved: Moved::default(),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Moves the needed frames of a brick, unless something is wrong with it. To be
+    /// called for all bricks of one class, then for all of another.
+    pub(super) fn brick(
+        &mut self,
+        name: &BrickName,
+        class: Class,
+        needed: &Frames,
+        tell: &mut dyn FnMut(GcEvent),
+    ) -> Result<()> {
+        let path = self.gc.store.brick_path(name, class);
+        let examined = File::open(&path)
+            .map_err(Hindrance::from)
+            .and_then(|file| Ok((self.examine(&file, name, class, needed)?, file)));
+        match examined {
+            Ok((toc, file)) => self.move_frames(&file, &path, name, &toc, needed),
+            Err(hindrance) => {
+                self.gc.monitor.check()?;
+                let reason = match hindrance {
+                    Hindrance::Hash => {
+                        let text = "its hash is not its name";
+                        self.gc.mark(name, text)?;
+                        format!("not rewritten, and marked bad: {text}")
+                    }
+                    Hindrance::Other(reason) => format!("not rewritten: {reason}"),
+                };
+                tell(GcEvent::Kept {
+                    brick: *name,
+                    reason,
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// The TOC of a brick whose bytes have its name as hash, and whose needed frames are
+    /// where the TOC says.
+    fn examine(
+        &mut self,
+        file: &File,
+        name: &BrickName,
+        class: Class,
+        needed: &Frames,
+    ) -> Result<Toc, Hindrance> {
+        let length = self.hash(file, name)?;
+        let mut head = [0; HEADER_LENGTH];
+        file.read_exact_at(&mut head, 0)?;
+        let header = BrickHeader::decode(&head)?;
+        let mut end = [0; FOOTER_LENGTH];
+        let footer_at = length.saturating_sub(FOOTER_LENGTH as u64);
+        file.read_exact_at(&mut end, footer_at)?;
+        let footer = Footer::decode(&end, length)?;
+        let most = TOC_HEADER_LENGTH as u64 + u64::from(MAX_SEALED_TOC_LENGTH);
+        if footer.toc_length > most {
+            return Err(Hindrance::Other("its TOC is too long".into()));
+        }
+        let mut bytes = vec![0; usize::try_from(footer.toc_length).unwrap_or(usize::MAX)];
+        file.read_exact_at(&mut bytes, footer.toc_offset)?;
+        let keys = self.gc.keys;
+        let toc = open_brick_toc(keys, &header, &bytes, &footer)?;
+        let sidecar = self.gc.store.read_sidecar(keys, name, &mut bytes);
+        if sidecar.ok().as_ref() != Some(&toc) {
+            let text = "its TOC is not that of its sidecar".to_owned();
+            return Err(Hindrance::Other(text));
+        }
+        if header.class != class {
+            return Err(Hindrance::Other(
+                "it stands in the other class's folder".into(),
+            ));
+        }
+        for (number, frame) in needed_frames(&toc, needed) {
+            let least = file_head(frame);
+            self.buffer.resize(least, 0);
+            file.read_exact_at(&mut self.buffer, frame.offset)?;
+            let found = FrameHeader::decode(&self.buffer)?;
+            header.require_frame(&found)?;
+            if found.fields.epoch != header.epoch || found.frame_length() != frame.length {
+                let text = format!("frame {number} is not the one that its TOC names");
+                return Err(Hindrance::Other(text));
+            }
+        }
+        Ok(toc)
+    }
+
+    /// The length of a brick whose hash is its name.
+    fn hash(&mut self, mut file: &File, name: &BrickName) -> Result<u64, Hindrance> {
+        let mut hasher = blake3::Hasher::new();
+        let mut length = 0;
+        self.buffer.resize(PIECE, 0);
+        loop {
+            let read = file.read(&mut self.buffer)?;
+            if read == 0 {
+                break;
+            }
+            hasher.update(&self.buffer[..read]);
+            length += read as u64;
+            let monitor = self.gc.monitor;
+            monitor.stream.fetch_add(read as u64, Ordering::Relaxed);
+            if monitor.check().is_err() {
+                return Err(Hindrance::Other("interrupted".into()));
+            }
+        }
+        if hasher.finalize() == *name.as_bytes() {
+            return Ok(length);
+        }
+        Err(Hindrance::Hash)
+    }
+
+    fn move_frames(
+        &mut self,
+        file: &File,
+        path: &Path,
+        name: &BrickName,
+        toc: &Toc,
+        needed: &Frames,
+    ) -> Result<()> {
+        for (number, frame) in needed_frames(toc, needed) {
+            self.gc.monitor.check()?;
+            let mut origins = vec![(*name, number)];
+            origins.extend(
+                toc.origins()
+                    .into_iter()
+                    .flat_map(|all| all.of(number as usize)),
+            );
+            let mut bytes = std::mem::take(&mut self.buffer);
+            bytes.resize(frame.length as usize, 0);
+            file.read_exact_at(&mut bytes, frame.offset)
+                .map_err(Error::io("read", path))?;
+            let written = self.frame(&bytes, toc, frame, origins);
+            self.buffer = bytes;
+            written?;
+            self.waiting.push((*name, number));
+        }
+        Ok(())
+    }
+
+    fn frame(
+        &mut self,
+        bytes: &[u8],
+        toc: &Toc,
+        frame: &TocFrame,
+        origins: Vec<Origin>,
+    ) -> Result<()> {
+        let class = toc.class();
+        if let Some(open) = &self.open
+            && (open.class != class
+                || !open.has_room(
+                    bytes.len() as u64,
+                    frame.chunk_count,
+                    origins.len(),
+                    self.gc.options,
+                ))
+        {
+            self.close()?;
+        }
+        let open = match &mut self.open {
+            Some(open) => open,
+            none => none.insert(self.gc.begin(class)?),
+        };
+        open.write(bytes)?;
+        let chunks = toc.chunks_of(frame).iter().copied();
+        open.toc
+            .push_frame(frame.length, frame.plain_length, chunks)?;
+        open.origin_count += origins.len();
+        open.origins.push(origins);
+        Ok(())
+    }
+
+    /// Publishes the brick that is being written, if there is one, and its sidecar.
+    fn close(&mut self) -> Result<()> {
+        let Some(mut open) = self.open.take() else {
+            return Ok(());
+        };
+        open.toc.set_origins(&open.origins)?;
+        let Gc {
+            store, keys, lease, ..
+        } = self.gc;
+        let end = open.length;
+        let toc = open.sealer.seal_toc(keys, &open.toc)?;
+        open.write(&toc)?;
+        open.write(&footer(end, toc.len() as u64))?;
+        let name = BrickName(*open.hasher.finalize().as_bytes());
+        store.publish_brick(lease, open.file, &name, open.class)?;
+        store.write_sidecar(lease, keys, &name, &toc)?;
+        self.moved.new_bricks += 1;
+        self.moved.new_bytes += open.length;
+        for (old, place) in self.waiting.drain(..) {
+            self.moved.frame_count += 1;
+            self.moved.frames.entry(old).or_default().insert(place);
+        }
+        Ok(())
+    }
+
+    /// What was moved, once the last brick stands.
+    pub(super) fn finish(mut self) -> Result<Moved> {
+        self.close()?;
+        Ok(self.moved)
+    }
+}
+
+impl Gc<'_> {
+    fn begin(&self, class: Class) -> Result<Open> {
+        let store = self.store;
+        let sealer = BrickSealer::new(*store.id(), store.epoch(), class, store.recipients())?;
+        let header = sealer.header();
+        let mut open = Open {
+            class,
+            sealer,
+            file: self.lease.temp_file()?,
+            hasher: blake3::Hasher::new(),
+            length: 0,
+            toc: Toc::new(class, self.lease.writer()),
+            origins: Vec::new(),
+            origin_count: 0,
+        };
+        open.write(&header)?;
+        Ok(open)
+    }
+}
+
+fn needed_frames<'a>(
+    toc: &'a Toc,
+    needed: &'a Frames,
+) -> impl Iterator<Item = (u32, &'a TocFrame)> {
+    let frames = (0..).zip(toc.frames());
+    frames.filter(|(number, _)| needed.contains(*number))
+}
+
+/// So many bytes of a frame hold its header.
+fn file_head(frame: &TocFrame) -> usize {
+    let most = crate::format::frame::MAX_HEADER_LENGTH;
+    frame.length.min(most) as usize
+}

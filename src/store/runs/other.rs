@@ -1,0 +1,111 @@
+//! The runs of others: whose they are, whether they live, and how they are ended.
+
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::lease::retire;
+use super::{LEASE, is_of};
+use crate::brick::open_note;
+use crate::crypto::PutKeys;
+use crate::format::note::{Note, NoteKind};
+use crate::store::layout::RunName;
+use crate::store::{Store, host, is_missing};
+use crate::{Error, Result};
+
+/// Longer than any lease is: header, tag, and all texts at their longest.
+const MAX_LEASE_LENGTH: u64 = 8 << 10;
+
+/// A run of somebody's.
+pub struct OtherRun {
+    /// What it is called.
+    pub name: RunName,
+    /// What its lease says, if that opens.
+    pub lease: Option<Note>,
+    /// Whether nobody holds its lock any more, and that can be believed.
+    pub is_dead: bool,
+    /// The lock of a dead run: so nobody makes this run's lease his own meanwhile.
+    _lock: Option<File>,
+}
+
+impl OtherRun {
+    /// Looks at a run. `None`: it has gone.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn look(store: &Store, keys: &PutKeys, name: &RunName) -> Result<Option<Self>> {
+        let layout = store.layout();
+        let path = layout.run_dir(name).join(LEASE);
+        let is_here = !host::may_be_shared(&layout.runs_dir())?;
+        let file = match OpenOptions::new().read(true).write(true).open(&path) {
+            Ok(file) => file,
+            Err(error) if is_missing(&error) => {
+                if !layout.run_dir(name).exists() {
+                    return Ok(None);
+                }
+                return Ok(Some(Self {
+                    name: name.clone(),
+                    lease: None,
+                    is_dead: is_here,
+                    _lock: None,
+                }));
+            }
+            Err(error) => return Err(Error::io("open", path)(error)),
+        };
+        let mut bytes = Vec::new();
+        (&file)
+            .take(MAX_LEASE_LENGTH)
+            .read_to_end(&mut bytes)
+            .map_err(Error::io("read", &path))?;
+        let lease = open_note(keys, &bytes).ok().filter(|note| {
+            matches!(note.kind, NoteKind::ArchiverLease | NoteKind::GcLease) && is_of(note, name)
+        });
+        let boot_id = host::boot_id();
+        let is_known = lease
+            .as_ref()
+            .is_some_and(|note| !boot_id.is_empty() && note.boot_id == boot_id);
+        let is_free = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
+        Ok(Some(Self {
+            name: name.clone(),
+            lease,
+            is_dead: is_free && (is_here || is_known),
+            _lock: is_free.then_some(file),
+        }))
+    }
+
+    /// Whether it is an archiver, as far as its lease opens.
+    #[must_use]
+    pub fn is_archiver(&self) -> bool {
+        let kind = self.lease.as_ref().map(|note| note.kind);
+        kind == Some(NoteKind::ArchiverLease)
+    }
+
+    /// Ends it: from now on it can neither publish nor delete.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn end(self, store: &Store) -> Result<()> {
+        retire(store.layout(), &self.name)
+    }
+}
+
+/// Removes what is left of runs that are gone: what stands in `tmp/`, and the folders of
+/// dead archivers, which are returned. Dead gcs are for the next gc.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn clean_up(store: &Store, keys: &PutKeys) -> Result<Vec<Note>> {
+    let mut ended = Vec::new();
+    for name in store.layout().leases()? {
+        let Some(run) = OtherRun::look(store, keys, &name)? else {
+            continue;
+        };
+        if run.is_dead && run.is_archiver() {
+            ended.extend(run.lease.clone());
+            run.end(store)?;
+        }
+    }
+    store.remove_stale()?;
+    Ok(ended)
+}
