@@ -88,6 +88,14 @@ id!(
     BrickName, 32
 );
 id!(
+    /// BLAKE3-256 of a parity file's bytes: its name.
+    ParityName, 32
+);
+id!(
+    /// BLAKE3-256 of the description of a parity set.
+    SetId, 32
+);
+id!(
     /// BLAKE3-256 of a chunk's or a body's plaintext. Stands in the index.
     ChunkHash, 32
 );

@@ -20,10 +20,14 @@ pub mod gc;
 pub mod id;
 pub mod index;
 pub mod key_file;
+pub mod parity;
 pub mod restore;
+pub mod salvage;
+pub mod search;
 pub mod snapshot;
 pub mod store;
 pub mod tar;
 mod threads;
+pub mod verify;
 
 pub use error::{Error, Result};

@@ -101,6 +101,51 @@ fn the_reference_reader_restores_what_was_archived() {
 }
 
 #[test]
+fn the_reference_reader_restores_snapshots() {
+    let Some(python) = reference_python() else {
+        return;
+    };
+    let sandbox = Sandbox::new();
+    // So many members that the streams of the snapshot need lists.
+    let many = (0..4000).fold(Stream::new(), |stream, number| {
+        stream.file(&format!("many/{number}"), number.to_string().as_bytes())
+    });
+    let mut cases = cases();
+    cases.push(Case::new("many members", many.end()));
+    for case in &cases {
+        std::fs::remove_file(sandbox.archive("index.tar", &case.bytes[..])).unwrap();
+    }
+    let mut snapshots: Vec<_> = std::fs::read_dir(sandbox.store().join("snapshots"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    snapshots.sort();
+    assert_eq!(snapshots.len(), cases.len());
+    let restore = |snapshot: &Path| {
+        reader(&python)
+            .args(["restore", "--key"])
+            .arg(sandbox.key())
+            .arg("--bricks")
+            .args([&sandbox.store(), snapshot])
+            .output()
+            .unwrap()
+    };
+    for (case, snapshot) in cases.iter().zip(&snapshots) {
+        let output = restore(snapshot);
+        assert!(output.status.success(), "{}: {output:?}", case.name);
+        assert!(output.stdout == case.bytes, "{}", case.name);
+    }
+    // Sidecars are not needed.
+    std::fs::remove_dir_all(sandbox.store().join("tocs")).unwrap();
+    let (last, case) = (snapshots.last().unwrap(), cases.last().unwrap());
+    assert!(restore(last).stdout == case.bytes);
+    // One snapshot in the place of another is refused.
+    std::fs::copy(&snapshots[0], last).unwrap();
+    let output = restore(last);
+    assert!(!output.status.success() && output.stdout.is_empty());
+}
+
+#[test]
 fn the_reference_readers_own_tests_pass() {
     let Some(python) = reference_python() else {
         return;

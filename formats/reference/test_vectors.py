@@ -7,6 +7,7 @@ from pathlib import Path
 from dtar_reference.brick import BrickHeader, Toc, open_sidecar
 from dtar_reference.frame import Frame
 from dtar_reference.keys import MasterKey, PutKey, parse_key
+from dtar_reference.snapshot import Root, Snapshot, join
 from dtar_reference.wire import FormatError
 
 FOLDER = Path(__file__).parent.parent / "vectors"
@@ -64,6 +65,46 @@ def sidecar(test, v):
     return contents(test, v, opened, opened.open(v.key()))
 
 
+def root(test, v):
+    opened = Root(v.bytes("root"), v.key())
+    if opened.store_id != b"a store of tests":
+        raise FormatError("root of another store")
+
+    def check():
+        test.assertEqual(opened.time, int(v.text("time")))
+        test.assertEqual((opened.writer, opened.host, opened.label), tuple(map(v.bytes, ("writer", "host", "label"))))
+        test.assertEqual([f"{name.hex()} {bitmap.hex()}" for name, bitmap in opened.bricks], v.lines["brick"])
+        stated = (v.bytes("snapshot-hash"), int(v.text("index-length"))) if v.lines["snapshot-hash"] else None
+        test.assertEqual(opened.snapshot, stated)
+
+    return check
+
+
+def snapshot(test, v):
+    opened = Snapshot(v.bytes("snapshot"), v.key(), b"a store of tests")
+    lines = []
+    for number, (length, items) in enumerate(opened.streams):
+        lines.append(f"stream {number} length {length}")
+        for item in items:
+            line = f"{'chunk' if item.kind == 1 else 'list'} {item.hash.hex()} length {item.length}"
+            if item.kind != 1:
+                line += f" covers {item.covers} counts {' '.join(map(str, item.below))}"
+            lines.append(line)
+
+    def check():
+        test.assertEqual((opened.time, opened.index_len), (int(v.text("time")), int(v.text("index-length"))))
+        test.assertEqual(opened.writer, v.bytes("writer"))
+        test.assertEqual(lines, v.lines["holds"])
+
+    return check
+
+
+def snapshot_join(test, v):
+    streams = [v.bytes(f"stream-{number}") for number in range(7)]
+    joined = join(streams, int(v.text("index-length")))
+    return lambda: test.assertEqual(joined.hex(), v.text("index"))
+
+
 def holds_key(test, v, key):
     make = MasterKey if v.text("kind") == "dtar-secret-key-" else PutKey
     return lambda: test.assertEqual(vars_of(key), vars_of(make(v.bytes("data"))))
@@ -119,6 +160,13 @@ class Vectors(unittest.TestCase):
 
     def test_sidecars(self):
         self.run_kind("sidecar", sidecar)
+
+    def test_roots(self):
+        self.run_kind("root", root)
+
+    def test_snapshots(self):
+        self.run_kind("snapshot", snapshot)
+        self.run_kind("snapshot-join", snapshot_join)
 
     def test_keys(self):
         # Modes are those of files, and a public key restores nothing.

@@ -14,8 +14,10 @@ pub struct Monitor {
     pub total: AtomicU64,
     /// Bytes of chunks that were not in the store yet.
     pub new: AtomicU64,
-    /// Bytes written to bricks.
+    /// Bytes written to bricks (or, on salvage, in frames that were found).
     pub stored: AtomicU64,
+    /// Frames found so far, on salvage.
+    pub frames: AtomicU64,
 }
 
 impl Monitor {

@@ -64,33 +64,15 @@ pub(super) struct Stored {
 
 /// The indexer's side of the stage.
 pub(super) struct SnapshotStage {
-    dedup: Dedup,
-    key: Arc<ChunkIdKey>,
+    shelf: Shelf,
     full: Sender<Vec<u8>>,
     pieces: Receiver<Piece>,
     spare: Sender<Piece>,
     items: [BodyItems; STREAMS],
     lengths: [u64; STREAMS],
-    bricks: Bricks,
     /// Reused: what a piece's chunks are looked up by.
     ids: Vec<ChunkId>,
     chunk_lengths: Vec<u32>,
-}
-
-/// Frames that the snapshot uses, and bytes that it has added.
-#[derive(Default)]
-struct Bricks {
-    used: Used,
-    new: u64,
-}
-
-impl Bricks {
-    fn published(&mut self, published: &Published, brick: u32) {
-        self.new += published.length;
-        for (frame, _) in (0..).zip(published.toc.frames()) {
-            self.used.add(StoredFrame { brick, frame });
-        }
-    }
 }
 
 impl SnapshotStage {
@@ -122,14 +104,17 @@ impl SnapshotStage {
         };
         threads::start("snapshot", move || cutter.run(&to_cut, &give_back))?;
         let stage = Self {
-            dedup: Dedup::new(context, pool, monitor, options)?,
-            key,
+            shelf: Shelf {
+                dedup: Dedup::new(context, pool, monitor, options)?,
+                key,
+                used: Used::default(),
+                new: 0,
+            },
             full: full.clone(),
             pieces,
             spare,
             items: Default::default(),
             lengths: [0; STREAMS],
-            bricks: Bricks::default(),
             ids: Vec::new(),
             chunk_lengths: Vec::new(),
         };
@@ -151,32 +136,25 @@ impl SnapshotStage {
     }
 
     fn piece(&mut self, mut piece: Piece, catalog: &mut Catalog, monitor: &Monitor) -> Result<()> {
-        let bricks = &mut self.bricks;
-        self.dedup.published(catalog, |published, brick| {
-            bricks.published(published, brick);
-            Ok(())
-        })?;
+        self.shelf.published(catalog)?;
         self.ids.clear();
         self.chunk_lengths.clear();
         for cut in &piece.chunks {
             self.ids.push(cut.id);
             self.chunk_lengths.push(cut.length);
         }
-        self.dedup
+        let store = &mut self.shelf;
+        store
+            .dedup
             .look_up(catalog, &self.ids, &self.chunk_lengths)?;
-        let mut store = Shelf {
-            dedup: &mut self.dedup,
-            used: &mut self.bricks.used,
-            key: &self.key,
-            catalog,
-            monitor,
-        };
         for (number, cut) in piece.chunks.iter().enumerate() {
             let found = store.dedup.find(number, &cut.id);
-            store.keep(found, cut.id, piece.bytes(cut))?;
+            store.keep(found, cut.id, piece.bytes(cut), monitor)?;
             let stream = cut.stream as usize;
             self.lengths[stream] += u64::from(cut.length);
-            self.items[stream].chunk(cut.length, cut.hash, &mut |_, list| store.list(list))?;
+            self.items[stream].chunk(cut.length, cut.hash, &mut |_, list| {
+                store.list(list, catalog, monitor)
+            })?;
         }
         piece.chunks.clear();
         piece.streams.iter_mut().for_each(Vec::clear);
@@ -197,7 +175,7 @@ impl SnapshotStage {
             Ok(streams) => (streams, Ok(())),
             Err(error) => (Default::default(), Err(error)),
         };
-        let Bricks { used, new } = self.end(outcome, catalog, monitor)?;
+        let (used, new) = self.shelf.finish(outcome, catalog, monitor)?;
         Ok(Stored { streams, used, new })
     }
 
@@ -216,17 +194,11 @@ impl SnapshotStage {
         while let Some(piece) = next_of(&self.pieces, monitor)? {
             self.piece(piece, catalog, monitor)?;
         }
-        let mut store = Shelf {
-            dedup: &mut self.dedup,
-            used: &mut self.bricks.used,
-            key: &self.key,
-            catalog,
-            monitor,
-        };
+        let store = &mut self.shelf;
         let mut streams: [StreamItems; STREAMS] = Default::default();
         for ((stream, items), length) in streams.iter_mut().zip(&mut self.items).zip(self.lengths) {
             stream.length = length;
-            stream.items = items.finish(&mut |_, list| store.list(list))?;
+            stream.items = items.finish(&mut |_, list| store.list(list, catalog, monitor))?;
         }
         Ok(streams)
     }
@@ -234,52 +206,86 @@ impl SnapshotStage {
     /// Ends the run that has failed. If the stages that make the bricks have failed,
     /// `error` is only its consequence: theirs counts.
     pub(super) fn give_up(self, error: Error, catalog: &mut Catalog, monitor: &Monitor) -> Error {
-        match self.end(Err(error), catalog, monitor) {
+        match self.shelf.finish(Err(error), catalog, monitor) {
             Err(error) => error,
             Ok(_) => Error::Internal("a run that failed did not fail".into()),
         }
     }
-
-    fn end(self, outcome: Result<()>, catalog: &mut Catalog, monitor: &Monitor) -> Result<Bricks> {
-        let mut bricks = self.bricks;
-        self.dedup
-            .finish(outcome, catalog, monitor, |published, brick| {
-                bricks.published(published, brick);
-                Ok(())
-            })?;
-        Ok(bricks)
-    }
 }
 
 /// Where chunks of snapshots go.
-struct Shelf<'a> {
-    dedup: &'a mut Dedup,
-    used: &'a mut Used,
-    key: &'a ChunkIdKey,
-    catalog: &'a mut Catalog,
-    monitor: &'a Monitor,
+struct Shelf {
+    dedup: Dedup,
+    key: Arc<ChunkIdKey>,
+    /// Frames that the snapshot uses.
+    used: Used,
+    /// Bytes of bricks that it has added.
+    new: u64,
 }
 
-impl Shelf<'_> {
+impl Shelf {
     /// Stores a chunk unless it was found.
-    fn keep(&mut self, found: Option<(FrameRef, u32)>, id: ChunkId, bytes: &[u8]) -> Result<()> {
+    fn keep(
+        &mut self,
+        found: Option<(FrameRef, u32)>,
+        id: ChunkId,
+        bytes: &[u8],
+        monitor: &Monitor,
+    ) -> Result<()> {
         match found {
             Some((FrameRef::Stored(frame), _)) => self.used.add(frame),
             // All frames of this run are used.
             Some((FrameRef::Own(_), _)) => {}
             None => {
-                self.dedup.store(Series::Chunks, id, bytes, self.monitor)?;
+                self.dedup.store(Series::Chunks, id, bytes, monitor)?;
             }
         }
         Ok(())
     }
 
-    fn list(&mut self, list: &[u8]) -> Result<ChunkHash> {
+    fn list(&mut self, list: &[u8], catalog: &mut Catalog, monitor: &Monitor) -> Result<ChunkHash> {
         let hash = ChunkHash(*blake3::hash(list).as_bytes());
         let id = self.key.id(&hash);
-        let found = self.dedup.find_one(self.catalog, &id, list.len())?;
-        self.keep(found, id, list)?;
+        let found = self.dedup.find_one(catalog, &id, list.len())?;
+        self.keep(found, id, list, monitor)?;
         Ok(hash)
+    }
+
+    fn published(&mut self, catalog: &mut Catalog) -> Result<()> {
+        let Self {
+            dedup, used, new, ..
+        } = self;
+        dedup.published(catalog, |published, brick| {
+            note(used, new, published, brick);
+            Ok(())
+        })
+    }
+
+    /// Waits for the last brick; gives the frames that are used and the bytes added.
+    fn finish(
+        self,
+        outcome: Result<()>,
+        catalog: &mut Catalog,
+        monitor: &Monitor,
+    ) -> Result<(Used, u64)> {
+        let Self {
+            dedup,
+            mut used,
+            mut new,
+            ..
+        } = self;
+        dedup.finish(outcome, catalog, monitor, |published, brick| {
+            note(&mut used, &mut new, published, brick);
+            Ok(())
+        })?;
+        Ok((used, new))
+    }
+}
+
+fn note(used: &mut Used, new: &mut u64, published: &Published, brick: u32) {
+    *new += published.length;
+    for (frame, _) in (0..).zip(published.toc.frames()) {
+        used.add(StoredFrame { brick, frame });
     }
 }
 

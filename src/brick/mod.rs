@@ -19,7 +19,7 @@ pub use note::{open_note, seal_note, seal_note_with_random};
 pub use opener::{FrameError, FrameOpener, OpenFrame, OpenScratch};
 pub use pad::Pad;
 pub use root::{open_root, seal_root, seal_root_with_random};
-pub use sealer::{BrickSealer, frame_header_length};
+pub use sealer::{BrickSealer, MovedBrick, frame_header_length};
 pub(crate) use snapshot::require_metadata;
 pub use snapshot::{open_snapshot, seal_snapshot, seal_snapshot_with_random};
 pub use toc::{SIDECAR_SEAL_LENGTH, make_sidecar, open_brick_toc, open_sidecar, open_toc};

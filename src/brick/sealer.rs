@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use rand_core::CryptoRng;
+use rand_core::{CryptoRng, Rng as _};
 
 use super::builder::CompressedFrame;
 use crate::crypto::{FrameKeys, PublicKey, PutKeys, Random, Secret, TAG_LENGTH, wrap_brick_key};
@@ -169,40 +169,90 @@ impl BrickSealer {
     /// [`Error::Internal`] the second time, if the TOC has no frames or another class,
     /// and if the keys are of another store or epoch.
     pub fn seal_toc(&self, keys: &PutKeys, toc: &Toc) -> Result<Vec<u8>> {
-        let refuse = |what: &str| Err(Error::Internal(format!("cannot seal a TOC: {what}")));
-        let BrickHeader {
+        let plain = encode_toc(&self.header, keys, toc)?;
+        if self.toc_sealed.swap(true, Ordering::Relaxed) {
+            return Err(no_toc("the brick has one already"));
+        }
+        seal_encoded_toc(&self.header, keys, plain)
+    }
+}
+
+/// A brick of frames that were sealed elsewhere: they keep header and bytes, and the
+/// brick has a salt and a TOC of its own (`formats/frame.md#seal`). No recipients are
+/// needed, for nothing but the TOC is sealed.
+pub struct MovedBrick {
+    header: BrickHeader,
+}
+
+impl MovedBrick {
+    /// A new brick: draws its salt.
+    ///
+    /// # Errors
+    /// Fails if the operating system has no random bytes.
+    pub fn new(store_id: StoreId, epoch: Epoch, class: Class) -> Result<Self> {
+        let mut salt = Salt([0; Salt::SIZE]);
+        Random::from_os()?.fill_bytes(&mut salt.0);
+        let header = BrickHeader {
             store_id,
             salt,
             epoch,
             class,
-        } = self.header;
-        if (keys.store_id, keys.epoch, toc.class()) != (store_id, epoch, class) {
-            return refuse("its store, epoch or class is not that of the brick");
-        }
-        let mut plain = Vec::new();
-        toc.encode(&mut plain)?;
-        let sealed_length = match u32::try_from(plain.len() + TAG_LENGTH) {
-            Ok(length) if length <= MAX_SEALED_TOC_LENGTH => length,
-            _ => return refuse("it is too long"),
         };
-        if self.toc_sealed.swap(true, Ordering::Relaxed) {
-            return refuse("the brick has one already");
-        }
-        let mut out = Vec::with_capacity(TOC_HEADER_LENGTH + plain.len() + TAG_LENGTH);
-        let sealing = keys.toc.begin(salt, &mut plain);
-        TocHeader {
-            sealed_length,
-            epoch,
-            store_id,
-            salt,
-            siv: sealing.siv(),
-        }
-        .encode(&mut out);
-        let tag = sealing.finish(&out)?;
-        out.extend_from_slice(&plain);
-        out.extend_from_slice(&tag);
-        Ok(out)
+        Ok(Self { header })
     }
+
+    /// The brick's first 80 bytes.
+    #[must_use]
+    pub fn header(&self) -> Vec<u8> {
+        self.header.encode()
+    }
+
+    /// Seals the TOC: header and sealed bytes, as they stand in the brick.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the TOC has no frames or another class, and if the keys are
+    /// of another store or epoch.
+    pub fn seal_toc(self, keys: &PutKeys, toc: &Toc) -> Result<Vec<u8>> {
+        let plain = encode_toc(&self.header, keys, toc)?;
+        seal_encoded_toc(&self.header, keys, plain)
+    }
+}
+
+fn no_toc(what: &str) -> Error {
+    Error::Internal(format!("cannot seal a TOC: {what}"))
+}
+
+/// The content of the TOC of the brick with this header.
+fn encode_toc(header: &BrickHeader, keys: &PutKeys, toc: &Toc) -> Result<Vec<u8>> {
+    let brick = (header.store_id, header.epoch, header.class);
+    if (keys.store_id, keys.epoch, toc.class()) != brick {
+        return Err(no_toc("its store, epoch or class is not that of the brick"));
+    }
+    let mut plain = Vec::new();
+    toc.encode(&mut plain)?;
+    if plain.len() + TAG_LENGTH > MAX_SEALED_TOC_LENGTH as usize {
+        return Err(no_toc("it is too long"));
+    }
+    Ok(plain)
+}
+
+/// Seals what [`encode_toc`] gave. The caller sees to it that a brick gets one TOC.
+fn seal_encoded_toc(header: &BrickHeader, keys: &PutKeys, mut plain: Vec<u8>) -> Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(TOC_HEADER_LENGTH + plain.len() + TAG_LENGTH);
+    let sealed_length = u32::try_from(plain.len() + TAG_LENGTH).unwrap_or(u32::MAX);
+    let sealing = keys.toc.begin(header.salt, &mut plain);
+    TocHeader {
+        sealed_length,
+        epoch: header.epoch,
+        store_id: header.store_id,
+        salt: header.salt,
+        siv: sealing.siv(),
+    }
+    .encode(&mut out);
+    let tag = sealing.finish(&out)?;
+    out.extend_from_slice(&plain);
+    out.extend_from_slice(&tag);
+    Ok(out)
 }
 
 #[cfg(test)]

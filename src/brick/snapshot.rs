@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rand_core::CryptoRng;
 
-use super::builder::{CompressedFrame, Compressor, FrameBuilder};
+use super::builder::{CompressedFrame, Compressor, DEFAULT_LEVEL, FrameBuilder};
 use super::opener::{FrameOpener, OpenFrame, OpenScratch};
 use super::pad::Pad;
 use super::sealer::BrickSealer;
@@ -14,9 +14,6 @@ use crate::format::frame::FrameHeader;
 use crate::format::snapshot::Snapshot;
 use crate::format::wire::DecodeError;
 use crate::id::{Class, Epoch, StoreId};
-
-/// zstd's level for what is mostly hashes.
-const LEVEL: i32 = 3;
 
 /// Seals a snapshot to `recipients`: the bytes of its file, one frame.
 ///
@@ -54,7 +51,7 @@ pub fn seal_snapshot_with_random(
     let mut frame = CompressedFrame::new();
     builder.compress(
         &mut Compressor::new(),
-        LEVEL,
+        DEFAULT_LEVEL,
         sealer.frame_header_length(),
         pad,
         &mut frame,

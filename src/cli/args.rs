@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueHint};
+use dtar::verify::Percent;
 
 /// Deduplicating, encrypting tar filter for cold storage.
 ///
@@ -47,8 +48,8 @@ pub struct GlobalArgs {
     ///
     /// One object a line; its "type" is "progress" (once a second), "note",
     /// "warning", "error", "damage" or, at the end, "summary". Sizes are in bytes.
-    /// The README lists the other fields. With `ls`, `store` and `key show`: the
-    /// output itself as JSON.
+    /// The README lists the other fields. With `ls`, `diff`, `find`, `snapshots`,
+    /// `store` and `key show`: the output itself as JSON.
     #[arg(long, global = true)]
     pub json: bool,
 }
@@ -64,7 +65,7 @@ pub struct ArchiveArgs {
     /// Compression level, 1 (fast) to 22 (small)
     #[arg(long, default_value_t = dtar::brick::DEFAULT_LEVEL, value_parser = clap::value_parser!(i32).range(1..=22))]
     pub level: i32,
-    /// Compress 16 MiB together instead of 4, and look for matches far apart
+    /// Compress 16 MiB together instead of 6, and look for matches far apart
     ///
     /// Smaller and slower. Takes some 200 MiB of memory, here and on restore; and a
     /// damaged byte costs up to 16 MiB.
@@ -126,6 +127,68 @@ pub enum Command {
     ///
     /// Byte for byte what the run wrote there.
     Index(IndexArgs),
+    /// Find frames that survive in raw bytes, and write them out as sound bricks
+    ///
+    /// Reads damaged bricks, disk images, tape dumps, devices, whatever: what dtar wrote
+    /// is found by its markers, wherever it stands. Bricks that are whole are kept under
+    /// their names; all other frames go into new bricks, each frame once. With the key
+    /// every frame is opened before it is kept; nothing unsound is written. Restore with
+    /// `--bricks DIR`, as far as bricks kept their names, or make DIR a store: put
+    /// `store.toml` into it.
+    ///
+    /// With --index, exit code 3 if a member is not whole; 0 if all are. With --json the
+    /// report is one object a line on standard output: `index`, `name`, `state` (`whole`,
+    /// `part` or `gone`), `size`, `lost`.
+    Salvage(SalvageArgs),
+    /// Check a store, or that all is there that an index needs
+    ///
+    /// Without INDEX the whole store, as deep as the key at hand reaches: without a key
+    /// every brick's bytes against its name; with a put key also tables of contents,
+    /// sidecars and roots; with the key every frame, chunk and snapshot. With INDEX all
+    /// that a restore does, but for the output.
+    ///
+    /// Reports every fault, and the runs and members that it hits; exit code 3 if there
+    /// is one. Damaged bricks are marked in `bad/`, so that the next archive run stores
+    /// their chunks again. With --json a line for each "fault", "hit" (a run), "damage"
+    /// (a part of a member), "away" (a brick), "stray" (a file).
+    Verify(VerifyArgs),
+    /// Make sidecars again from their bricks, and the catalog from the sidecars
+    ///
+    /// For sidecars that are missing or damaged. What is left of a damaged brick that
+    /// has no sidecar goes into a new brick, for which the secret key is needed. Nothing
+    /// is deleted; to do it again changes nothing. Exit code 3 if something cannot be
+    /// mended.
+    Rebuild(RebuildArgs),
+    /// Say what differs between two indexes
+    ///
+    /// A line for each member that is not the same, sorted by name: `+` only in NEW, `-`
+    /// only in OLD, `*` in both; what changed, a letter each; the sizes in OLD and NEW;
+    /// the name. Letters: `T` type, `c` content, `m` mode, `o` owner or group, `t` time,
+    /// `l` target of a link, `d` device numbers, `x` extended attributes, ACLs and other
+    /// pax records (but not the times of last access and status change).
+    ///
+    /// Names count as the same with and without `./` in front or `/` behind. If a name
+    /// stands several times in one stream, the last counts, as `tar x` leaves it. Memory
+    /// does not grow with the number of members; temporary files do.
+    ///
+    /// With --json one object a line: `change` (added, removed, changed), of changed ones
+    /// `what` (type, content, mode, owner, time, link, device, attributes), `old` and
+    /// `new`: the member there, as `ls --json` has it, with `hash`, the BLAKE3-256 of its
+    /// body. A summary stands on standard error: `added`, `removed`, `changed`, `same`,
+    /// `bytes_added`, `bytes_removed`, `overruled` (members before the last of a name),
+    /// and with --stat `chunk_bytes`, `chunk_bytes_estimated`.
+    Diff(DiffArgs),
+    /// Find members in snapshots: when was it there, and which versions are there
+    ///
+    /// By name, and of each name the newest snapshot first: when the snapshot was made,
+    /// whether the member changed since the next older one that has it (`first`: none
+    /// has it; `changed`: other type, content or link; `same`), and what `ls` says of it.
+    /// `dtar restore '@TIME' NAME` gets it back.
+    ///
+    /// With --json one object a line: what `ls --json` says, `hash` (BLAKE3-256 of the
+    /// body), `change`, and of the snapshot `snapshot` (its name), `time_ns`, `host`,
+    /// `label`, or of a file `index`.
+    Find(FindArgs),
     /// Give runs up: deletes their snapshots and roots
     ///
     /// Asks nothing. What only they needed is garbage then, which `dtar gc` deletes; until
@@ -146,6 +209,9 @@ pub enum Command {
     Key(KeyCommand),
     /// Say what is in the store
     Store,
+    /// Protect bricks with parity: what is lost or damaged comes back, without a key
+    #[command(subcommand)]
+    Parity(ParityCommand),
     /// Print a completion script for a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell
@@ -241,6 +307,80 @@ pub struct RestoreArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct SalvageArgs {
+    /// What to read: files, folders with all that is in them, devices; `-` for standard input
+    #[arg(value_name = "DEVICE-OR-FILE", required = true, value_hint = ValueHint::AnyPath)]
+    pub inputs: Vec<PathBuf>,
+    /// Write bricks, sidecars, roots and snapshots to DIR
+    ///
+    /// What an earlier run wrote there is not written again. A store in use is refused.
+    #[arg(long, value_name = "DIR", required_unless_present = "dry_run", value_hint = ValueHint::DirPath)]
+    pub to: Option<PathBuf>,
+    /// Say which members of INDEX are whole, part or gone (repeatable)
+    #[arg(long, value_name = "INDEX", conflicts_with = "no_key", value_hint = ValueHint::FilePath)]
+    pub index: Vec<PathBuf>,
+    /// Take frames by their headers alone, without a key
+    ///
+    /// Whole bricks are kept, and checked by structure alone. Other frames go to
+    /// DIR/frames; a run with the key and the same DIR makes bricks of what is sound there.
+    #[arg(long)]
+    pub no_key: bool,
+    /// Write nothing, only report
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Keep frames of this store only [default: of the first that is found]
+    #[arg(long, value_name = "ID")]
+    pub store_id: Option<dtar::id::StoreId>,
+    /// Pass SIZE where a read fails [default: 4K on disks, 1M on tapes]
+    ///
+    /// On a tape, at least as long as its blocks.
+    #[arg(long, value_name = "SIZE", value_parser = super::size::parse_block_size)]
+    pub block_size: Option<usize>,
+    /// Close new bricks before they grow beyond SIZE
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = super::size::parse_brick_size)]
+    pub brick_size: u64,
+}
+
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "they are flags")]
+pub struct VerifyArgs {
+    /// Check what these indexes need: files, `-`, or snapshots such as @latest
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub index: Vec<PathBuf>,
+    /// Look for bricks in DIR too, and check those: a tape, thawed objects (repeatable)
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub bricks: Vec<PathBuf>,
+    /// Use no key, though there may be one: only names and what stands in the clear
+    #[arg(long, conflicts_with_all = ["index", "members"])]
+    pub no_key: bool,
+    /// Read only a random share of the bricks, or of the frames of INDEX, such as 5%
+    #[arg(long, value_name = "PERCENT", conflicts_with = "quick")]
+    pub sample: Option<Percent>,
+    /// Draw the share that this number stands for [default: another each time, and said]
+    #[arg(long, value_name = "N", requires = "sample")]
+    pub seed: Option<u64>,
+    /// Look only whether files are there, at their right lengths
+    #[arg(long)]
+    pub quick: bool,
+    /// Take a brick that is not here for a fault, though its sidecar is
+    #[arg(long)]
+    pub all_here: bool,
+    /// Set and remove no marks of damage
+    #[arg(long)]
+    pub no_mark: bool,
+    /// Name the members that a fault hits, of each snapshot (with INDEX they always are)
+    #[arg(long)]
+    pub members: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RebuildArgs {
+    /// Look for bricks in DIR too: a tape, thawed objects (repeatable)
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub bricks: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
 pub struct LsArgs {
     /// The index, plain or compressed with zstd; `-` for standard input
     ///
@@ -251,6 +391,69 @@ pub struct LsArgs {
     #[arg(value_name = "PATTERN")]
     pub patterns: Vec<String>,
     /// List the index though the key in use is not its store's own, and cannot check it
+    #[arg(long)]
+    pub unauthenticated: bool,
+}
+
+#[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "one for each switch of the command line"
+)]
+pub struct DiffArgs {
+    /// The older index: a file, or a snapshot such as @2
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub old: PathBuf,
+    /// The newer index: a file, or a snapshot such as @latest
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub new: PathBuf,
+    /// Only members with such names, as with `restore`
+    #[arg(value_name = "PATTERN")]
+    pub patterns: Vec<String>,
+    /// Do not look at times
+    #[arg(long)]
+    pub no_times: bool,
+    /// Print a summary, and with it how many bytes of chunks NEW needs that OLD does not
+    ///
+    /// By where they lie, as the two indexes say; of files of more than 64 chunks, lengths
+    /// are means. Takes about as long again.
+    #[arg(long)]
+    pub stat: bool,
+    /// End with exit code 1 if there are differences
+    #[arg(long)]
+    pub exit_code: bool,
+    /// Look for the bricks of snapshots in DIR too, a copy of the store (repeatable)
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub bricks: Vec<PathBuf>,
+    /// Take an index though the key in use is not its store's own, and cannot check it
+    #[arg(long)]
+    pub unauthenticated: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct FindArgs {
+    /// Members with such names, as with `restore`
+    #[arg(value_name = "PATTERN", required_unless_present = "hash")]
+    pub patterns: Vec<String>,
+    /// Look in this index or snapshot instead of all snapshots (repeatable, newest first)
+    #[arg(long = "in", value_name = "INDEX", value_hint = ValueHint::FilePath)]
+    pub indexes: Vec<PathBuf>,
+    /// Only members whose body has this BLAKE3-256, as b3sum prints it (repeatable)
+    #[arg(long, value_name = "HEX")]
+    pub hash: Vec<String>,
+    /// Stop at the newest snapshot that has any
+    #[arg(long)]
+    pub first: bool,
+    /// Only snapshots from TIME on, as with `snapshots`
+    #[arg(long, value_name = "TIME", conflicts_with = "indexes")]
+    pub since: Option<String>,
+    /// Only snapshots up to TIME
+    #[arg(long, value_name = "TIME", conflicts_with = "indexes")]
+    pub until: Option<String>,
+    /// Look for the bricks of snapshots in DIR too, a copy of the store (repeatable)
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub bricks: Vec<PathBuf>,
+    /// Take an index though the key in use is not its store's own, and cannot check it
     #[arg(long)]
     pub unauthenticated: bool,
 }
@@ -301,4 +504,60 @@ pub enum KeyCommand {
         #[arg(long)]
         secret: bool,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ParityCommand {
+    /// Make parity for the bricks that have none yet
+    Add(ParityAddArgs),
+    /// Read bricks and parity, and say what is damaged and whether it can be repaired
+    ///
+    /// Exits with 3 if anything is missing or damaged. With --json one object a line:
+    /// "set" with `margin` (recovery shards left in the stripe that lost most; negative:
+    /// too few), "damage" with `kind`, `path`, `reason` and of a brick `name`, `missing`,
+    /// `lost_shards`, `repairable`; at the end "summary".
+    Check(ParityPlaceArgs),
+    /// Bring back what is lost or damaged, bricks first, then parity
+    ///
+    /// A brick is put in place only if its hash is its name. Exits with 3 if something
+    /// cannot be repaired; what can be is. --json as with `check`, and "restored" and
+    /// "remade" with `path`.
+    Repair {
+        #[command(flatten)]
+        place: ParityPlaceArgs,
+        /// Write the bricks into DIR, and change nothing else
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        to: Option<PathBuf>,
+        /// Keep a damaged brick that is replaced, as NAME.brick.damaged
+        #[arg(long)]
+        keep_damaged: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct ParityAddArgs {
+    /// The folder of bricks: a store, or any folder with bricks in it [default: the store]
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+    /// How much of a set may be lost
+    ///
+    /// Counted in pieces of a brick, mostly of 64 KiB: at 5% and the usual group of 100
+    /// bricks, any 5 bricks, or any damage in as many pieces as 5 bricks have.
+    #[arg(long, value_name = "PERCENT", default_value = "5%")]
+    pub share: dtar::parity::Share,
+    /// Most bricks in a set
+    ///
+    /// The more, the better they bring each other back, and the more a repair has to read.
+    #[arg(long, value_name = "BRICKS", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=500))]
+    pub group: u32,
+}
+
+#[derive(Debug, Args)]
+pub struct ParityPlaceArgs {
+    /// The folder of bricks: a store, or any folder with bricks in it [default: the store]
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub dir: Option<PathBuf>,
+    /// Look for bricks and parity in DIR too: a tape, thawed objects (repeatable)
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub bricks: Vec<PathBuf>,
 }

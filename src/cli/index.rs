@@ -4,12 +4,14 @@ use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 
 use super::args::{GlobalArgs, IndexArgs};
+use super::indexes::Indexes;
+use super::say::Say;
 use super::setup;
 use dtar::error::{Error, Exit, Result};
 use dtar::restore::{Origin, open_index};
 use dtar::snapshot::Selector;
 
-pub fn run(args: &IndexArgs, global: &GlobalArgs) -> Result<Exit> {
+pub fn run(args: &IndexArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     if io::stdout().is_terminal() {
         return Err(Error::Usage(
             "an index is not for a terminal: redirect standard output (`dtar index @latest > \
@@ -23,10 +25,11 @@ pub fn run(args: &IndexArgs, global: &GlobalArgs) -> Result<Exit> {
             args.snapshot
         )));
     }
-    let index = setup::index(Path::new(&args.snapshot), &args.bricks, global)?;
-    let (store, key) = setup::open(global)?;
+    let mut indexes = Indexes::new(global, say, false, &args.bricks);
+    let index = indexes.find(Path::new(&args.snapshot))?;
+    let (key, store, _) = indexes.store()?;
     // Not a byte goes out before the seal is checked.
-    open_index(&index, &Origin::from(&store), &key)?;
+    open_index(&index, &Origin::from(store), key)?;
     copy(&index)?;
     Ok(Exit::Done)
 }

@@ -8,18 +8,15 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::args::{GlobalArgs, LsArgs};
+use super::indexes::Indexes;
 use super::say::Say;
-use super::setup;
 use dtar::error::{Error, Exit, Result};
-use dtar::index::{IndexFile, Trailer};
-use dtar::restore::{Listing, Origin, Selection, is_sealed_with, open_index};
-use dtar::store::Store;
+use dtar::restore::{Listing, Selection};
 use dtar::tar::Member;
 
 pub fn run(args: &LsArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
-    let index = setup::index(&args.index, &[], global)?;
-    let trailer = index.trailer()?;
-    check_seal(&index, &trailer, args, global, say)?;
+    let mut indexes = Indexes::new(global, say, args.unauthenticated, &[]);
+    let (index, trailer) = indexes.open(&args.index)?;
     let mut selection = Selection::new(&args.patterns)?;
     let mut out = BufWriter::new(io::stdout().lock());
     let zone = TimeZone::system();
@@ -27,7 +24,8 @@ pub fn run(args: &LsArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let mut failed = None;
     let mut width = LEAST_WIDTH;
     while failed.is_none()
-        && listing.next(&mut |member| {
+        && listing.next(&mut |listed| {
+            let member = listed.member;
             if selection
                 .as_mut()
                 .is_some_and(|selection| !selection.wants(&member.name))
@@ -35,7 +33,7 @@ pub fn run(args: &LsArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
                 return;
             }
             let line = if say.is_json() {
-                json_line(member).to_string().into_bytes()
+                member_line(member).to_string().into_bytes()
             } else {
                 line(member, &zone, &mut width)
             };
@@ -67,41 +65,11 @@ pub fn run(args: &LsArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     })
 }
 
-/// Checks the seal if the key is at hand; says so if not.
-fn check_seal(
-    index: &IndexFile,
-    trailer: &Trailer,
-    args: &LsArgs,
-    global: &GlobalArgs,
-    say: Say,
-) -> Result<()> {
-    if !setup::key_path(global)?.exists() {
-        say.note("no key here: the index could not be checked for changes");
-        return Ok(());
-    }
-    let key = setup::key(global)?;
-    if !is_sealed_with(trailer, &key) {
-        if !args.unauthenticated {
-            return Err(setup::not_the_own_key(index, trailer, &key));
-        }
-        setup::refuse_disowned(index, trailer, &setup::store_path(global)?, &key)?;
-        say.warn("this key cannot check the index for changes: names and sizes are what it says");
-        return Ok(());
-    }
-    let path = setup::store_path(global)?;
-    let origin = if Store::stands_in(&path)? {
-        Origin::from(&Store::open(&path, &key)?)
-    } else {
-        Origin::without_store(&path)
-    };
-    open_index(index, &origin, &key).map(drop)
-}
-
 /// Columns for owner and size together, at first.
-const LEAST_WIDTH: usize = 19;
+pub const LEAST_WIDTH: usize = 19;
 
 /// A line; `width` grows with the longest owner and size so far, as in GNU tar.
-fn line(member: &Member, zone: &TimeZone, width: &mut usize) -> Vec<u8> {
+pub fn line(member: &Member, zone: &TimeZone, width: &mut usize) -> Vec<u8> {
     let owner = format!(
         "{}/{}",
         name_or_number(&member.user, member.uid),
@@ -208,7 +176,8 @@ fn time(seconds: i64, zone: &TimeZone) -> String {
     )
 }
 
-fn json_line(member: &Member) -> Value {
+/// What a line of JSON says of a member.
+pub fn member_line(member: &Member) -> Value {
     let mut value = json!({
         "type": member.letter().to_string(),
         "mode": format!("{:04o}", member.mode),

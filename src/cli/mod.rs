@@ -2,20 +2,27 @@
 
 mod archive;
 mod args;
+mod diff;
+mod find;
 mod forget;
 mod gc;
 mod index;
+mod indexes;
 mod init;
 mod key;
 mod ls;
 mod man;
+mod parity;
 mod progress;
+mod rebuild;
 mod restore;
+mod salvage;
 mod say;
 mod setup;
 mod size;
 mod snapshots;
 mod store;
+mod verify;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -62,14 +69,20 @@ fn dispatch(cli: &Cli, say: Say) -> Result<Exit> {
     match &cli.command {
         None => archive::run(&cli.archive, global, say),
         Some(Command::Restore(args)) => restore::run(args, global, say),
+        Some(Command::Salvage(args)) => salvage::run(args, global, say),
         Some(Command::Ls(args)) => ls::run(args, global, say),
         Some(Command::Snapshots(args)) => snapshots::run(args, global, say),
-        Some(Command::Index(args)) => index::run(args, global),
+        Some(Command::Verify(args)) => verify::run(args, global, say),
+        Some(Command::Rebuild(args)) => rebuild::run(args, global, say),
+        Some(Command::Index(args)) => index::run(args, global, say),
+        Some(Command::Diff(args)) => diff::run(args, global, say),
+        Some(Command::Find(args)) => find::run(args, global, say),
         Some(Command::Forget(args)) => forget::run(args, global, say),
         Some(Command::Gc(args)) => gc::run(args, global, say),
         Some(Command::Init(args)) => init::run(args, global, say),
         Some(Command::Key(command)) => key::run(command, global, say),
         Some(Command::Store) => store::run(global, say),
+        Some(Command::Parity(command)) => parity::run(command, global, say),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "dtar", &mut script);

@@ -97,7 +97,10 @@ fn bar(verb: &'static str) -> Box<dyn FnMut(&Monitor) + Send> {
         bar.0.set_position(done);
         let speed = speed(done, start.elapsed());
         let mut message = format!("{verb} {}, {}/s", size::show(done), size::show(speed));
-        if stored > 0 {
+        let frames = monitor.frames.load(Ordering::Relaxed);
+        if frames > 0 {
+            message = format!("{message}, {frames} frames, {}", size::show(stored));
+        } else if stored > 0 {
             message = format!("{message}, {} stored", size::show(stored));
         }
         bar.0.set_message(message);
@@ -107,12 +110,17 @@ fn bar(verb: &'static str) -> Box<dyn FnMut(&Monitor) + Send> {
 
 fn json_lines(say: Say) -> Box<dyn FnMut(&Monitor) + Send> {
     Box::new(move |monitor| {
-        say.event(&json!({
+        let mut event = json!({
             "type": "progress",
             "bytes": monitor.stream.load(Ordering::Relaxed),
             "total": Some(monitor.total.load(Ordering::Relaxed)).filter(|total| *total > 0),
             "stored": monitor.stored.load(Ordering::Relaxed),
-        }));
+        });
+        let frames = monitor.frames.load(Ordering::Relaxed);
+        if frames > 0 {
+            event["frames"] = json!(frames);
+        }
+        say.event(&event);
     })
 }
 

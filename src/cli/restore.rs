@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::args::{GlobalArgs, RestoreArgs};
+use super::indexes::Indexes;
 use super::ls::put_text;
 use super::progress::{Progress, speed};
 use super::say::Say;
@@ -24,16 +25,17 @@ pub fn run(args: &RestoreArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
             "a tar stream is not for a terminal: try `dtar restore INDEX | tar x`".into(),
         ));
     }
-    let index = setup::index(&args.index, &args.bricks, global)?;
-    let key = setup::key(global)?;
-    setup::require_secret(global, &key)?;
+    let mut indexes = Indexes::new(global, say, args.unauthenticated, &args.bricks);
+    let index = indexes.find(&args.index)?;
+    let key = indexes.key()?;
+    setup::require_secret(global, key)?;
     let options = RestoreOptions {
         bricks_in: args.bricks.clone(),
         patterns: args.patterns.clone(),
         unauthenticated: args.unauthenticated,
         // Without one it takes longer to find what is not where the index says.
         catalog: setup::catalog_dir(global).ok(),
-        threads: 0,
+        ..RestoreOptions::default()
     };
     let monitor = Arc::new(Monitor::default());
     setup::stop_on_signals(&monitor, say)?;
@@ -50,15 +52,15 @@ pub fn run(args: &RestoreArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
         say.warn(
             "restoring without a trailer: only chunks are verified, not names, modes or order",
         );
-        let store = Store::open(&setup::store_path(global)?, &key)?;
-        let keys = store.put_keys(&key)?;
+        let store = Store::open(&setup::store_path(global)?, key)?;
+        let keys = store.put_keys(key)?;
         let catalog = setup::catalog(global, say, &store, &keys)?;
         restore::restore_incomplete(
-            &index, &store, &key, catalog, output, &options, on_hit, &monitor,
+            &index, &store, key, catalog, output, &options, on_hit, &monitor,
         )
     } else {
-        origin(args, global, &index, &key, say).and_then(|origin| {
-            restore::restore(&index, &origin, &key, output, &options, on_hit, &monitor)
+        origin(args, global, &index, key, say).and_then(|origin| {
+            restore::restore(&index, &origin, key, output, &options, on_hit, &monitor)
         })
     };
     drop(progress);

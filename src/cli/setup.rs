@@ -16,7 +16,7 @@ use dtar::error::{Error, Exit, Result};
 use dtar::id::Epoch;
 use dtar::index::{IndexFile, Trailer};
 use dtar::key_file;
-use dtar::snapshot::{self, Selector};
+use dtar::snapshot::Selector;
 use dtar::store::catalog::{Catalog, Unentered};
 use dtar::store::{Store, places, runs};
 
@@ -66,17 +66,10 @@ pub fn require_secret(global: &GlobalArgs, key: &Key) -> Result<()> {
     })
 }
 
-/// The index that the user means: a file, or for `@…` a snapshot in the store.
-pub fn index(path: &Path, bricks_in: &[PathBuf], global: &GlobalArgs) -> Result<IndexFile> {
-    let Some(text) = path.to_str().filter(|text| Selector::is_meant(text)) else {
-        return IndexFile::open(path);
-    };
-    let selector = selector(text)?;
-    let (store, key) = open(global)?;
-    require_secret(global, &key)?;
-    let keys = store.put_keys(&key)?;
-    let run = snapshot::select(&store, &keys, &selector)?;
-    snapshot::open(&store, &key, &keys, &run, bricks_in)
+/// The snapshot that is meant by `@…`; `None` for what is the name of a file.
+pub fn selector_of(path: &Path) -> Result<Option<Selector>> {
+    let text = path.to_str().filter(|text| Selector::is_meant(text));
+    text.map(selector).transpose()
 }
 
 /// The run in the store that is meant by `text`, which begins with `@`.
@@ -206,6 +199,11 @@ fn exists(path: &Path) -> Result<bool> {
     path.try_exists().map_err(Error::io("look for", path))
 }
 
+/// Whether a key stands where it should.
+pub fn has_key(global: &GlobalArgs) -> Result<bool> {
+    exists(&key_path(global)?)
+}
+
 /// Removes what is left of runs that are gone, and says whose they were.
 pub fn clean_up(say: Say, store: &Store, keys: &PutKeys) -> Result<()> {
     for run in runs::clean_up(store, keys)? {
@@ -266,10 +264,12 @@ pub fn warn_unentered(global: &GlobalArgs, say: Say, unentered: &Unentered) -> R
     say.warn(&match unentered.bricks {
         0 => format!("the catalog in {dir} cannot be put in order ({reason}): {remedy}"),
         1 => format!(
-            "the catalog in {dir} could not take in a brick ({reason}); until it has, what the              brick holds may be stored again: {remedy}"
+            "the catalog in {dir} could not take in a brick ({reason}); until it has, what the \
+             brick holds may be stored again: {remedy}"
         ),
         bricks => format!(
-            "the catalog in {dir} could not take in {bricks} bricks ({reason}); until it has,              what they hold may be stored again: {remedy}"
+            "the catalog in {dir} could not take in {bricks} bricks ({reason}); until it has, \
+             what they hold may be stored again: {remedy}"
         ),
     });
     Ok(())

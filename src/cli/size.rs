@@ -10,6 +10,8 @@
 const LEAST_BRICK: u64 = 64 << 10;
 /// The longest brick (`formats/brick.md`).
 const MOST_BRICK: u64 = 1 << 40;
+/// Longer than any tape's.
+const MOST_BLOCK: usize = 64 << 20;
 
 /// A size such as `64M`, `1.5GiB` or `4096`: powers of 1024.
 pub fn parse(text: &str) -> Result<u64, String> {
@@ -67,6 +69,14 @@ pub fn parse_brick_size(text: &str) -> Result<u64, String> {
         return Ok(size);
     }
     Err(format!("expected 64K to 1T, found {text}"))
+}
+
+/// A size that a block of a tape or disk may have.
+pub fn parse_block_size(text: &str) -> Result<usize, String> {
+    match usize::try_from(parse(text)?) {
+        Ok(size @ 512..=MOST_BLOCK) => Ok(size),
+        _ => Err(format!("expected 512 to 64M, found {text}")),
+    }
 }
 
 /// A size in three or four digits.

@@ -14,7 +14,7 @@ use dtar::store::Store;
 use dtar::store::layout::RunName;
 
 pub fn run(args: &SnapshotsArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
-    let (since, until) = range(args)?;
+    let (since, until) = range(args.since.as_deref(), args.until.as_deref())?;
     let (store, key) = setup::open(global)?;
     let keys = store.put_keys(&key)?;
     // Listed first: a run writes its root, then its snapshot.
@@ -63,16 +63,16 @@ fn is_missing(store: &Store, run: &RunName, written: &[RunName]) -> Result<bool>
     Ok(!stands)
 }
 
-fn range(args: &SnapshotsArgs) -> Result<(u64, u64)> {
+/// The times, in nanoseconds since 1970, that the options allow.
+pub fn range(since: Option<&str>, until: Option<&str>) -> Result<(u64, u64)> {
     let now = Zoned::now();
-    let moment = |name, text: &Option<String>| {
-        text.as_deref()
-            .map(|text| Moment::parse(text, &now))
+    let moment = |name, text: Option<&str>| {
+        text.map(|text| Moment::parse(text, &now))
             .transpose()
             .map_err(|error| Error::Usage(format!("{name}: {error}")))
     };
-    let since = moment("--since", &args.since)?.map_or(0, |moment| moment.start());
-    let until = moment("--until", &args.until)?.map_or(u64::MAX, |moment| moment.end());
+    let since = moment("--since", since)?.map_or(0, |moment| moment.start());
+    let until = moment("--until", until)?.map_or(u64::MAX, |moment| moment.end());
     if since > until {
         return Err(Error::Usage(
             "--since is later than --until: no time lies between them".into(),
@@ -84,8 +84,14 @@ fn range(args: &SnapshotsArgs) -> Result<(u64, u64)> {
 const HEAD: &str = "TIME                               STREAM      ADDED      INDEX  HOST  LABEL\n";
 
 /// When a run ended. Times from 2262 on, which no `Timestamp` holds, stand as its end.
-fn time(run: &Run) -> Timestamp {
-    Timestamp::from_nanosecond(i128::from(run.name.time)).unwrap_or(Timestamp::MAX)
+pub fn time_of(name: &RunName) -> Timestamp {
+    Timestamp::from_nanosecond(i128::from(name.time)).unwrap_or(Timestamp::MAX)
+}
+
+/// When a run ended, as people read it and as `@TIME` takes it.
+pub fn show(name: &RunName, zone: &TimeZone) -> String {
+    let time = time_of(name).to_zoned(zone.clone());
+    time.strftime("%Y-%m-%d %H:%M:%S.%9f").to_string()
 }
 
 fn added(run: &Run) -> Option<u64> {
@@ -94,10 +100,9 @@ fn added(run: &Run) -> Option<u64> {
 }
 
 fn line(run: &Run, missing: bool, zone: &TimeZone, out: &mut Vec<u8>) {
-    let time = time(run).to_zoned(zone.clone());
     let columns = format!(
         "{}  {:>10} {:>10} {:>10}  ",
-        time.strftime("%Y-%m-%d %H:%M:%S.%9f"),
+        show(&run.name, zone),
         size::show(run.root.stream_length),
         added(run).map_or_else(|| "?".to_owned(), size::show),
         size::show(run.snapshot.index_length),
@@ -121,7 +126,7 @@ fn line(run: &Run, missing: bool, zone: &TimeZone, out: &mut Vec<u8>) {
 fn json_line(run: &Run, missing: bool) -> Value {
     let mut value = json!({
         "name": run.name.to_string(),
-        "time": time(run).to_string(),
+        "time": time_of(&run.name).to_string(),
         "time_ns": run.name.time,
         "stream": run.root.stream_length,
         "index": run.snapshot.index_length,

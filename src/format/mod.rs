@@ -6,6 +6,7 @@ pub mod keyfile;
 pub mod lock;
 pub mod note;
 pub mod origins;
+pub mod parity;
 pub mod recipient;
 pub mod record;
 pub mod root;

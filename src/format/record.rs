@@ -409,6 +409,22 @@ pub fn decode_list(bytes: &[u8], list: &List) -> DecodeResult<Vec<Item>> {
     Ok(items)
 }
 
+/// Whether a chunk looks like a list: items that a list may hold, up to its last byte.
+/// What is in a file may look so by chance, or because somebody wanted it to.
+#[must_use]
+pub fn is_list(chunk: &[u8]) -> bool {
+    let mut decoder = Decoder::new("chunk list", chunk);
+    let mut count = 0;
+    while !decoder.is_empty() {
+        match Item::decode(&mut decoder) {
+            Ok(Item::Whole) | Err(_) => return false,
+            Ok(_) if count == MAX_ITEMS => return false,
+            Ok(_) => count += 1,
+        }
+    }
+    count > 0
+}
+
 /// Checks that `items` cover `length` bytes and fit the list that they stand in.
 fn check_items(
     decoder: &Decoder<'_>,

@@ -236,7 +236,8 @@ impl Toc {
             .iter()
             .map(|chunk| uv_length(chunk.length.into()))
             .sum();
-        if plain_length > MAX_PLAIN_LENGTH || chunk_bytes + table as u64 != plain_length.into() {
+        if plain_length > MAX_PLAIN_LENGTH || chunk_bytes + table as u64 != u64::from(plain_length)
+        {
             return Err("plain length");
         }
         if self.frames.len() >= MAX_FRAMES as usize {

@@ -141,14 +141,6 @@ impl<W: Write> IndexWriter<W> {
         self.hints.used()
     }
 
-    /// Writes what has gathered, so that an output that is full or gone shows.
-    ///
-    /// # Errors
-    /// I/O errors of the output.
-    pub fn flush(&mut self) -> Result<()> {
-        self.out.flush_buffer()
-    }
-
     /// Writes trailer and end as [`IndexWriter::hold`], and lets them out at once.
     /// Returns `W` and the index's length.
     ///

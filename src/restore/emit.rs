@@ -25,6 +25,8 @@ pub struct Hit {
     pub length: u64,
     /// Why.
     pub reason: String,
+    /// The file that is to blame, or the place where it should be.
+    pub path: PathBuf,
 }
 
 /// Writes batches to `out`.
@@ -214,6 +216,7 @@ impl<'a, W: Write> Emitter<'a, W> {
                     start,
                     length,
                     reason,
+                    path: failure.path.clone(),
                 });
             }
         }

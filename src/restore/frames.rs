@@ -83,15 +83,13 @@ impl Remnants {
 
     /// Drops what is not used again.
     fn drop_used(&mut self, ahead: &Ahead) {
-        let used: Vec<u64> = self
-            .slots
-            .keys()
-            .copied()
-            .filter(|key| ahead.next_use(*key).is_none())
-            .collect();
-        for key in used {
-            self.remove(key);
-        }
+        self.slots.retain(|&key, (_, bytes)| {
+            let used_again = ahead.next_use(key).is_some();
+            if !used_again {
+                self.bytes -= *bytes;
+            }
+            used_again
+        });
     }
 }
 

@@ -1,8 +1,8 @@
 //! The members of an index, for listings.
 
-use super::steps::Steps;
+use super::steps::{Segment, Steps};
 use crate::error::{Error, Result};
-use crate::format::record::Kind;
+use crate::format::record::{Kind, Record};
 use crate::index::{IndexFile, Region, Trailer};
 use crate::tar::{Globals, Member, Part, parts, rewrite};
 
@@ -12,6 +12,17 @@ pub struct Listing {
     members: Region,
     run: Vec<u8>,
     globals: Globals,
+    segment: Option<Segment>,
+}
+
+/// A member as it stands in an index.
+pub struct Listed<'a> {
+    /// What its headers say.
+    pub member: &'a Member,
+    /// Its header group as it stood in the stream, with the map of a sparse member.
+    pub group: &'a [u8],
+    /// The record of its body, if it has one.
+    pub body: Option<&'a Record>,
 }
 
 impl Listing {
@@ -23,6 +34,7 @@ impl Listing {
             members: trailer.members(index),
             run: Vec::new(),
             globals: Globals::default(),
+            segment: None,
         }
     }
 
@@ -30,24 +42,37 @@ impl Listing {
     ///
     /// # Errors
     /// A broken index.
-    pub fn next(&mut self, each: &mut dyn FnMut(&Member)) -> Result<bool> {
-        let Some(segment) = self.steps.next_segment()? else {
+    pub fn next(&mut self, each: &mut dyn FnMut(&Listed<'_>)) -> Result<bool> {
+        self.segment = self.steps.next_segment()?;
+        let Some(segment) = &self.segment else {
             return Ok(false);
         };
+        let record = &segment.record;
         self.members.seek(segment.start);
         self.run.clear();
         self.run
             .extend_from_slice(self.members.take(segment.length)?);
-        rewrite::restore(&mut self.run, &segment.record)
+        rewrite::restore(&mut self.run, record)
             .map_err(|source| Error::decode(self.members.path(), segment.start)(source))?;
-        for part in parts(&self.run, segment.record.kind == Kind::Member) {
-            if let Part::Group { bytes, .. } = part {
+        for part in parts(&self.run, record.kind == Kind::Member) {
+            if let Part::Group { bytes, has_body } = part {
                 self.globals.read(bytes);
                 if let Some(member) = Member::parse(bytes, &self.globals) {
-                    each(&member);
+                    each(&Listed {
+                        member: &member,
+                        group: bytes,
+                        body: has_body.then_some(record),
+                    });
                 }
             }
         }
         Ok(true)
+    }
+
+    /// The record behind the members that [`Listing::next`] listed last: that of the body
+    /// of the last of them, if it has one; of no member, if not.
+    #[must_use]
+    pub fn record(&self) -> Option<&Record> {
+        self.segment.as_ref().map(|segment| &segment.record)
     }
 }

@@ -6,7 +6,8 @@
 //!
 //! The walk runs ahead of the output by a few batches, each of a bounded
 //! number of bytes; frames stay open while batches that need them wait, and
-//! beyond that up to a budget, the ones used last.
+//! beyond that up to a budget, the ones used last; of the others those chunks are
+//! kept that the stream uses again.
 #![expect(
     clippy::cast_possible_truncation,
     reason = "lengths are below limits that were checked, and addresses have 64 bits"
@@ -24,6 +25,7 @@ mod origin;
 mod select;
 mod slot;
 mod steps;
+mod survey;
 mod walk;
 
 use std::io::Write;
@@ -35,10 +37,12 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use rayon::ThreadPool;
 
 pub use emit::Hit;
-pub use listing::Listing;
+pub use listing::{Listed, Listing};
 pub use origin::Origin;
 pub use select::Selection;
+pub(crate) use select::normal;
 pub use steps::{Segment, Steps};
+pub use survey::{Judge, Lost, survey};
 
 use crate::archive::Monitor;
 use crate::brick::FrameOpener;
@@ -49,6 +53,7 @@ use crate::store::Store;
 use crate::store::catalog::Catalog;
 use crate::store::layout::Layout;
 use crate::threads;
+use crate::verify::Share;
 use ahead::Ahead;
 use batch::{Batch, Batches, Permit};
 use elsewhere::Elsewhere;
@@ -74,6 +79,9 @@ pub struct RestoreOptions {
     pub catalog: Option<PathBuf>,
     /// Threads that open frames; 0: one a processor.
     pub threads: usize,
+    /// Read only these frames and those of chunk lists, and take zeros for the rest:
+    /// for a look at a part of what an index needs, never for a restore.
+    pub share: Option<Share>,
 }
 
 /// What a restore run did.
@@ -91,6 +99,8 @@ pub struct RestoreSummary {
     pub cut_short: Vec<Vec<u8>>,
     /// Selected hard links whose targets are not selected: names and targets.
     pub dangling: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Bytes whose frames were left unread, by [`RestoreOptions::share`].
+    pub unread: u64,
     /// Why chunk lists were read from their copies, each reason once. Nothing is lost by it.
     pub mended: Vec<String>,
     /// The reader went away after the end-of-archive blocks.
@@ -185,7 +195,9 @@ pub fn restore<W: Write>(
     let locator = Locator::from_hints(index, &trailer)?;
     let (out, batches) = Batches::queue();
     let mut walker = Walker::new(trailer.members(index), locator, frames, selection, out);
-    if !is_sealed_with(&trailer, key) {
+    if let Some(share) = options.share {
+        walker.read_only(share);
+    } else if !is_sealed_with(&trailer, key) {
         walker.hash_bodies();
     }
     let mut steps = Steps::new(index, &trailer);
@@ -193,7 +205,8 @@ pub fn restore<W: Write>(
         // The emitter counts, and compares length and checksum at once.
         steps = steps.of_any_length();
     }
-    let expected = whole.then_some((trailer.summary.stream_length, trailer.summary.stream_xxh3));
+    let expected = (whole && options.share.is_none())
+        .then_some((trailer.summary.stream_length, trailer.summary.stream_xxh3));
     let walk = move || -> Result<Walked> {
         while let Some(segment) = steps.next_segment()? {
             if walker.segment(&segment)?.is_err() {
@@ -308,6 +321,7 @@ fn run<W: Write>(
         summary.cut_short = walked.cut_short;
         summary.dangling = walked.dangling;
         summary.mended = walked.mended;
+        summary.unread = walked.unread;
         if let Some((length, xxh3)) = expected
             && !summary.closed_early
             && summary.hits == 0

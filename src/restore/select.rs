@@ -113,7 +113,7 @@ fn prefixes(name: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// A name without what does not matter: `./` in front, `/` behind.
-fn normal(mut name: &[u8]) -> &[u8] {
+pub(crate) fn normal(mut name: &[u8]) -> &[u8] {
     while let Some(rest) = name.strip_prefix(b"./") {
         name = rest;
     }

@@ -14,6 +14,7 @@ use crate::format::record::{Counts, Item, Kind, List, Record, add_counts, decode
 use crate::id::ChunkHash;
 use crate::index::Region;
 use crate::tar::{BLOCK, Extension, Globals, Member, Part, extensions, parts};
+use crate::verify::Share;
 
 /// What the walk found worth saying.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub(super) struct Walked {
     pub dangling: Vec<(Vec<u8>, Vec<u8>)>,
     /// Why lists of chunks were read from their copies, each reason once.
     pub mended: Vec<String>,
+    /// Bytes of chunks that were not to be read.
+    pub unread: u64,
 }
 
 /// Turns segments into batches.
@@ -48,6 +51,8 @@ pub(super) struct Walker {
     /// Whether bodies are hashed as a whole: where no hash of the stream is
     /// at hand, or no seal, nothing else says that their chunks were put together right.
     hashes_bodies: bool,
+    /// The frames to be read; all, if nothing is said.
+    share: Option<Share>,
 }
 
 /// Names of members cut short, names of links, and reasons are kept up to so many.
@@ -73,6 +78,7 @@ impl Walker {
             frames,
             selection,
             hashes_bodies,
+            share: None,
             walked: Walked::default(),
             out,
             batch: Batch::default(),
@@ -85,6 +91,12 @@ impl Walker {
     /// Hashes every body as a whole, though the hash of the stream is at hand.
     pub(super) fn hash_bodies(&mut self) {
         self.hashes_bodies = true;
+    }
+
+    /// Reads only the frames of this share, and those of lists. The bodies are others then.
+    pub(super) fn read_only(&mut self, share: Share) {
+        self.share = Some(share);
+        self.hashes_bodies = false;
     }
 
     /// Emits one segment.
@@ -255,15 +267,7 @@ impl Walker {
     fn item(&mut self, item: &Item) -> Result<()> {
         match item {
             Item::Zeros { length } => self.batch.ops.push(Op::Zeros(*length)),
-            Item::Chunk { length, hash } => match self.place(0, hash, *length)? {
-                Ok((slot, place)) => self.batch.ops.push(Op::Chunk {
-                    slot,
-                    place,
-                    length: *length,
-                    hash: *hash,
-                }),
-                Err(failure) => self.lost(u64::from(*length), failure),
-            },
+            Item::Chunk { length, hash } => self.chunk(*length, hash)?,
             Item::List(list) => self.list(list)?,
             Item::Whole => {}
         }
@@ -274,11 +278,39 @@ impl Walker {
         Ok(())
     }
 
+    fn chunk(&mut self, length: u32, hash: &ChunkHash) -> Result<()> {
+        let place = self.locate(0, hash, length)?;
+        self.frames.pass(1);
+        match place {
+            Err(failure) => self.lost(u64::from(length), failure),
+            Ok((_, spec, _)) if self.is_left_out(&spec) => {
+                self.walked.unread += u64::from(length);
+                self.batch.ops.push(Op::Zeros(u64::from(length)));
+            }
+            Ok((key, spec, place)) => {
+                let slot = self.slot(key, spec, place);
+                self.batch.ops.push(Op::Chunk {
+                    slot,
+                    place,
+                    length,
+                    hash: *hash,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn is_left_out(&self, spec: &FrameSpec) -> bool {
+        let share = self.share.as_ref();
+        share.is_some_and(|share| !share.holds(&spec.brick, spec.frame.number))
+    }
+
     fn list(&mut self, list: &List) -> Result<()> {
         let level = usize::from(list.level);
-        let placed = self.place(level, &list.hash, list.length)?;
+        let placed = self.locate(level, &list.hash, list.length)?;
         let copy = self.locator.locate_copy(level)?;
-        let found = placed.and_then(|(slot, place)| {
+        let found = placed.and_then(|(key, spec, place)| {
+            let slot = self.slot(key, spec, place);
             let bytes = slot.chunk(place, list.length, &list.hash)?;
             Ok(self.decode(bytes, list))
         });
@@ -340,27 +372,21 @@ impl Walker {
         }
     }
 
-    /// The frame of a chunk, on its way, and the chunk's place in it.
-    fn place(
+    /// Where a chunk lies.
+    fn locate(
         &mut self,
         level: usize,
         hash: &ChunkHash,
         length: u32,
-    ) -> Result<Result<(Arc<Slot>, u32), Failure>> {
-        let Some((key, spec, place)) = self.locator.locate(level, hash, length)? else {
-            return Ok(Err(Failure {
-                path: self.members.path().clone(),
-                message: format!(
-                    "no sidecar in the store names the chunk {hash}; bring back those that are \
-                     missing"
-                ),
-                exit: Exit::Damaged,
-            }));
-        };
-        if level == 0 {
-            self.frames.pass(1);
-        }
-        Ok(Ok((self.slot(key, spec, place), place)))
+    ) -> Result<Result<Place, Failure>> {
+        let place = self.locator.locate(level, hash, length)?;
+        Ok(place.ok_or_else(|| Failure {
+            path: self.members.path().clone(),
+            message: format!(
+                "no sidecar in the store names the chunk {hash}; bring back those that are missing"
+            ),
+            exit: Exit::Damaged,
+        }))
     }
 
     fn slot(&mut self, key: u64, spec: FrameSpec, place: u32) -> Arc<Slot> {

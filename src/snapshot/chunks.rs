@@ -20,31 +20,54 @@ use crate::store::layout::{Layout, places_of_brick};
 /// Where a chunk lies: which of the bricks, which frame of it, the place in the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
-    brick: u32,
-    frame: u32,
+    pub(super) brick: u32,
+    pub(super) frame: u32,
     /// Among the chunks of the frame.
-    number: u32,
+    pub(super) number: u32,
 }
 
-struct Brick {
-    path: PathBuf,
-    frames: Vec<TocFrame>,
+pub(super) struct Brick {
+    pub(super) path: PathBuf,
+    /// Offset and length of each frame.
+    pub(super) frames: Vec<(u64, u32)>,
+}
+
+/// What chunks are found by.
+pub(super) enum Ids<'a> {
+    /// Their ids, which TOCs hold.
+    Keyed(&'a PutKeys),
+    /// The beginning of their hash: whoever has no put secret has opened all frames.
+    Unkeyed,
+}
+
+impl Ids<'_> {
+    pub(super) fn id(&self, hash: &ChunkHash) -> ChunkId {
+        match self {
+            Self::Keyed(keys) => keys.metadata_id.id(hash),
+            Self::Unkeyed => {
+                let mut id = ChunkId([0; ChunkId::SIZE]);
+                id.0.copy_from_slice(&hash.as_bytes()[..ChunkId::SIZE]);
+                id
+            }
+        }
+    }
 }
 
 /// The metadata bricks of other runs: gc may have moved frames there.
-struct Others {
+struct Others<'a> {
     store: Store,
+    keys: &'a PutKeys,
     bricks_in: Vec<PathBuf>,
 }
 
 /// The metadata bricks of a run. Takes some 40 bytes for each chunk in them.
 pub(super) struct Chunks<'a> {
-    keys: &'a PutKeys,
-    opener: FrameOpener,
-    bricks: Vec<Brick>,
-    places: HashMap<ChunkId, Place>,
+    pub(super) ids: Ids<'a>,
+    pub(super) opener: FrameOpener,
+    pub(super) bricks: Vec<Brick>,
+    pub(super) places: HashMap<ChunkId, Place>,
     /// Where the bricks of class metadata are looked for, once one of the run's is missing.
-    others: Option<Others>,
+    others: Option<Others<'a>>,
     /// For errors.
     snapshot: PathBuf,
     scratch: OpenScratch,
@@ -55,6 +78,22 @@ pub(super) struct Chunks<'a> {
 }
 
 impl<'a> Chunks<'a> {
+    /// No bricks yet; errors call the snapshot `path`.
+    pub(super) fn new(ids: Ids<'a>, opener: FrameOpener, path: PathBuf) -> Self {
+        Self {
+            ids,
+            opener,
+            bricks: Vec::new(),
+            places: HashMap::new(),
+            others: None,
+            snapshot: path,
+            scratch: OpenScratch::new(),
+            sealed: Vec::new(),
+            frame: OpenFrame::new(),
+            open: None,
+        }
+    }
+
     /// Reads the tables of contents of the run's bricks that stand in `meta/`, of the
     /// store or of one of the folders `bricks_in`.
     pub(super) fn find(
@@ -64,21 +103,14 @@ impl<'a> Chunks<'a> {
         run: &Run,
         bricks_in: &[PathBuf],
     ) -> Result<Self> {
-        let mut chunks = Self {
+        let opener = key.opener(*store.id())?;
+        let snapshot = store.layout().snapshot_path(&run.name);
+        let mut chunks = Self::new(Ids::Keyed(keys), opener, snapshot);
+        chunks.others = Some(Others {
+            store: store.clone(),
             keys,
-            opener: key.opener(*store.id())?,
-            bricks: Vec::new(),
-            places: HashMap::new(),
-            others: Some(Others {
-                store: store.clone(),
-                bricks_in: bricks_in.to_vec(),
-            }),
-            snapshot: store.layout().snapshot_path(&run.name),
-            scratch: OpenScratch::new(),
-            sealed: Vec::new(),
-            frame: OpenFrame::new(),
-            open: None,
-        };
+            bricks_in: bricks_in.to_vec(),
+        });
         let mut buffer = Vec::new();
         for (name, bitmap) in &run.root.bricks {
             let own = store.brick_path(name, Class::Metadata);
@@ -122,20 +154,21 @@ impl<'a> Chunks<'a> {
                 self.places.entry(chunk.id).or_insert(place);
             }
         }
+        let place = |frame: &TocFrame| (frame.offset, frame.length);
         self.bricks.push(Brick {
             path,
-            frames: toc.frames().to_vec(),
+            frames: toc.frames().iter().map(place).collect(),
         });
     }
 
     /// Adds all metadata bricks that are here and open.
-    fn add_others(&mut self, others: &Others) -> Result<()> {
+    fn add_others(&mut self, others: &Others<'a>) -> Result<()> {
         let mut buffer = Vec::new();
         let copies = others.bricks_in.iter().map(Layout::new);
         for layout in [others.store.layout().clone()].into_iter().chain(copies) {
             layout.each_brick(Class::Metadata, |name, _| {
                 let path = layout.brick_path(&name, Class::Metadata);
-                if let Ok(toc) = read_toc(&others.store, self.keys, &name, &path, &mut buffer) {
+                if let Ok(toc) = read_toc(&others.store, others.keys, &name, &path, &mut buffer) {
                     self.add(path, &toc, None);
                 }
                 Ok(())
@@ -146,7 +179,7 @@ impl<'a> Chunks<'a> {
 
     /// Where a chunk lies.
     pub(super) fn place(&mut self, hash: &ChunkHash) -> Result<Place> {
-        let id = self.keys.metadata_id.id(hash);
+        let id = self.ids.id(hash);
         if !self.places.contains_key(&id)
             && let Some(others) = self.others.take()
         {
@@ -191,7 +224,7 @@ impl<'a> Chunks<'a> {
 
     fn open_frame(&mut self, brick: u32, frame: u32) -> Result<()> {
         let Brick { path, frames } = &self.bricks[brick as usize];
-        let TocFrame { offset, length, .. } = frames[frame as usize];
+        let (offset, length) = frames[frame as usize];
         self.sealed.resize(length as usize, 0);
         let file = File::open(path).map_err(Error::io("open", path))?;
         read(&file, path, offset, &mut self.sealed)?;
@@ -205,7 +238,7 @@ impl<'a> Chunks<'a> {
 }
 
 /// Reads bytes of a brick, which may be shorter than it should be.
-fn read(file: &File, path: &Path, offset: u64, bytes: &mut [u8]) -> Result<()> {
+pub(super) fn read(file: &File, path: &Path, offset: u64, bytes: &mut [u8]) -> Result<()> {
     file.read_exact_at(bytes, offset).map_err(|error| {
         if error.kind() == std::io::ErrorKind::UnexpectedEof {
             let message = format!(

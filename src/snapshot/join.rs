@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 
 use super::split::record_length;
-use super::{BLOCK, CHECKSUM, HEADER, STREAMS, Stream, TIMES, checksum};
+use super::{BLOCK, CHECKSUM, HEADER, STREAMS, Stream, TIMES, checksum, pax};
 use crate::format::record;
 use crate::format::wire::{Decoder, UV_MAX_LENGTH};
 
@@ -17,12 +17,14 @@ pub fn join<R: BufRead, W: Write>(
     out: W,
     length: u64,
 ) -> io::Result<()> {
-    let [steps, headers, times, records, blocks] = streams;
+    let [steps, headers, times, records, blocks, accesses, changes] = streams;
     let mut join = Join {
         headers,
         times,
         records,
         blocks,
+        accesses,
+        changes,
         out,
         left: length,
         record: Vec::new(),
@@ -45,6 +47,8 @@ struct Join<'a, R, W> {
     times: &'a mut R,
     records: &'a mut R,
     blocks: &'a mut R,
+    accesses: &'a mut R,
+    changes: &'a mut R,
     out: W,
     /// Bytes of the index that are still to come.
     left: u64,
@@ -57,11 +61,9 @@ impl<R: BufRead, W: Write> Join<'_, R, W> {
             .checked_mul(BLOCK as u64)
             .filter(|length| *length <= self.left)
             .ok_or_else(too_long)?;
-        let copied = io::copy(&mut self.blocks.take(length), &mut self.out)?;
-        if copied < length {
-            return Err(short(Stream::Blocks));
+        for _ in 0..length / BLOCK as u64 {
+            self.block(BLOCK)?;
         }
-        self.left -= length;
         for _ in 0..kind / 2 {
             self.header()?;
         }
@@ -69,6 +71,26 @@ impl<R: BufRead, W: Write> Join<'_, R, W> {
             self.body_record()?;
         }
         Ok(())
+    }
+
+    /// A block, or the rest of the index.
+    fn block(&mut self, length: usize) -> io::Result<()> {
+        let mut block = [0; BLOCK];
+        let block = &mut block[..length];
+        fill(self.blocks, block, Stream::Blocks)?;
+        pax::digits(block, |stream, digit| {
+            let from = match stream {
+                Stream::Accesses => &mut *self.accesses,
+                Stream::Changes => &mut *self.changes,
+                _ => &mut *self.times,
+            };
+            fill(from, std::slice::from_mut(digit), stream)?;
+            if digit.is_ascii_digit() {
+                return Ok(());
+            }
+            Err(broken("a time that is no digit"))
+        })?;
+        self.write(block)
     }
 
     fn header(&mut self) -> io::Result<()> {
@@ -110,11 +132,17 @@ impl<R: BufRead, W: Write> Join<'_, R, W> {
 
     /// What is left of the blocks ends the index, and nothing else may be left.
     fn finish(mut self) -> io::Result<()> {
-        let copied = io::copy(&mut self.blocks.take(self.left), &mut self.out)?;
-        if copied < self.left {
-            return Err(short(Stream::Blocks));
+        while self.left > 0 {
+            self.block(self.left.min(BLOCK as u64) as usize)?;
         }
-        for rest in [self.headers, self.times, self.records, self.blocks] {
+        for rest in [
+            self.headers,
+            self.times,
+            self.records,
+            self.blocks,
+            self.accesses,
+            self.changes,
+        ] {
             if !rest.fill_buf()?.is_empty() {
                 return Err(too_long());
             }

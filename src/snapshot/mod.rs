@@ -1,7 +1,7 @@
 //! Snapshots: copies of indexes in the store (`formats/snapshot.md`).
 //!
 //! ```text
-//! index -> split (five streams) -> cut -> frames of class metadata -> store
+//! index -> split (seven streams) -> cut -> frames of class metadata -> store
 //! store -> chunks -> join -> index
 //! ```
 //!
@@ -15,17 +15,20 @@
 mod chunks;
 mod join;
 mod moment;
+mod pax;
 mod read;
 mod runs;
 mod split;
 #[cfg(test)]
 mod tests;
+mod unverified;
 
 pub use join::join;
 pub use moment::{Moment, ParseMomentError};
 pub use read::open;
 pub use runs::{Run, Selector, runs, select};
 pub use split::Splitter;
+pub use unverified::open_unverified;
 
 /// Length of a block.
 const BLOCK: usize = 512;
@@ -36,7 +39,7 @@ const CHECKSUM: std::ops::Range<usize> = 148..156;
 const HEADER: usize = BLOCK - TIMES.end + TIMES.start - (CHECKSUM.end - CHECKSUM.start);
 
 /// The number of streams.
-pub const STREAMS: usize = 5;
+pub const STREAMS: usize = 7;
 
 /// The streams of an index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,12 +48,16 @@ pub enum Stream {
     Steps = 0,
     /// Header blocks without times and checksums.
     Headers = 1,
-    /// Times.
+    /// Times of last change.
     Times = 2,
     /// Body records.
     Records = 3,
     /// All else.
     Blocks = 4,
+    /// Times of last access, of pax records.
+    Accesses = 5,
+    /// Times of last status change, of pax records.
+    Changes = 6,
 }
 
 impl Stream {
@@ -61,12 +68,17 @@ impl Stream {
         Self::Times,
         Self::Records,
         Self::Blocks,
+        Self::Accesses,
+        Self::Changes,
     ];
 
     /// Whether it is cut finely: what is in it hardly compresses, and changes here and there.
     #[must_use]
     pub const fn is_fine(self) -> bool {
-        matches!(self, Self::Times | Self::Records)
+        matches!(
+            self,
+            Self::Times | Self::Records | Self::Accesses | Self::Changes
+        )
     }
 }
 

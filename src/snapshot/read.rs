@@ -35,20 +35,22 @@ pub fn open(
     let path = store.layout().snapshot_path(&run.name);
     let snapshot = read_file(store, key, run, &path)?;
     let mut chunks = Chunks::find(store, key, keys, run, bricks_in)?;
+    put_together(&path, &snapshot, &mut chunks)
+}
+
+/// The index that `snapshot` describes, of its chunks.
+pub(super) fn put_together(
+    path: &Path,
+    snapshot: &Snapshot,
+    chunks: &mut Chunks<'_>,
+) -> Result<IndexFile> {
     let dir = std::env::temp_dir();
     let temp = || tempfile::tempfile_in(&dir).map_err(Error::io("make a file in", &dir));
     let mut plan = Vec::new();
     let mut files = Vec::with_capacity(STREAMS);
     for (stream, number) in snapshot.streams.iter().zip(0..) {
         let mut at = 0;
-        wanted(
-            &mut chunks,
-            &path,
-            &stream.items,
-            number,
-            &mut at,
-            &mut plan,
-        )?;
+        wanted(chunks, path, &stream.items, number, &mut at, &mut plan)?;
         files.push(temp()?);
     }
     // Each frame is opened once.
@@ -62,11 +64,11 @@ pub fn open(
     let index = temp()?;
     join_files(files, &index, snapshot.index_length).map_err(|error| {
         if error.kind() == ErrorKind::InvalidData {
-            return refused(path.clone(), error.to_string(), Exit::Damaged);
+            return refused(path.to_owned(), error.to_string(), Exit::Damaged);
         }
         Error::io("use a temporary file in", &dir)(error)
     })?;
-    IndexFile::unpacked(index, &path)
+    IndexFile::unpacked(index, path)
 }
 
 fn join_files(files: Vec<File>, index: &File, length: u64) -> std::io::Result<()> {

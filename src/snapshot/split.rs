@@ -1,6 +1,8 @@
 //! Splits an index into streams, as its bytes go by.
 
-use super::{BLOCK, CHECKSUM, Stream, Streams, TIMES, checksum};
+use std::convert::Infallible;
+
+use super::{BLOCK, CHECKSUM, Stream, Streams, TIMES, checksum, pax};
 use crate::chunk::is_zero;
 use crate::format::record;
 use crate::format::wire::put_uv;
@@ -115,12 +117,21 @@ impl Splitter {
         bytes.len() - rest.len()
     }
 
+    /// Takes a block, or what is left at the end.
     fn verbatim(&mut self, bytes: &[u8], out: &mut Streams) {
         if self.step.headers > 0 {
             self.end_step(out);
         }
         self.step.blocks += 1;
-        out[Stream::Blocks as usize].extend_from_slice(bytes);
+        let mut block = [0; BLOCK];
+        let block = &mut block[..bytes.len()];
+        block.copy_from_slice(bytes);
+        let Ok(()) = pax::digits(block, |stream, digit| -> Result<(), Infallible> {
+            out[stream as usize].push(*digit);
+            *digit = b'0';
+            Ok(())
+        });
+        out[Stream::Blocks as usize].extend_from_slice(block);
     }
 
     fn end_step(&mut self, out: &mut Streams) {

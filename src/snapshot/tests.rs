@@ -59,7 +59,7 @@ fn what_is_taken_apart_leaves_no_block_behind() {
     let records: u32 = (0..100).map(|number| 60 + number).sum();
     assert_eq!(
         lengths(&streams),
-        [3, 100 * HEADER, 100 * 12, records as usize, 0]
+        [3, 100 * HEADER, 100 * 12, records as usize, 0, 0, 0]
     );
     assert_eq!(joined(&streams, index.len()).unwrap(), index);
 }
@@ -85,6 +85,41 @@ fn a_time_is_in_one_stream_alone() {
     }
 }
 
+/// A block with such pax records.
+fn pax(records: &[u8]) -> Vec<u8> {
+    let mut block = records.to_vec();
+    block.resize(BLOCK, 0);
+    block
+}
+
+#[test]
+fn each_time_of_a_pax_record_is_in_one_stream_alone() {
+    let index = |mtime: &str, atime: &str, ctime: &str| {
+        let text = format!("30 mtime={mtime}\n9 atime={atime}\n9 ctime={ctime}\n8 path=1 time=2\n");
+        let index = [&header("a", 1)[..], &pax(text.as_bytes()), &header("b", 2)].concat();
+        let streams = split(&index, 512);
+        assert_eq!(joined(&streams, index.len()).unwrap(), index);
+        streams
+    };
+    let base = index("12.500", "77", "-3");
+    assert_eq!(base[Stream::Accesses as usize], b"77");
+    // What is no digit ends a time.
+    assert!(base[Stream::Changes as usize].is_empty());
+    for (other, changed) in [
+        (index("99.001", "77", "-3"), Stream::Times),
+        (index("12.500", "10", "-3"), Stream::Accesses),
+        (index("12.500", "77", "-4"), Stream::Blocks),
+    ] {
+        for stream in Stream::ALL {
+            let number = stream as usize;
+            assert_eq!(base[number] == other[number], stream != changed);
+        }
+    }
+    let mut none = base.clone();
+    none[Stream::Accesses as usize][0] = b'x';
+    assert!(joined(&none, 3 * BLOCK).is_err());
+}
+
 #[test]
 fn the_longest_record_is_a_record_and_a_longer_one_is_blocks() {
     let longest = record(record::MAX_LENGTH as u32);
@@ -99,7 +134,7 @@ fn what_is_behind_a_record_that_the_end_cuts_short_is_split_all_the_same() {
     index.truncate(512);
     index.extend_from_slice(&header("a", 1));
     let streams = split(&index, 100);
-    assert_eq!(lengths(&streams), [3, HEADER, 12, 0, 512]);
+    assert_eq!(lengths(&streams), [3, HEADER, 12, 0, 512, 0, 0]);
     assert_eq!(joined(&streams, index.len()).unwrap(), index);
 }
 
@@ -108,6 +143,7 @@ fn streams_that_do_not_fit_are_refused() {
     let index = [
         &header("a", 1)[..],
         &record(600),
+        &pax(b"30 mtime=12.5\n18 atime=3\n 1 ctime=4\n"),
         &[9; 700],
         &header("b", 2),
     ]
@@ -153,6 +189,8 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
             bytes
         }),
         Just(vec![0; 512]),
+        "([0-9]{1,3} [macx]time=-?[0-9.]{0,5}[\n=]?){1,40}".prop_map(String::into_bytes),
+        "[0-9]{2} [mac]time=[0-9]{2}[.][0-9]{3}\n".prop_map(|text| pax(text.as_bytes())),
         prop::collection::vec(any::<u8>(), 0..1200),
         // A record that says it is longer than what follows.
         (512..4000_u32).prop_map(|length| record(length)[..512].to_vec()),

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::atomic::TempFile;
 use super::{atomic, is_missing};
 use crate::id::{BrickName, Class};
 use crate::{Error, Result};
@@ -13,10 +14,10 @@ use crate::{Error, Result};
 /// The number of folders among which names are spread: one for each first byte.
 pub const SHARDS: u16 = 256;
 
-const BRICK: &str = "brick";
-const SIDECAR: &str = "toc";
-const ROOT: &str = "root";
-const SNAPSHOT: &str = "snap";
+pub(super) const BRICK: &str = "brick";
+pub(super) const SIDECAR: &str = "toc";
+pub(super) const ROOT: &str = "root";
+pub(super) const SNAPSHOT: &str = "snap";
 const DEAD_LIST: &str = "dead";
 
 /// A mark on a brick: it must not be relied upon any more.
@@ -327,6 +328,32 @@ impl Layout {
         Ok(names)
     }
 
+    /// Marks a brick, durably: its chunks are no longer deduplicated against. A brick
+    /// that has the mark keeps it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_mark(&self, mark: Mark, name: &BrickName) -> Result<()> {
+        let path = self.mark_path(mark, name);
+        if stands(&path)? {
+            return Ok(());
+        }
+        TempFile::create(&self.temp_dir())?.publish(&path)
+    }
+
+    /// Removes the mark of a brick, durably; one that is gone is no failure.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn remove_mark(&self, mark: Mark, name: &BrickName) -> Result<()> {
+        let path = self.mark_path(mark, name);
+        match fs::remove_file(&path) {
+            Err(error) if is_missing(&error) => Ok(()),
+            Err(error) => Err(Error::io("remove", path)(error)),
+            Ok(()) => atomic::sync_dir(&self.path.join(mark.folder())),
+        }
+    }
+
     /// Finds a brick in the store, or below one of the folders `extra`, as
     /// `NAME.brick`, `ab/NAME.brick`, `bricks/ab/NAME.brick` or `meta/ab/NAME.brick`.
     ///
@@ -410,7 +437,7 @@ fn sharded(dir: PathBuf, name: &BrickName, ending: &str) -> PathBuf {
 }
 
 /// The name of a file, if it has the form of its folder; all others are ignored.
-fn sharded_name(file: &str, ending: &str, shard: u8) -> Option<BrickName> {
+pub(super) fn sharded_name(file: &str, ending: &str, shard: u8) -> Option<BrickName> {
     let name: BrickName = file.strip_suffix(ending)?.strip_suffix('.')?.parse().ok()?;
     (name.as_bytes()[0] == shard).then_some(name)
 }
@@ -427,13 +454,16 @@ fn named(dir: &Path, ending: &str) -> Result<Vec<RunName>> {
 }
 
 /// The run that a file is named after, if it is.
-fn run_name(file: &str, ending: &str) -> Option<RunName> {
+pub(super) fn run_name(file: &str, ending: &str) -> Option<RunName> {
     file.strip_suffix(ending)?.strip_suffix('.')?.parse().ok()
 }
 
 /// Calls `each` for the entries of a folder whose names are text. A folder
 /// that is not there is empty.
-fn list(dir: &Path, mut each: impl FnMut(&str, &fs::DirEntry) -> Result<()>) -> Result<()> {
+pub(super) fn list(
+    dir: &Path,
+    mut each: impl FnMut(&str, &fs::DirEntry) -> Result<()>,
+) -> Result<()> {
     let entries = match fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

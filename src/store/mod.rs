@@ -5,6 +5,7 @@ pub mod atomic;
 pub mod catalog;
 pub mod config;
 mod host;
+pub mod inventory;
 pub mod layout;
 pub mod places;
 pub mod runs;
@@ -32,14 +33,14 @@ use crate::id::{BrickName, Class, Epoch, StoreId};
 use crate::{Error, Result};
 
 /// The longest sidecar in bytes: a TOC and what binds it to its brick (`formats/brick.md`).
-const MAX_SIDECAR_LENGTH: u64 =
+pub(crate) const MAX_SIDECAR_LENGTH: u64 =
     TOC_HEADER_LENGTH as u64 + MAX_SEALED_TOC_LENGTH as u64 + SIDECAR_SEAL_LENGTH as u64;
 
 /// The longest root or note in bytes (`formats/store.md#roots`).
-const MAX_ROOT_LENGTH: u64 = sealed::HEADER_LENGTH as u64 + sealed::MAX_SEALED_LENGTH;
+pub(crate) const MAX_ROOT_LENGTH: u64 = sealed::HEADER_LENGTH as u64 + sealed::MAX_SEALED_LENGTH;
 
 /// The longest snapshot file: a frame of one chunk, which compression may lengthen a little.
-const MAX_SNAPSHOT_LENGTH: u64 = 2 << 20;
+pub(crate) const MAX_SNAPSHOT_LENGTH: u64 = 2 << 20;
 
 /// An open store.
 ///
@@ -300,8 +301,7 @@ impl Store {
     /// # Errors
     /// [`Error::Io`].
     pub fn mark(&self, mark: Mark, name: &BrickName) -> Result<()> {
-        self.temp_file()?
-            .publish(&self.layout.mark_path(mark, name))
+        self.layout.write_mark(mark, name)
     }
 
     /// Writes the root of a run, durably, and returns its path.
@@ -342,11 +342,7 @@ impl Store {
     /// # Errors
     /// [`Error::Io`]; [`Error::Refused`] if it is too long for one.
     pub fn read_snapshot(&self, run: &RunName) -> Result<Vec<u8>> {
-        let path = self.layout.snapshot_path(run);
-        let mut bytes = Vec::new();
-        let file = File::open(&path).map_err(Error::io("open", &path))?;
-        read_limited(file, &path, MAX_SNAPSHOT_LENGTH, &mut bytes)?;
-        Ok(bytes)
+        read_snapshot(&self.layout, run)
     }
 
     /// Reads the root at `path`, whose name says `time` (see [`Layout::each_root`]).
@@ -408,6 +404,18 @@ impl Store {
         totals.bad = self.layout.marked(Mark::Bad)?.len() as u64;
         Ok(totals)
     }
+}
+
+/// Reads the snapshot file of a run in a store that need not be opened.
+///
+/// # Errors
+/// As [`Store::read_snapshot`].
+pub fn read_snapshot(layout: &Layout, run: &RunName) -> Result<Vec<u8>> {
+    let path = layout.snapshot_path(run);
+    let mut bytes = Vec::new();
+    let file = File::open(&path).map_err(Error::io("open", &path))?;
+    read_limited(file, &path, MAX_SNAPSHOT_LENGTH, &mut bytes)?;
+    Ok(bytes)
 }
 
 /// Reads the sidecar of the brick `name` at `path`; its bytes are in `bytes` then. This
@@ -508,7 +516,7 @@ fn random_id(dir: &Path) -> Result<StoreId> {
 }
 
 /// Whether a path leads nowhere.
-fn is_missing(error: &io::Error) -> bool {
+pub(crate) fn is_missing(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
@@ -516,7 +524,7 @@ fn is_missing(error: &io::Error) -> bool {
 }
 
 /// Reads a whole file into `bytes`, which is emptied first.
-fn read_limited(file: File, path: &Path, limit: u64, bytes: &mut Vec<u8>) -> Result<()> {
+pub(crate) fn read_limited(file: File, path: &Path, limit: u64, bytes: &mut Vec<u8>) -> Result<()> {
     bytes.clear();
     let length = file.metadata().map_err(Error::io("read", path))?.len();
     if length <= limit {

@@ -29,6 +29,11 @@ impl Extension<'_> {
     pub const fn is_pax(&self) -> bool {
         is_pax(self.type_flag)
     }
+
+    /// Keys and values of the pax records in its body.
+    pub fn records(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        pairs(self.body)
+    }
 }
 
 /// The extension headers with which `group` begins.

@@ -275,3 +275,47 @@ fn listing_tells_what_was_checked() {
         assert!(String::from_utf8_lossy(&run.stdout).contains("thing"));
     }
 }
+
+#[test]
+fn a_key_in_escrow_reads_snapshots() {
+    let made = Made::new();
+    fs::remove_file(&made.index).unwrap();
+    let [key, escrow, unauthenticated] = ESCROW;
+    let restore = |selector: &str, more: &[&str]| {
+        let all = [&["restore", selector, key, escrow][..], more].concat();
+        made.sandbox.run(all)
+    };
+    refused(restore("@latest", &[]), 1, &["wrong key"]);
+    let run = restore("@latest", &[unauthenticated]).exits(0);
+    assert!(run.says(&NOBODY_VOUCHES).stdout == made.stream);
+    let run = restore("@1", &[unauthenticated, "third"]).exits(0);
+    assert!(run.stdout.starts_with(b"third"));
+    let words = ["only the store's own key knows labels"];
+    refused(restore("@label:x", &[unauthenticated]), 1, &words);
+    refused(restore("@2", &[unauthenticated]), 1, &["no such snapshot"]);
+    for command in [
+        &["ls", "@latest"][..],
+        &["find", "third", "--in", "@latest"],
+        &["diff", "@latest", "@latest"],
+    ] {
+        let run = made.sandbox.run([command, &ESCROW].concat()).exits(0);
+        assert_eq!(run.stdout.is_empty(), command[0] == "diff");
+        run.says(&["cannot check"]);
+    }
+    // Neither sidecars nor roots are read, but a run without a root was interrupted.
+    fs::remove_dir_all(made.sandbox.store().join("tocs")).unwrap();
+    let run = restore("@latest", &[unauthenticated]).exits(0);
+    assert!(run.stdout == made.stream);
+    // A copy of the metadata bricks does as well as those in the store.
+    let meta = made.sandbox.store().join("meta");
+    let copy = made.sandbox.path().join("copy");
+    fs::create_dir(&copy).unwrap();
+    fs::rename(&meta, copy.join("meta")).unwrap();
+    let words = ["incomplete snapshot"];
+    refused(restore("@latest", &[unauthenticated]), 3, &words);
+    let run = restore("@latest", &[unauthenticated, "--bricks", "copy"]).exits(0);
+    assert!(run.stdout == made.stream);
+    fs::remove_dir_all(made.sandbox.store().join("roots")).unwrap();
+    let bricks = [unauthenticated, "--bricks", "copy"];
+    refused(restore("@latest", &bricks), 1, &["no such snapshot"]);
+}

@@ -7,7 +7,9 @@ mod common;
 #[allow(dead_code, reason = "shared with the tests of round trips")]
 mod tree;
 
+mod diff;
 mod escrow;
+mod find;
 mod first_run;
 mod gc;
 mod generated;

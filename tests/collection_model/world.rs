@@ -133,14 +133,20 @@ pub struct World {
     pub collectors: [Collector; GCS],
 }
 
+impl Status {
+    const fn first(takes_part: bool) -> Self {
+        if takes_part {
+            Self::Running
+        } else {
+            Self::Done
+        }
+    }
+}
+
 impl Archiver {
     pub const fn new(takes_part: bool) -> Self {
         Self {
-            status: if takes_part {
-                Status::Running
-            } else {
-                Status::Done
-            },
+            status: Status::first(takes_part),
             at: 0,
             dead: 0,
             uses: None,
@@ -164,11 +170,7 @@ impl Archiver {
 impl Collector {
     pub const fn new(takes_part: bool) -> Self {
         Self {
-            status: if takes_part {
-                Status::Running
-            } else {
-                Status::Done
-            },
+            status: Status::first(takes_part),
             at: 0,
             doomed: 0,
             moving: 0,

@@ -1,4 +1,4 @@
-//! The vectors of keys, frames, bricks, TOCs, roots and notes in `formats/vectors`.
+//! The vectors of keys, frames, bricks, TOCs, roots, snapshots and notes in `formats/vectors`.
 //!
 //! Each file is run through the library. Those that have no `source` are made by a
 //! second implementation ([`forge`]) from random bytes that follow from their names;
@@ -17,7 +17,7 @@ use harness::{files, folder, run_all};
 use vector::Vector;
 
 /// The folders whose vectors are run here.
-const KINDS: [&str; 12] = [
+const KINDS: [&str; 14] = [
     "brick-footer",
     "brick-header",
     "encapsulation",
@@ -28,6 +28,8 @@ const KINDS: [&str; 12] = [
     "passphrase",
     "root",
     "sidecar",
+    "snapshot",
+    "snapshot-join",
     "store-config",
     "toc",
 ];
@@ -61,7 +63,7 @@ fn every_vector_can_be_made_again() {
 }
 
 /// Folders whose vectors other tests run.
-const ELSEWHERE: [&str; 14] = [
+const ELSEWHERE: [&str; 18] = [
     "body-list",
     "body-record",
     "body-run",
@@ -74,6 +76,10 @@ const ELSEWHERE: [&str; 14] = [
     "index-restore",
     "index-summary",
     "index-trailer",
+    "parity-code",
+    "parity-description",
+    "parity-head",
+    "parity-set",
     "stream",
     "uv",
 ];

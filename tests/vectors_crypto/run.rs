@@ -3,7 +3,7 @@
 
 use dtar::brick::{
     FrameError, OpenFrame, OpenScratch, open_brick_toc, open_note, open_root, open_sidecar,
-    open_toc,
+    open_snapshot, open_toc,
 };
 use dtar::crypto::{Key, KeyFile, PutKeys, UnlockError};
 use dtar::error::Error;
@@ -11,9 +11,11 @@ use dtar::format::brick::{BrickHeader, Footer};
 use dtar::format::frame::FrameHeader;
 use dtar::format::keyfile::{KeyFileError, check_mode};
 use dtar::format::note::Note;
+use dtar::format::record::Item;
 use dtar::format::root::Root;
 use dtar::format::toc::Toc;
 use dtar::id::{BrickName, ChunkHash, Epoch, StoreId};
+use dtar::snapshot::{STREAMS, Splitter, Streams, join};
 use dtar::store::config::StoreConfig;
 use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
@@ -41,6 +43,8 @@ pub fn run(kind: &str, vector: &Vector) -> String {
         "note" => note(vector),
         "root" => root(vector),
         "sidecar" => sidecar(vector),
+        "snapshot" => snapshot(vector),
+        "snapshot-join" => snapshot_join(vector),
         "store-config" => store_config(vector),
         "toc" => toc(vector),
         other => panic!("no test runs vectors of the kind {other}"),
@@ -495,4 +499,58 @@ fn config_class(error: &Error) -> String {
         .filter(|field| field.starts_with("field "))
         .unwrap_or(message)
         .into()
+}
+
+fn snapshot(vector: &Vector) -> Outcome {
+    let opener = key(vector).opener(StoreId(forge::STORE)).unwrap();
+    let path = Path::new("a snapshot");
+    let snapshot =
+        open_snapshot(&opener, path, vector.bytes("snapshot")).map_err(|error| match error {
+            Error::Decode { source, .. } => decode_class(&source),
+            other => panic!("{other}"),
+        })?;
+    assert_eq!(snapshot.time, vector.number("time"));
+    assert_eq!(hex(snapshot.writer.as_bytes()), vector.text("writer"));
+    assert_eq!(snapshot.index_length, vector.number("index-length"));
+    let mut lines = Vec::new();
+    for (number, stream) in snapshot.streams.iter().enumerate() {
+        lines.push(format!("stream {number} length {}", stream.length));
+        lines.extend(stream.items.iter().map(|item| match item {
+            Item::Chunk { length, hash } => format!("chunk {hash} length {length}"),
+            Item::List(list) => {
+                let counts: Vec<_> = list.counts[..usize::from(list.level)]
+                    .iter()
+                    .map(u64::to_string)
+                    .collect();
+                let (hash, length, covers) = (list.hash, list.length, list.covers);
+                let counts = counts.join(" ");
+                format!("list {hash} length {length} covers {covers} counts {counts}")
+            }
+            other => panic!("{other:?}"),
+        }));
+    }
+    let expected: Vec<_> = vector.all("holds").collect();
+    assert_eq!(lines, expected);
+    Ok(())
+}
+
+/// Streams are joined; where `split` stands, the index is also split into just these.
+fn snapshot_join(vector: &Vector) -> Outcome {
+    let streams: Streams = std::array::from_fn(|number| vector.bytes(&format!("stream-{number}")));
+    assert_eq!(streams.len(), STREAMS);
+    let mut index = Vec::new();
+    let mut readers = streams.each_ref().map(Vec::as_slice);
+    join(&mut readers, &mut index, vector.number("index-length")).map_err(|error| {
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidData, "{error}");
+        "broken streams".to_owned()
+    })?;
+    assert_eq!(hex(&index), vector.text("index"));
+    if vector.find("split").is_some() {
+        let mut split = Streams::default();
+        let mut splitter = Splitter::new();
+        splitter.push(&index, &mut split);
+        splitter.finish(&mut split);
+        assert!(split == streams, "it is split into other streams");
+    }
+    Ok(())
 }

@@ -86,8 +86,7 @@ impl Runner {
             bricks_in: vec![bricks.path().to_owned()],
             patterns: vector.all("select").map(str::to_owned).collect(),
             threads: 1,
-            unauthenticated: false,
-            catalog: None,
+            ..RestoreOptions::default()
         };
         let mut out = Vec::new();
         let restored = self.restore(&path, &options, &mut out);

@@ -8,6 +8,7 @@ from .brick import verify_brick
 from .index import Index, read_index
 from .keys import load_key
 from .restore import Restorer
+from .snapshot import read_snapshot
 from .wire import FormatError
 
 
@@ -17,7 +18,7 @@ def _arguments():
     restore = commands.add_parser("restore", help="write the stream of INDEX to standard output")
     restore.add_argument("--key", required=True, metavar="KEYFILE")
     restore.add_argument("--bricks", required=True, action="append", metavar="DIR")
-    restore.add_argument("index", metavar="INDEX")
+    restore.add_argument("index", metavar="INDEX", help="or a snapshot, STORE/snapshots/NAME.snap")
     verify = commands.add_parser("verify-brick", help="check name and structure of a brick")
     verify.add_argument("--key", metavar="KEYFILE", help="check the sealed TOC too")
     verify.add_argument("brick", metavar="FILE")
@@ -28,7 +29,9 @@ def run(arguments) -> None:
     passphrase = os.environb.get(b"DTAR_PASSPHRASE")
     key = load_key(arguments.key, passphrase) if arguments.key else None
     if arguments.command == "restore":
-        index = Index(read_index(arguments.index), key)
+        snapshot = arguments.index.endswith(".snap")
+        view = read_snapshot(arguments.index, key) if snapshot else read_index(arguments.index)
+        index = Index(view, key)
         Restorer(index, key, arguments.bricks).restore(sys.stdout.buffer)
     else:
         print(verify_brick(arguments.brick, key))

@@ -42,6 +42,10 @@ def _item(r: Reader) -> Item:
     raise FormatError(f"{r.what}: unknown item kind {kind}")
 
 
+def parse_items(r: Reader) -> list[Item]:
+    return [_item(r) for _ in range(r.between(r.uv(), 0, ITEMS_MAX, "number of items"))]
+
+
 def count_chunks(items: list[Item]) -> Counter:
     """How many chunks of each level the items say that they need."""
     counts: Counter = Counter()
@@ -106,7 +110,7 @@ def parse_record(data, start: int, end: int) -> tuple[Record, int]:
         if value > top:
             raise FormatError(f"{what}: unknown {name} {value}")
     body_len, digest = r.uv(), r.take(32)
-    items = [_item(r) for _ in range(r.between(r.uv(), 0, ITEMS_MAX, "number of items"))]
+    items = parse_items(r)
     if any(i.kind == WHOLE for i in items):
         if len(items) != 1:
             r.fail("whole body beside other items")

@@ -126,6 +126,28 @@ def _footer(data, size: int) -> tuple[int, int]:
     return offset, length
 
 
+def _header_and_toc(f, size: int) -> tuple[BrickHeader, int, Toc]:
+    header = BrickHeader(f.read(HEADER_LEN))
+    f.seek(size - FOOTER_LEN)
+    toc_at, toc_len = _footer(f.read(FOOTER_LEN), size)
+    if toc_len > TOC_CLEAR_LEN + TOC_SEALED_MAX:
+        raise FormatError("TOC: too long")
+    f.seek(toc_at)
+    toc = Toc(f.read(toc_len))
+    if (toc.store_id, toc.salt, toc.epoch) != (header.store_id, header.salt, header.epoch):
+        raise FormatError("brick: header and TOC do not agree")
+    return header, toc_at, toc
+
+
+def read_toc(path: str) -> Toc:
+    """The TOC in a brick, for want of a sidecar."""
+    size = os.path.getsize(path)
+    if not HEADER_LEN + FOOTER_LEN <= size <= BRICK_MAX:
+        raise FormatError(f"brick: {size} bytes long")
+    with open(path, "rb") as f:
+        return _header_and_toc(f, size)[2]
+
+
 def verify_brick(path: str, key=None) -> str:
     """Name and structure of a brick, and its sealed TOC where a key is given."""
     stem = os.path.basename(path).removesuffix(".brick")
@@ -138,15 +160,7 @@ def verify_brick(path: str, key=None) -> str:
     if not HEADER_LEN + FOOTER_LEN <= size <= BRICK_MAX:
         raise FormatError(f"brick: {size} bytes long")
     with open(path, "rb") as f:
-        header = BrickHeader(f.read(HEADER_LEN))
-        f.seek(size - FOOTER_LEN)
-        toc_at, toc_len = _footer(f.read(FOOTER_LEN), size)
-        if toc_len > TOC_CLEAR_LEN + TOC_SEALED_MAX:
-            raise FormatError("TOC: too long")
-        f.seek(toc_at)
-        toc = Toc(f.read(toc_len))
-        if (toc.store_id, toc.salt, toc.epoch) != (header.store_id, header.salt, header.epoch):
-            raise FormatError("brick: header and TOC do not agree")
+        header, toc_at, toc = _header_and_toc(f, size)
         lengths = _walk(f, header, toc_at)
     if key is not None:
         frames = toc.open(key)

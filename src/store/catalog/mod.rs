@@ -169,6 +169,19 @@ impl Catalog {
         Ok((catalog, report))
     }
 
+    /// Deletes the catalog of `store` below the folder `dir`, whatever it is, and makes it
+    /// anew from the sidecars.
+    ///
+    /// # Errors
+    /// As [`Catalog::open`].
+    pub fn remake(dir: &Path, store: &Store, keys: &PutKeys) -> Result<(Self, CatalogReport)> {
+        let place = Place::new(dir, store)?;
+        let error = |fault: Fault| fault.into_error(&place.dir);
+        let mut catalog = place.open_anew(store, FIRST_MAP).map_err(error)?;
+        let report = Sync::new(&mut catalog, store, keys).run().map_err(error)?;
+        Ok((catalog, report))
+    }
+
     /// Puts into `out`, for each chunk id and length, where such a chunk lies
     /// that may be relied upon; nothing, if the store has none.
     ///

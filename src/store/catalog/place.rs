@@ -81,10 +81,14 @@ impl Place {
 
     /// Deletes the catalog. It is renamed first: processes that have it open
     /// go on with their files, and nobody opens one that is half deleted.
+    /// Deletes what stands there, if anything does.
     fn discard(&self) -> Result<()> {
         let random = atomic::random_name(&self.dir)?;
         let doomed = self.dir.with_extension(format!("{random}.deleted"));
-        fs::rename(&self.dir, &doomed).map_err(Error::io("rename", &self.dir))?;
+        match fs::rename(&self.dir, &doomed) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            renamed => renamed.map_err(Error::io("rename", &self.dir))?,
+        }
         let removed = match fs::remove_dir_all(&doomed) {
             Err(error) if error.kind() == io::ErrorKind::NotADirectory => fs::remove_file(&doomed),
             result => result,

@@ -9,6 +9,7 @@ mod frames;
 mod keys;
 mod notes;
 mod roots;
+mod snapshots;
 mod stores;
 
 use super::harness::Made;
@@ -26,6 +27,8 @@ pub fn all() -> Vec<(String, Vector)> {
         bricks::tocs(),
         bricks::sidecars(),
         roots::roots(),
+        snapshots::files(),
+        snapshots::joins(),
         notes::notes(),
         stores::configs(),
     ]

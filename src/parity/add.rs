@@ -1,0 +1,201 @@
+//! Makes sets over the bricks that are in none yet.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use rayon::ThreadPool;
+
+use super::encode::{Encoded, Outcome, encode};
+use super::places::{Found, Places};
+use super::plan::{Share, shapes};
+use super::read::read_at;
+use super::sets::{self, Unusable};
+use crate::archive::Monitor;
+use crate::error::{Error, Result};
+use crate::format::brick::{BrickHeader, HEADER_LENGTH, MAX_LENGTH};
+use crate::format::parity::{Member, Shape};
+use crate::id::{BrickName, Class};
+use crate::store::atomic;
+use crate::threads;
+
+/// How to make sets.
+#[derive(Debug, Clone, Copy)]
+pub struct AddOptions {
+    /// Parity as a part of what it protects.
+    pub share: Share,
+    /// Most bricks in a set.
+    pub group: usize,
+}
+
+/// What was made.
+#[derive(Debug, Default)]
+pub struct AddSummary {
+    /// Bricks that were in sets before.
+    pub covered: u64,
+    /// New sets.
+    pub sets: u64,
+    /// Bricks in them.
+    pub bricks: u64,
+    /// The lengths of these bricks together, in bytes.
+    pub brick_bytes: u64,
+    /// New parity files.
+    pub files: u64,
+    /// Recovery shards in them, in bytes.
+    pub parity_bytes: u64,
+    /// The fewest bricks whose loss a new set survives, if nothing else is damaged.
+    pub bricks_to_spare: Option<u64>,
+    /// Bricks that are not what their names say, or cannot be read: in no set.
+    pub damaged: Vec<PathBuf>,
+    /// Parity files that are of no use.
+    pub unusable: Vec<Unusable>,
+}
+
+/// Makes sets over the bricks of the folder that are in none. A brick counts as covered
+/// if any parity file names it.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Interrupted`]. What was published before stays, and is whole.
+pub fn add(places: &Places, options: &AddOptions, monitor: &Monitor) -> Result<AddSummary> {
+    atomic::remove_stale(&places.temp_dir())?;
+    let mut summary = AddSummary::default();
+    let known = covered(places, &mut summary)?;
+    let (members, paths) = uncovered(places, &known, &mut summary)?;
+    let total: u64 = members.iter().map(|member| member.length).sum();
+    monitor.total.store(total, Ordering::Relaxed);
+    let pool = threads::pool(0)?;
+    let mut groups = shapes(members, options.group, options.share);
+    groups.reverse();
+    while let Some(shape) = groups.pop() {
+        let paths = paths_of(&shape, &paths);
+        match encode(&shape, &paths, places, &pool, monitor)? {
+            Outcome::Done(set) => publish(set, places, &mut summary)?,
+            Outcome::Damaged(damaged) => {
+                let rest = without(&shape, &damaged);
+                let bad = damaged
+                    .iter()
+                    .filter_map(|member| paths.get(*member).cloned());
+                summary.damaged.extend(bad);
+                groups.extend(shapes(rest, options.group, options.share));
+            }
+        }
+    }
+    places.leave();
+    Ok(summary)
+}
+
+/// The bricks that parity files name.
+fn covered(places: &Places, summary: &mut AddSummary) -> Result<HashSet<BrickName>> {
+    let (groups, unusable) = sets::find(places)?;
+    summary.unusable = unusable;
+    let mut known = HashSet::new();
+    for mut group in groups {
+        let (description, unusable) = group.describe();
+        summary.unusable.extend(unusable);
+        if let Some(description) = description {
+            known.extend(description.shape.members.iter().map(|member| member.name));
+        }
+    }
+    Ok(known)
+}
+
+type Paths = std::collections::HashMap<BrickName, PathBuf>;
+
+/// The bricks that are in no set, and where they are.
+fn uncovered(
+    places: &Places,
+    known: &HashSet<BrickName>,
+    summary: &mut AddSummary,
+) -> Result<(Vec<Member>, Paths)> {
+    let (mut members, mut paths) = (Vec::new(), Paths::new());
+    for found in places.bricks()? {
+        let Found {
+            name,
+            path,
+            length,
+            class,
+        } = found;
+        if paths.contains_key(&name) {
+            continue;
+        }
+        if known.contains(&name) {
+            summary.covered += 1;
+        } else if (1..=MAX_LENGTH).contains(&length) {
+            let class = class.unwrap_or_else(|| class_of(&path));
+            members.push(Member {
+                class,
+                name,
+                length,
+            });
+            paths.insert(name, path);
+        } else {
+            summary.damaged.push(path);
+        }
+    }
+    Ok((members, paths))
+}
+
+/// The class that a brick's header says. Whether it is damaged is found out when it is
+/// hashed: until then any will do.
+fn class_of(path: &Path) -> Class {
+    let mut bytes = [0; HEADER_LENGTH];
+    let header = File::open(path)
+        .and_then(|file| read_at(&file, &mut bytes, 0))
+        .ok()
+        .and_then(|_| BrickHeader::decode(&bytes).ok());
+    header.map_or(Class::Data, |header| header.class)
+}
+
+fn paths_of(shape: &Shape, paths: &Paths) -> Vec<PathBuf> {
+    let path = |member: &Member| paths.get(&member.name).cloned().unwrap_or_default();
+    shape.members.iter().map(path).collect()
+}
+
+fn without(shape: &Shape, damaged: &[usize]) -> Vec<Member> {
+    let members = shape.members.iter().enumerate();
+    members
+        .filter(|(number, _)| !damaged.contains(number))
+        .map(|(_, member)| *member)
+        .collect()
+}
+
+fn publish(set: Encoded, places: &Places, summary: &mut AddSummary) -> Result<()> {
+    let shape = &set.description.shape;
+    summary.sets += 1;
+    summary.bricks += shape.members.len() as u64;
+    summary.brick_bytes += shape
+        .members
+        .iter()
+        .map(|member| member.length)
+        .sum::<u64>();
+    summary.parity_bytes += shape.total_recovery() * u64::from(shape.shard_length);
+    let spare = shape.members_to_spare() as u64;
+    let least = summary
+        .bricks_to_spare
+        .map_or(spare, |least| least.min(spare));
+    summary.bricks_to_spare = Some(least);
+    for (name, file) in set.files {
+        file.publish(&places.home_of_parity(&name))?;
+        summary.files += 1;
+    }
+    Ok(())
+}
+
+/// Makes the files of a set again, and returns them if they are the same set.
+pub(super) fn make_again(
+    set: crate::id::SetId,
+    shape: &Shape,
+    paths: &[PathBuf],
+    places: &Places,
+    pool: &ThreadPool,
+    monitor: &Monitor,
+) -> Result<Option<Encoded>> {
+    match encode(shape, paths, places, pool, monitor)? {
+        Outcome::Done(made) if made.id == set => Ok(Some(made)),
+        Outcome::Done(_) => Ok(None),
+        Outcome::Damaged(_) => Err(Error::Damaged(format!(
+            "bricks of set {set} changed while they were read; start again"
+        ))),
+    }
+}

@@ -1,0 +1,209 @@
+//! Where bricks and parity files lie: in a store, on a tape's worth of bricks in a plain
+//! folder, and in further places that are only read.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Exit, Result};
+use crate::id::{BrickName, Class, ParityName};
+use crate::store::layout::{Layout, places_of_brick};
+
+const BRICK: &str = "brick";
+const PARITY: &str = "parity";
+
+/// The folder that is worked on, and further places.
+#[derive(Debug, Clone)]
+pub struct Places {
+    dir: PathBuf,
+    extra: Vec<PathBuf>,
+    /// Whether bricks stand in `bricks/ab/` and `meta/ab/`, rather than side by side.
+    is_store: bool,
+}
+
+/// A file with a brick's name.
+pub(super) struct Found {
+    pub(super) name: BrickName,
+    pub(super) path: PathBuf,
+    /// Of the file, in bytes.
+    pub(super) length: u64,
+    /// Where the folder says it.
+    pub(super) class: Option<Class>,
+}
+
+impl Places {
+    /// The folder `dir`, a store or a plain folder of bricks, and folders in which bricks
+    /// and parity files may be too; nothing is written there.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if `dir` is no folder; [`Error::Io`] if that cannot be told.
+    pub fn new(dir: &Path, extra: &[PathBuf]) -> Result<Self> {
+        for dir in extra.iter().map(PathBuf::as_path).chain([dir]) {
+            let found = fs::metadata(dir).map_err(Error::io("open the folder", dir))?;
+            if !found.is_dir() {
+                return Err(Error::Refused {
+                    path: dir.to_owned(),
+                    message: "expected a folder of bricks, found something else".into(),
+                    exit: Exit::Failed,
+                });
+            }
+        }
+        let signs = ["store.toml", "bricks", "meta", "tocs"];
+        Ok(Self {
+            is_store: signs.iter().any(|sign| dir.join(sign).exists()),
+            dir: dir.to_owned(),
+            extra: extra.to_vec(),
+        })
+    }
+
+    /// The folder that is worked on.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where files in the making stand.
+    pub(super) fn temp_dir(&self) -> PathBuf {
+        Layout::new(&self.dir).temp_dir()
+    }
+
+    /// Removes the folder for files in the making, unless it is a store's, or in use.
+    pub(super) fn leave(&self) {
+        if !self.is_store {
+            // It stays if anything is in it; nothing depends on it.
+            let _ = fs::remove_dir(self.temp_dir());
+        }
+    }
+
+    /// Where a brick belongs.
+    pub(super) fn home_of(&self, name: &BrickName, class: Class) -> PathBuf {
+        if self.is_store {
+            Layout::new(&self.dir).brick_path(name, class)
+        } else {
+            self.dir.join(format!("{name}.{BRICK}"))
+        }
+    }
+
+    /// Where a parity file belongs.
+    pub(super) fn home_of_parity(&self, name: &ParityName) -> PathBuf {
+        let mut path = self.dir.join(PARITY);
+        path.push(format!("{:02x}", name.as_bytes()[0]));
+        path.push(format!("{name}.{PARITY}"));
+        path
+    }
+
+    /// Whether something at `path` may be replaced: only what is in the folder itself.
+    pub(super) fn is_own(&self, path: &Path) -> bool {
+        path.starts_with(&self.dir) && !self.extra.iter().any(|extra| path.starts_with(extra))
+    }
+
+    /// The files that have a brick's name, the folder's own first.
+    pub(super) fn copies_of(&self, name: &BrickName) -> Vec<PathBuf> {
+        let mut copies: Vec<PathBuf> = Vec::new();
+        for dir in std::iter::once(&self.dir).chain(&self.extra) {
+            for path in places_of_brick(dir, name) {
+                if path.is_file() && !copies.contains(&path) {
+                    copies.push(path);
+                }
+            }
+        }
+        copies
+    }
+
+    /// The bricks in the folder.
+    pub(super) fn bricks(&self) -> Result<Vec<Found>> {
+        let layout = Layout::new(&self.dir);
+        let mut found = Vec::new();
+        let known =
+            [Class::Data, Class::Metadata].map(|class| (layout.bricks_dir(class), Some(class)));
+        let plain = (!self.is_store).then(|| (self.dir.clone(), None));
+        for (dir, class) in known.into_iter().chain(plain) {
+            each_file(&dir, BRICK, |name: BrickName, path, length| {
+                found.push(Found {
+                    name,
+                    path,
+                    length,
+                    class,
+                });
+            })?;
+        }
+        Ok(found)
+    }
+
+    /// The parity files in all places, the folder's own first.
+    pub(super) fn parity_files(&self) -> Result<Vec<(ParityName, PathBuf)>> {
+        let (mut found, mut seen) = (Vec::new(), HashSet::new());
+        for dir in std::iter::once(&self.dir).chain(&self.extra) {
+            for dir in [dir.clone(), dir.join(PARITY)] {
+                each_file(&dir, PARITY, |name: ParityName, path, _| {
+                    if seen.insert(path.clone()) {
+                        found.push((name, path));
+                    }
+                })?;
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Calls `each` for the files `NAME.ending` in `dir`, and in the folders of two hex digits
+/// in it, with name, path and length.
+fn each_file<N: std::str::FromStr>(
+    dir: &Path,
+    ending: &str,
+    mut each: impl FnMut(N, PathBuf, u64),
+) -> Result<()> {
+    let mut visit = |name: &str, path: PathBuf, length: u64| {
+        let stem = name
+            .strip_suffix(ending)
+            .and_then(|stem| stem.strip_suffix('.'));
+        if let Some(Ok(name)) = stem.map(str::parse) {
+            each(name, path, length);
+        }
+    };
+    let mut shards = Vec::new();
+    list(dir, |name, path| {
+        let is_shard = name.len() == 2 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        match fs::metadata(&path) {
+            Ok(found) if found.is_dir() && is_shard => shards.push(path),
+            Ok(found) if found.is_file() => visit(name, path, found.len()),
+            _ => {}
+        }
+    })?;
+    shards.sort_unstable();
+    for shard in shards {
+        list(&shard, |name, path| {
+            if let Ok(found) = fs::metadata(&path)
+                && found.is_file()
+            {
+                visit(name, path, found.len());
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// Calls `each` for what stands in a folder, sorted by name. A folder that is not there
+/// is empty.
+fn list(dir: &Path, mut each: impl FnMut(&str, PathBuf)) -> Result<()> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if is_missing(&error) => return Ok(()),
+        Err(error) => return Err(Error::io("list", dir)(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(Error::io("list", dir))?;
+        names.extend(entry.file_name().to_str().map(str::to_owned));
+    }
+    names.sort_unstable();
+    for name in names {
+        each(&name, dir.join(&name));
+    }
+    Ok(())
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
+}

@@ -1,0 +1,235 @@
+//! Brings back lost and damaged bricks, then parity files.
+
+use std::fs;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use rayon::ThreadPool;
+
+use super::examine::{FileState, MemberState, SetState};
+use super::places::Places;
+use super::read::hash_file;
+use super::rebuild::rebuild;
+use crate::archive::Monitor;
+use crate::error::{Error, Result};
+use crate::format::parity::Member;
+use crate::store::atomic::TempFile;
+
+/// How to repair.
+#[derive(Debug, Clone, Default)]
+pub struct RepairOptions {
+    /// Write bricks that were brought back into this folder, and leave all else alone.
+    pub to: Option<PathBuf>,
+    /// Keep a damaged brick beside the sound one, with `.damaged` behind its name.
+    pub keep_damaged: bool,
+}
+
+/// What became of one set.
+#[derive(Debug, Default)]
+pub struct Repaired {
+    /// Where bricks that were brought back stand now.
+    pub bricks: Vec<PathBuf>,
+    /// Parity files that were made again.
+    pub files: Vec<PathBuf>,
+    /// What could not be done, and why.
+    pub failed: Vec<String>,
+}
+
+/// Repairs one set, of which `state` says what is there.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Interrupted`]; [`Error::Damaged`] if files change meanwhile.
+/// What is in place is whole, whenever it ends.
+pub(super) fn repair_set(
+    state: &SetState,
+    places: &Places,
+    options: &RepairOptions,
+    pool: &ThreadPool,
+    monitor: &Monitor,
+) -> Result<Repaired> {
+    let repair = Repair {
+        places,
+        options,
+        monitor,
+    };
+    let mut done = Repaired::default();
+    let wanted: Vec<bool> = state.members.iter().map(is_wanted).collect();
+    let mut paths: Vec<Option<PathBuf>> = state
+        .members
+        .iter()
+        .map(|member| member.whole().cloned())
+        .collect();
+    let rebuilt = rebuild(state, &wanted, &repair.temp_dir(), pool, monitor)?;
+    for (number, file) in rebuilt {
+        let Some(member) = state.members.get(number) else {
+            continue;
+        };
+        if hash_file(file.path(), monitor)? != *member.member.name.as_bytes() {
+            done.failed.push(format!(
+                "brick {}: what came back has another hash than its name; the parity was \
+                 forged, or made of something else; nothing is changed",
+                member.member.name
+            ));
+            continue;
+        }
+        let path = repair.put(file, member)?;
+        if let Some(known) = paths.get_mut(number) {
+            *known = Some(path.clone());
+        }
+        done.bricks.push(path);
+    }
+    if options.to.is_none() {
+        repair.replace_copies(state, &paths, &mut done)?;
+        repair.parity(state, paths, pool, &mut done)?;
+    }
+    Ok(done)
+}
+
+/// Whether a member is to be brought back, and can be.
+fn is_wanted(member: &MemberState) -> bool {
+    member.whole().is_none() && member.repairable
+}
+
+struct Repair<'a> {
+    places: &'a Places,
+    options: &'a RepairOptions,
+    monitor: &'a Monitor,
+}
+
+impl Repair<'_> {
+    /// Where files are made: on the file system where they will stand.
+    fn temp_dir(&self) -> PathBuf {
+        let to = self.options.to.clone();
+        to.unwrap_or_else(|| self.places.temp_dir())
+    }
+
+    /// Gives a brick its name, and returns its path.
+    fn put(&self, file: TempFile, member: &MemberState) -> Result<PathBuf> {
+        let Member { name, class, .. } = member.member;
+        if let Some(to) = &self.options.to {
+            let path = to.join(format!("{name}.brick"));
+            file.publish(&path)?;
+            return Ok(path);
+        }
+        let damaged = member.damaged().find(|path| self.places.is_own(path));
+        let path = damaged.map_or_else(|| self.places.home_of(&name, class), Clone::clone);
+        if damaged.is_some() {
+            self.set_aside(&path)?;
+        }
+        file.publish(&path)?;
+        Ok(path)
+    }
+
+    /// Keeps a damaged file, if that is wanted, under another name.
+    fn set_aside(&self, path: &Path) -> Result<()> {
+        if !self.options.keep_damaged {
+            return Ok(());
+        }
+        let mut aside = path.as_os_str().to_owned();
+        aside.push(".damaged");
+        match fs::hard_link(path, &aside) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            // Where there are no links: what is lost in between can be made again.
+            Err(_) => fs::rename(path, &aside).map_err(Error::io("set aside", path)),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Replaces further damaged copies in the folder by whole ones.
+    fn replace_copies(
+        &self,
+        state: &SetState,
+        paths: &[Option<PathBuf>],
+        done: &mut Repaired,
+    ) -> Result<()> {
+        for (member, whole) in state.members.iter().zip(paths) {
+            let Some(whole) = whole else {
+                continue;
+            };
+            for path in member.damaged() {
+                if path == whole || !self.places.is_own(path) {
+                    continue;
+                }
+                let file = self.copy(whole)?;
+                if hash_file(file.path(), self.monitor)? != *member.member.name.as_bytes() {
+                    return Err(super::examine::changed(whole));
+                }
+                self.set_aside(path)?;
+                file.publish(path)?;
+                done.bricks.push(path.clone());
+            }
+        }
+        Ok(())
+    }
+
+    fn copy(&self, from: &Path) -> Result<TempFile> {
+        let mut source = fs::File::open(from).map_err(Error::io("open", from))?;
+        let mut file = TempFile::create(&self.places.temp_dir())?;
+        std::io::copy(&mut source, &mut file).map_err(Error::io("copy", from))?;
+        Ok(file)
+    }
+
+    /// Makes the parity files that are missing or damaged, if all members are whole.
+    fn parity(
+        &self,
+        state: &SetState,
+        paths: Vec<Option<PathBuf>>,
+        pool: &ThreadPool,
+        done: &mut Repaired,
+    ) -> Result<()> {
+        if state.parity_is_sound() {
+            return Ok(());
+        }
+        let paths: Option<Vec<PathBuf>> = paths.into_iter().collect();
+        let Some(paths) = paths else {
+            done.failed.push(format!(
+                "set {}: its parity files cannot be made again while bricks are missing",
+                state.id
+            ));
+            return Ok(());
+        };
+        let shape = state.shape();
+        let made =
+            super::add::make_again(state.id, shape, &paths, self.places, pool, self.monitor)?;
+        let Some(made) = made else {
+            done.failed.push(format!(
+                "set {}: its parity does not follow from its bricks: it was forged. Remove its \
+                 files and run `dtar parity add`",
+                state.id
+            ));
+            return Ok(());
+        };
+        for ((name, file), (first, _)) in made.files.into_iter().zip(shape.files()) {
+            let of_part = || state.files.iter().filter(|file| file.first == first);
+            let is_own = |file: &&FileState| self.places.is_own(&file.path);
+            let damaged = of_part()
+                .filter(|file| !file.whole && file.name == name)
+                .find(is_own);
+            if damaged.is_none() && of_part().any(|file| file.whole) {
+                continue;
+            }
+            let path = damaged.map_or_else(
+                || self.places.home_of_parity(&name),
+                |file| file.path.clone(),
+            );
+            file.publish(&path)?;
+            done.files.push(path);
+        }
+        for file in state.files.iter().filter(|file| !file.whole) {
+            if self.places.is_own(&file.path) && !done.files.contains(&file.path) {
+                done.failed.push(format!(
+                    "{}: damaged, and no parity file has this name; remove it",
+                    file.path.display()
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes `bytes` at `offset` of a file in the making.
+pub(super) fn write_at(file: &mut TempFile, offset: u64, bytes: &[u8]) -> Result<()> {
+    let sought = file.seek(SeekFrom::Start(offset));
+    let written = sought.and_then(|_| file.write_all(bytes));
+    written.map_err(Error::io("write", file.path()))
+}

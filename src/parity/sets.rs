@@ -1,0 +1,148 @@
+//! Finds the parity files, and reads what they say of their sets.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use super::places::Places;
+use super::read::read_at;
+use crate::error::{Error, Result};
+use crate::format::parity::{Description, HEAD_LENGTH, Head, Shape};
+use crate::id::{ParityName, SetId};
+
+/// A parity file of which a head is whole.
+#[derive(Debug, Clone)]
+pub(super) struct ParityFile {
+    pub(super) path: PathBuf,
+    pub(super) name: ParityName,
+    pub(super) head: Head,
+}
+
+/// What was found of one set.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) id: SetId,
+    pub(super) files: Vec<ParityFile>,
+}
+
+/// A parity file that is of no use.
+#[derive(Debug)]
+pub struct Unusable {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// The sets of which a parity file is there, in the order of their ids, and the files
+/// that are of no use.
+pub(super) fn find(places: &Places) -> Result<(Vec<Group>, Vec<Unusable>)> {
+    let mut groups: BTreeMap<SetId, Vec<ParityFile>> = BTreeMap::new();
+    let mut unusable = Vec::new();
+    for (name, path) in places.parity_files()? {
+        match read_head(&path) {
+            Ok(head) => groups
+                .entry(head.set)
+                .or_default()
+                .push(ParityFile { path, name, head }),
+            Err(error) => unusable.push(Unusable {
+                path,
+                reason: error.to_string(),
+            }),
+        }
+    }
+    let group = |(id, files)| Group { id, files };
+    Ok((groups.into_iter().map(group).collect(), unusable))
+}
+
+/// The head at the start of a file, or the one at its end.
+fn read_head(path: &Path) -> Result<Head> {
+    let file = File::open(path).map_err(Error::io("open", path))?;
+    let length = file.metadata().map_err(Error::io("read", path))?.len();
+    let front = head_at(&file, path, 0);
+    let back = length.saturating_sub(HEAD_LENGTH as u64);
+    front.or_else(|error| head_at(&file, path, back).map_err(|_| error))
+}
+
+fn head_at(file: &File, path: &Path, offset: u64) -> Result<Head> {
+    let mut bytes = [0; HEAD_LENGTH];
+    let length = read_at(file, &mut bytes, offset).map_err(Error::io("read", path))?;
+    let bytes = bytes.get(..length).unwrap_or_default();
+    Head::decode(bytes).map_err(Error::decode(path, offset))
+}
+
+impl Group {
+    /// The description, from the first place where it is whole.
+    ///
+    /// Files that say of themselves what cannot be in this set are taken out of the group
+    /// and returned.
+    pub(super) fn describe(&mut self) -> (Option<Description>, Vec<Unusable>) {
+        let mut found = None;
+        let mut reasons = Vec::new();
+        for file in &self.files {
+            match description_in(file) {
+                Ok(description) => {
+                    found = Some(description);
+                    break;
+                }
+                Err(error) => reasons.push(Unusable {
+                    path: file.path.clone(),
+                    reason: error.to_string(),
+                }),
+            }
+        }
+        let Some(description) = found else {
+            return (None, reasons);
+        };
+        let fits = |file: &ParityFile| fits(&file.head, &description.shape);
+        let (files, others): (Vec<_>, Vec<_>) = self.files.drain(..).partition(fits);
+        self.files = files;
+        let unusable = |file: ParityFile| Unusable {
+            path: file.path,
+            reason: "its head does not agree with the description of its set".into(),
+        };
+        let others = others.into_iter().map(unusable).collect();
+        (Some(description), others)
+    }
+}
+
+/// Whether such a file belongs to a set of this shape.
+fn fits(head: &Head, shape: &Shape) -> bool {
+    head.shard_length == shape.shard_length
+        && head.stripes == shape.stripes
+        && head.first.is_multiple_of(shape.per_file)
+        && head.first < shape.recovery
+        && head.count == shape.per_file.min(shape.recovery - head.first)
+}
+
+/// The description in a file: the first one, or the second.
+fn description_in(file: &ParityFile) -> Result<Description> {
+    let ParityFile { path, head, .. } = file;
+    let opened = File::open(path).map_err(Error::io("open", path))?;
+    let length = opened.metadata().map_err(Error::io("read", path))?.len();
+    let front = description_at(&opened, path, head, HEAD_LENGTH as u64, length);
+    front.or_else(|error| {
+        description_at(&opened, path, head, head.end_of_shards(), length).map_err(|_| error)
+    })
+}
+
+/// `length` is that of the file: no more is allocated than it has.
+fn description_at(
+    file: &File,
+    path: &Path,
+    head: &Head,
+    offset: u64,
+    length: u64,
+) -> Result<Description> {
+    let damaged = |what| Error::Damaged(format!("{}: its description is {what}", path.display()));
+    if offset.saturating_add(head.description_length) > length {
+        return Err(damaged("cut short"));
+    }
+    let size = usize::try_from(head.description_length).map_err(|_| damaged("too long"))?;
+    let mut bytes = vec![0; size];
+    let read = read_at(file, &mut bytes, offset).map_err(Error::io("read", path))?;
+    if read != size || blake3::hash(&bytes).as_bytes() != head.set.as_bytes() {
+        return Err(damaged("damaged"));
+    }
+    Description::decode(&bytes).map_err(Error::decode(path, offset))
+}

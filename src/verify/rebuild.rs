@@ -1,0 +1,336 @@
+//! Makes again what follows from bricks: sidecars, and from these the catalog.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
+
+use super::bricks::fault_of;
+use super::copy::{Inspection, Scratch};
+use super::finding::{Fault, Kind};
+use super::jobs::{self, Copy, Job};
+use super::means::{Keyed, Means};
+use super::salvage::Salvage;
+use super::workers;
+use crate::archive::Monitor;
+use crate::crypto::Key;
+use crate::error::{Error, Exit, Result};
+use crate::format::note::NoteKind;
+use crate::id::BrickName;
+use crate::store::catalog::{Catalog, CatalogReport};
+use crate::store::layout::Mark;
+use crate::store::runs::{self, Lease};
+use crate::store::{Store, is_missing};
+
+/// How to rebuild.
+#[derive(Debug, Clone, Default)]
+pub struct RebuildOptions {
+    /// Further places to look for bricks in.
+    pub bricks_in: Vec<PathBuf>,
+    /// Folder for the catalog.
+    pub catalog: PathBuf,
+    /// Threads; 0: one a processor.
+    pub threads: usize,
+}
+
+/// What a rebuild does, as it does it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rebuilding {
+    /// A sidecar was made from its brick.
+    Sidecar(PathBuf),
+    /// Frames of a damaged brick were put into a new one.
+    Salvaged {
+        /// The damaged brick.
+        from: PathBuf,
+        /// The new one.
+        to: BrickName,
+        /// How many frames.
+        frames: u64,
+        /// Bytes of the damaged brick in which no frame is left.
+        lost: u64,
+    },
+    /// Nothing of a damaged brick had to be put into a new one: what is left stands in
+    /// others.
+    Elsewhere {
+        /// The damaged brick.
+        from: PathBuf,
+        /// Bytes in which no frame is left.
+        lost: u64,
+    },
+    /// What could not be mended.
+    Fault(Fault),
+}
+
+/// What a rebuild did.
+#[derive(Debug, Default)]
+pub struct RebuildSummary {
+    /// Sidecars that were sound before.
+    pub sound: u64,
+    /// Sidecars that were made.
+    pub made: u64,
+    /// New bricks with frames of damaged ones.
+    pub salvaged: u64,
+    /// Faults that were not mended.
+    pub faults: u64,
+    /// Of the new catalog.
+    pub catalog: CatalogReport,
+}
+
+impl RebuildSummary {
+    /// How a program should end.
+    #[must_use]
+    pub const fn exit(&self) -> Exit {
+        if self.faults > 0 {
+            Exit::Damaged
+        } else {
+            Exit::Done
+        }
+    }
+}
+
+/// Makes missing and damaged sidecars from their bricks, and the catalog from the sidecars.
+///
+/// A sidecar is made only from a brick whose bytes have its name as hash. Of another
+/// brick, frames that open and hold chunks that no sidecar names are put, byte for byte,
+/// into a new brick (`formats/store.md#rebuilding`); that takes the secret key. Nothing is
+/// deleted, and to do it again changes nothing.
+///
+/// # Errors
+/// What hinders it; [`Error::Interrupted`]. What cannot be mended is no error, but told.
+pub fn rebuild(
+    store: &Store,
+    key: &Key,
+    options: &RebuildOptions,
+    told: &(dyn Fn(Rebuilding) + Sync),
+    monitor: &Arc<Monitor>,
+) -> Result<RebuildSummary> {
+    let means = Means::with_key(store, key)?;
+    let Some(keyed) = &means.keyed else {
+        return Err(Error::Internal("a store without a key".into()));
+    };
+    // A gc waits for it as for an archiver, and what a gc deletes is left alone: a sidecar
+    // made again must not outlive its brick.
+    let lease = Lease::take(store, &keyed.keys, NoteKind::ArchiverLease, "dtar rebuild")?;
+    let dead = runs::dead_bricks(store, &keyed.keys)?;
+    let mut all = jobs::gather(&means.layout, &options.bricks_in)?;
+    all.retain(|job| dead.binary_search(&job.name).is_err());
+    let sidecars = Sidecars {
+        lease: &lease,
+        means: &means,
+        keyed,
+        monitor,
+        told,
+        state: Mutex::default(),
+    };
+    // What stands is read first, so that it is known how much there is to do.
+    let mut jobs = Vec::new();
+    let needed = if options.bricks_in.is_empty() {
+        None
+    } else {
+        needed(keyed)?
+    };
+    let mut sound = 0;
+    for job in &all {
+        monitor.check()?;
+        if sidecars.is_sound(&job.name)? {
+            sound += 1;
+        } else if job.is_own()
+            || store.layout().sidecar_stands(&job.name)?
+            || needed
+                .as_ref()
+                .is_none_or(|needed| needed.contains(&job.name))
+        {
+            jobs.push(job.clone());
+        }
+    }
+    let total = jobs.iter().map(Job::bytes).sum();
+    monitor.total.store(total, Ordering::Relaxed);
+    workers::for_each(options.threads, &jobs, |job, scratch| {
+        sidecars.make(job, scratch)
+    })?;
+    let State {
+        made,
+        beyond,
+        faults,
+    } = sidecars
+        .state
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner);
+    let (mut catalog, report) = Catalog::remake(&options.catalog, store, &keyed.keys)?;
+    let mut summary = RebuildSummary {
+        sound,
+        made,
+        salvaged: 0,
+        faults,
+        catalog: report,
+    };
+    for (name, copies) in beyond {
+        let mut salvage = Salvage::new(&means, keyed, &lease, monitor, &mut catalog, name);
+        for step in salvage.run(&copies)? {
+            match &step {
+                Rebuilding::Salvaged { .. } => summary.salvaged += 1,
+                Rebuilding::Fault(_) => summary.faults += 1,
+                _ => {}
+            }
+            told(step);
+        }
+    }
+    lease.give_up()?;
+    Ok(summary)
+}
+
+/// The bricks that runs need: of those that lie elsewhere only these get sidecars, lest
+/// what was collected comes back from old media. Nothing, if that cannot be told.
+fn needed(keyed: &Keyed<'_>) -> Result<Option<BTreeSet<BrickName>>> {
+    let store = keyed.store;
+    let mut needed = BTreeSet::new();
+    for run in store.layout().runs()? {
+        let path = store.layout().root_path(&run);
+        match store.read_root(&keyed.keys, &path, run.time) {
+            Ok(root) => needed.extend(root.bricks.iter().map(|(name, _)| *name)),
+            Err(_) => return Ok(None),
+        }
+    }
+    Ok(Some(needed))
+}
+
+struct Sidecars<'a> {
+    lease: &'a Lease,
+    means: &'a Means<'a>,
+    keyed: &'a Keyed<'a>,
+    monitor: &'a Monitor,
+    told: &'a (dyn Fn(Rebuilding) + Sync),
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    made: u64,
+    /// Bricks whose bytes are not those of their names, and their files.
+    beyond: Vec<(BrickName, Vec<Copy>)>,
+    faults: u64,
+}
+
+impl Sidecars<'_> {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fault(&self, fault: Fault) {
+        self.state().faults += 1;
+        (self.told)(Rebuilding::Fault(fault));
+    }
+
+    /// Whether the sidecar of a brick is there and sound.
+    fn is_sound(&self, name: &BrickName) -> Result<bool> {
+        let mut bytes = Vec::new();
+        match self
+            .keyed
+            .store
+            .read_sidecar(&self.keyed.keys, name, &mut bytes)
+        {
+            Ok(_) => Ok(true),
+            Err(Error::Io { source, .. }) if is_missing(&source) => Ok(false),
+            // What cannot be read is no reason to write.
+            Err(error @ Error::Io { .. }) => Err(error),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Makes the sidecar of a brick, if one of its files is sound.
+    fn make(&self, job: &Job, scratch: &mut Scratch) -> Result<()> {
+        let copies = job.copies(&self.means.layout);
+        let path = self.means.layout.toc_path(&job.name);
+        if copies.is_empty() {
+            let message = "damaged, and its brick is not here: bring it back, or name its \
+                           folder with --bricks";
+            self.fault(Fault::new(Kind::Sidecar, path, message).of(job.name));
+            return Ok(());
+        }
+        let mut problem = None;
+        for copy in &copies {
+            match self.attempt(job.name, copy, scratch)? {
+                Attempt::Made => {
+                    self.state().made += 1;
+                    (self.told)(Rebuilding::Sidecar(path));
+                    return Ok(());
+                }
+                Attempt::Gone => return Ok(()),
+                Attempt::Beyond => {}
+                Attempt::Refused(fault) => problem = Some(*fault),
+            }
+        }
+        match problem {
+            // Its bytes are right, so nothing better is to be had.
+            Some(fault) => self.fault(fault),
+            None => self.state().beyond.push((job.name, copies)),
+        }
+        Ok(())
+    }
+
+    fn attempt(&self, name: BrickName, copy: &Copy, scratch: &mut Scratch) -> Result<Attempt> {
+        // Without the key that opens frames: hash and table are all that matters.
+        let tables = Means {
+            opener: None,
+            layout: self.means.layout.clone(),
+            store_id: self.means.store_id,
+            keyed: Some(Keyed {
+                store: self.keyed.store,
+                key: self.keyed.key,
+                keys: self.keyed.keys.clone(),
+            }),
+        };
+        let inspection = Inspection {
+            means: &tables,
+            monitor: self.monitor,
+            name,
+            copy,
+            sidecar: None,
+            known: &|_| false,
+        };
+        let Some(inspected) = inspection.whole(scratch)? else {
+            return Ok(Attempt::Gone);
+        };
+        if inspected.out_of_reach
+            && let Some(fault) = inspected.faults.first()
+        {
+            return Ok(Attempt::Refused(Box::new(fault.clone())));
+        }
+        if !inspected.is_named {
+            return Ok(Attempt::Beyond);
+        }
+        let blocks = |fault: &Fault| matches!(fault.kind, Kind::Toc | Kind::Footer | Kind::Header);
+        if let Some(fault) = inspected.faults.into_iter().find(blocks) {
+            return Ok(Attempt::Refused(Box::new(fault)));
+        }
+        let (store, keys) = (self.keyed.store, &self.keyed.keys);
+        store.write_sidecar(self.lease, keys, &name, &scratch.toc)?;
+        Ok(Attempt::Made)
+    }
+}
+
+enum Attempt {
+    Made,
+    /// It has gone meanwhile.
+    Gone,
+    /// Its bytes are not those of its name.
+    Beyond,
+    /// Its bytes are right, but no table of contents of this store is in it.
+    Refused(Box<Fault>),
+}
+
+/// Marks the brick, if it stands in the store: it must not be relied upon.
+pub(super) fn mark(means: &Means<'_>, name: &BrickName) -> Result<()> {
+    means.layout.write_mark(Mark::Bad, name)
+}
+
+/// Opens a file of a brick, and says how long it is.
+pub(super) fn open(path: &Path) -> Result<(File, u64), Fault> {
+    let opened = File::open(path).and_then(|file| {
+        let length = file.metadata()?.len();
+        Ok((file, length))
+    });
+    opened.map_err(|error| fault_of(Kind::Brick, path, Error::io("open", path)(error)))
+}

@@ -1,0 +1,233 @@
+//! Roots and snapshots, and which runs a fault hits.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+
+use super::bricks::{Bricks, fault_of};
+use super::copy::Harm;
+use super::finding::{Fault, Finding, Kind, RunHit};
+use super::means::{Keyed, Level};
+use crate::brick::{open_snapshot, require_metadata};
+use crate::error::{Error, Result};
+use crate::format::frame::FrameHeader;
+use crate::format::root::Root;
+use crate::format::sealed::{HEADER_LENGTH, ROOT, SealedHeader};
+use crate::format::wire::DecodeError;
+use crate::id::BrickName;
+use crate::restore::{Lost, Origin, open_index, survey};
+use crate::snapshot::{self, Run};
+use crate::store::layout::RunName;
+use crate::store::{MAX_ROOT_LENGTH, MAX_SNAPSHOT_LENGTH, is_missing, read_limited};
+
+/// Looks at the roots and snapshots of `runs`, once all bricks were looked at.
+pub(super) fn check(bricks: &Bricks<'_>, runs: &[RunName]) -> Result<()> {
+    let mut missing = BTreeSet::new();
+    for run in runs {
+        bricks.monitor.check()?;
+        match &bricks.means.keyed {
+            None => in_clear(bricks, run),
+            Some(keyed) => opened(bricks, keyed, run, &mut missing)?,
+        }
+    }
+    Ok(())
+}
+
+/// What can be said without a key.
+fn in_clear(bricks: &Bricks<'_>, run: &RunName) {
+    let layout = &bricks.means.layout;
+    let path = layout.root_path(run);
+    let mut bytes = Vec::new();
+    let root = File::open(&path)
+        .map_err(Error::io("open", &path))
+        .and_then(|file| read_limited(file, &path, MAX_ROOT_LENGTH, &mut bytes))
+        .and_then(|()| {
+            let decode = |error| Error::decode(&path, 0)(error);
+            let header = SealedHeader::decode(ROOT, &bytes).map_err(decode)?;
+            let expected = header.sealed_length + HEADER_LENGTH as u64;
+            let found = bytes.len() as u64;
+            if expected == found {
+                return Ok(());
+            }
+            let error = DecodeError::value("root", "length", 0, expected, found);
+            Err(decode(error))
+        });
+    if !note(bricks, Kind::Root, &path, root) {
+        return;
+    }
+    bricks.state().summary.roots += 1;
+    let path = layout.snapshot_path(run);
+    let file = match File::open(&path) {
+        // Whether the run has one only its root says.
+        Err(error) if is_missing(&error) => return,
+        file => file.map_err(Error::io("open", &path)),
+    };
+    let snapshot = file
+        .and_then(|file| read_limited(file, &path, MAX_SNAPSHOT_LENGTH, &mut bytes))
+        .and_then(|()| {
+            let header = FrameHeader::decode(&bytes).and_then(|header| {
+                require_metadata(header.fields.class)?;
+                let (expected, found) = (header.frame_length() as usize, bytes.len());
+                if expected == found {
+                    return Ok(());
+                }
+                Err(DecodeError::value("snapshot", "length", 0, expected, found))
+            });
+            header.map_err(Error::decode(&path, 0))
+        });
+    if note(bricks, Kind::Snapshot, &path, snapshot) {
+        bricks.state().summary.snapshots += 1;
+    }
+}
+
+/// Reports an error, but not that a file has gone meanwhile. Whether all was well.
+fn note(bricks: &Bricks<'_>, kind: Kind, path: &std::path::Path, outcome: Result<()>) -> bool {
+    match outcome {
+        Ok(()) => return true,
+        Err(Error::Io { source, .. }) if is_missing(&source) => {}
+        Err(error) => bricks.report(fault_of(kind, path, error)),
+    }
+    false
+}
+
+fn opened(
+    bricks: &Bricks<'_>,
+    keyed: &Keyed<'_>,
+    run: &RunName,
+    missing: &mut BTreeSet<BrickName>,
+) -> Result<()> {
+    let path = bricks.means.layout.root_path(run);
+    let root = match keyed.store.read_root(&keyed.keys, &path, run.time) {
+        Ok(root) => root,
+        Err(error) => {
+            note(bricks, Kind::Root, &path, Err(error));
+            return Ok(());
+        }
+    };
+    bricks.state().summary.roots += 1;
+    for (name, _) in &root.bricks {
+        bricks.needs(name);
+        if !bricks.knows(name) && missing.insert(*name) {
+            let message =
+                format!("needs brick {name}, which is missing: neither it nor its sidecar is here");
+            bricks.report(Fault::new(Kind::Brick, &path, message).of(*name));
+            let mut state = bricks.state();
+            state.harmed.insert(*name, Harm::total());
+            state.summary.missing += 1;
+        }
+    }
+    if root.snapshot.is_some() {
+        check_snapshot(bricks, run, &root)?;
+    }
+    hit(bricks, keyed, run, root)
+}
+
+fn check_snapshot(bricks: &Bricks<'_>, run: &RunName, root: &Root) -> Result<()> {
+    let (Some(keyed), Some(stated)) = (&bricks.means.keyed, root.snapshot) else {
+        return Ok(());
+    };
+    let path = bricks.means.layout.snapshot_path(run);
+    let fault = |message: &str| {
+        bricks.report(Fault::new(Kind::Snapshot, &path, message));
+        Ok(())
+    };
+    let bytes = match keyed.store.read_snapshot(run) {
+        Err(Error::Io { source, .. }) if is_missing(&source) => {
+            // `forget` deletes the snapshot first, then the root.
+            if bricks.means.layout.root_path(run).exists() {
+                return fault("missing, though its run has a root");
+            }
+            return Ok(());
+        }
+        Err(error) => {
+            note(bricks, Kind::Snapshot, &path, Err(error));
+            return Ok(());
+        }
+        Ok(bytes) => bytes,
+    };
+    if blake3::hash(&bytes) != stated.hash {
+        return fault("its hash is not the one in the run's root");
+    }
+    if let Some(opener) = &bricks.means.opener {
+        match open_snapshot(opener, &path, bytes) {
+            Err(error) => {
+                note(bricks, Kind::Snapshot, &path, Err(error));
+                return Ok(());
+            }
+            Ok(found) => {
+                let expected = (root.time, root.writer, stated.index_length);
+                if expected != (found.time, found.writer, found.index_length) {
+                    return fault("time, writer or length are not those in the run's root");
+                }
+            }
+        }
+    }
+    bricks.state().summary.snapshots += 1;
+    Ok(())
+}
+
+/// Says whether what was found hits a run, and its members.
+fn hit(bricks: &Bricks<'_>, keyed: &Keyed<'_>, run: &RunName, root: Root) -> Result<()> {
+    let count = {
+        let state = bricks.state();
+        let is_hit = |(name, bitmap): &&(BrickName, Vec<u8>)| {
+            let harm = state.harmed.get(name);
+            harm.is_some_and(|harm| harm.hits_any(bitmap))
+        };
+        root.bricks.iter().filter(is_hit).count() as u64
+    };
+    if count == 0 {
+        return Ok(());
+    }
+    bricks.state().summary.hits += 1;
+    bricks.say(Finding::Run(RunHit {
+        run: run.clone(),
+        host: root.host.clone(),
+        label: root.label.clone(),
+        bricks: count,
+    }));
+    let with_members = bricks.options.members && bricks.means.level() == Level::Frames;
+    if let (true, Some(snapshot)) = (with_members, root.snapshot) {
+        let run = Run {
+            name: run.clone(),
+            root,
+            snapshot,
+        };
+        if let Err(error) = members(bricks, keyed, &run) {
+            if matches!(error, Error::Interrupted) {
+                return Err(error);
+            }
+            bricks.say(Finding::Warning(format!(
+                "the members of run {} cannot be named: {error}",
+                run.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Names the members that are hit, by the run's snapshot.
+fn members(bricks: &Bricks<'_>, keyed: &Keyed<'_>, run: &Run) -> Result<()> {
+    let Keyed { store, key, keys } = keyed;
+    let index = snapshot::open(store, key, keys, run, &bricks.options.bricks_in)?;
+    let (trailer, _) = open_index(&index, &Origin::from(*store), key)?;
+    // A copy: what is said about a member takes the state's lock.
+    let harmed = bricks.state().harmed.clone();
+    let layout = &bricks.means.layout;
+    let judge = |name: &BrickName, frame: &crate::format::trailer::UsedFrame| {
+        harmed.get(name).filter(|harm| harm.hits(frame.number))?;
+        Some(Lost {
+            path: layout.brick_path(name, crate::id::Class::Data),
+            reason: format!(
+                "frame {} of brick {name} is damaged or missing",
+                frame.number
+            ),
+        })
+    };
+    let mut count = 0;
+    survey(&index, &trailer, &judge, &mut |hit| {
+        count += 1;
+        bricks.say(Finding::Member(Some(run.name.clone()), hit));
+    })?;
+    bricks.state().summary.members += count;
+    Ok(())
+}

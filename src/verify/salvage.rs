@@ -1,0 +1,226 @@
+//! What is left of a brick whose bytes are not those of its name, and that has no sidecar:
+//! its frames, put into a new brick (`formats/store.md#rebuilding`).
+
+use std::io::Write;
+use std::path::Path;
+
+use super::copy::Scratch;
+use super::finding::{Fault, Kind};
+use super::jobs::Copy;
+use super::means::{Keyed, Means};
+use super::rebuild::{Rebuilding, mark, open};
+use super::scan::{Scanned, scan};
+use crate::archive::Monitor;
+use crate::brick::{BrickSealer, FrameOpener, OpenFrame, footer};
+use crate::error::{Error, Result};
+use crate::format::frame::FrameHeader;
+use crate::format::toc::{Toc, TocChunk};
+use crate::id::{BrickName, ChunkHash, Class};
+use crate::store::atomic::TempFile;
+use crate::store::catalog::{Catalog, Location};
+use crate::store::runs::Lease;
+
+/// The salvage of one brick.
+pub(super) struct Salvage<'a> {
+    means: &'a Means<'a>,
+    keyed: &'a Keyed<'a>,
+    lease: &'a Lease,
+    monitor: &'a Monitor,
+    catalog: &'a mut Catalog,
+    name: BrickName,
+    /// New bricks, one a class.
+    bricks: [Option<NewBrick>; 2],
+}
+
+impl<'a> Salvage<'a> {
+    pub(super) const fn new(
+        means: &'a Means<'a>,
+        keyed: &'a Keyed<'a>,
+        lease: &'a Lease,
+        monitor: &'a Monitor,
+        catalog: &'a mut Catalog,
+        name: BrickName,
+    ) -> Self {
+        Self {
+            means,
+            keyed,
+            lease,
+            monitor,
+            catalog,
+            name,
+            bricks: [None, None],
+        }
+    }
+
+    /// Puts what is left in `copies`, and nowhere else, into new bricks. Says what came
+    /// of each file.
+    pub(super) fn run(&mut self, copies: &[Copy]) -> Result<Vec<Rebuilding>> {
+        let mut steps = Vec::new();
+        if copies.iter().any(|copy| copy.folder.is_some()) {
+            mark(self.means, &self.name)?;
+        }
+        let Some(opener) = &self.means.opener else {
+            let path = copies.first().map_or(Path::new(""), |copy| &copy.path);
+            let message = "damaged, and it has no sidecar: what is left of it is found with the \
+                           secret key only";
+            let fault = Fault::new(Kind::Brick, path, message).of(self.name);
+            return Ok(vec![Rebuilding::Fault(fault)]);
+        };
+        for copy in copies {
+            match self.file(opener, &copy.path) {
+                Ok(scanned) => steps.extend(self.finish(&copy.path, &scanned)?),
+                Err(Stop::Fault(fault)) => steps.push(Rebuilding::Fault(fault.of(self.name))),
+                Err(Stop::Error(error)) => return Err(error),
+            }
+        }
+        Ok(steps)
+    }
+
+    fn file(&mut self, opener: &FrameOpener, path: &Path) -> Result<Scanned, Stop> {
+        let (file, length) = open(path).map_err(Stop::Fault)?;
+        let mut scratch = Scratch::default();
+        let mut sealed = Vec::new();
+        let monitor = self.monitor;
+        let scanned = scan(&file, 0..length, monitor, &mut |_, bytes| {
+            // Opening decrypts in place.
+            sealed.clear();
+            sealed.extend_from_slice(bytes);
+            if !scratch.opens(opener, &mut sealed) {
+                return Ok(false);
+            }
+            self.frame(bytes, scratch.frame())?;
+            Ok(true)
+        });
+        scanned.map_err(Stop::Error)
+    }
+
+    /// Takes a frame over, if it holds a chunk that is nowhere else.
+    fn frame(&mut self, bytes: &[u8], frame: &OpenFrame) -> Result<()> {
+        let class = match FrameHeader::decode(bytes) {
+            Ok(header) => header.fields.class,
+            Err(_) => return Ok(()),
+        };
+        let ids = self.keyed.ids(class);
+        let mut chunks = Vec::new();
+        for place in 0..frame.chunk_count() {
+            let chunk = frame.chunk(place).unwrap_or_default();
+            chunks.push(TocChunk {
+                id: ids.id(&ChunkHash(*blake3::hash(chunk).as_bytes())),
+                length: u32::try_from(chunk.len()).unwrap_or(u32::MAX),
+            });
+        }
+        if self.is_elsewhere(&chunks)? {
+            return Ok(());
+        }
+        let slot = match class {
+            Class::Data => &mut self.bricks[0],
+            Class::Metadata => &mut self.bricks[1],
+        };
+        let brick = match slot {
+            Some(brick) => brick,
+            None => slot.insert(NewBrick::new(self.lease, self.keyed, class)?),
+        };
+        let plain = u32::try_from(frame.plain.len()).unwrap_or(u32::MAX);
+        brick.push(bytes, plain, chunks)
+    }
+
+    fn is_elsewhere(&mut self, chunks: &[TocChunk]) -> Result<bool> {
+        let (mut ids, mut lengths) = (Vec::new(), Vec::new());
+        for chunk in chunks {
+            ids.push(chunk.id);
+            lengths.push(chunk.length);
+        }
+        let mut found: Vec<Option<Location>> = Vec::new();
+        self.catalog.lookup(&ids, &lengths, &mut found)?;
+        Ok(found.iter().all(Option::is_some))
+    }
+
+    /// Publishes what was taken over from a file.
+    fn finish(&mut self, from: &Path, scanned: &Scanned) -> Result<Vec<Rebuilding>> {
+        let lost = scanned.gaps.iter().map(|gap| gap.end - gap.start).sum();
+        let mut steps = Vec::new();
+        for brick in self.bricks.each_mut() {
+            let Some(brick) = brick.take() else { continue };
+            let frames = brick.toc.frames().len() as u64;
+            let to = brick.publish(self.keyed, self.lease, self.catalog)?;
+            steps.push(Rebuilding::Salvaged {
+                from: from.to_owned(),
+                to,
+                frames,
+                lost,
+            });
+        }
+        if steps.is_empty() {
+            steps.push(Rebuilding::Elsewhere {
+                from: from.to_owned(),
+                lost,
+            });
+        }
+        Ok(steps)
+    }
+}
+
+enum Stop {
+    Fault(Fault),
+    Error(Error),
+}
+
+/// A brick of frames that were sealed in another.
+struct NewBrick {
+    sealer: BrickSealer,
+    file: TempFile,
+    hasher: blake3::Hasher,
+    length: u64,
+    toc: Toc,
+}
+
+impl NewBrick {
+    fn new(lease: &Lease, keyed: &Keyed<'_>, class: Class) -> Result<Self> {
+        let store = keyed.store;
+        let sealer = BrickSealer::new(*store.id(), store.epoch(), class, store.recipients())?;
+        let mut brick = Self {
+            file: lease.temp_file()?,
+            hasher: blake3::Hasher::new(),
+            length: 0,
+            toc: Toc::new(class, lease.writer()),
+            sealer,
+        };
+        let header = brick.sealer.header();
+        brick.write(&header)?;
+        Ok(brick)
+    }
+
+    fn push(&mut self, frame: &[u8], plain: u32, chunks: Vec<TocChunk>) -> Result<()> {
+        let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+        self.toc.push_frame(length, plain, chunks)?;
+        self.write(frame)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hasher.update(bytes);
+        self.length += bytes.len() as u64;
+        self.file
+            .write_all(bytes)
+            .map_err(Error::io("write", self.file.path()))
+    }
+
+    /// The brick, its sidecar, its catalog entry, each durable before the next.
+    fn publish(
+        mut self,
+        keyed: &Keyed<'_>,
+        lease: &Lease,
+        catalog: &mut Catalog,
+    ) -> Result<BrickName> {
+        let toc_offset = self.length;
+        let toc = self.sealer.seal_toc(&keyed.keys, &self.toc)?;
+        self.write(&toc)?;
+        self.write(&footer(toc_offset, toc.len() as u64))?;
+        let name = BrickName(*self.hasher.finalize().as_bytes());
+        keyed
+            .store
+            .publish_brick(lease, self.file, &name, self.toc.class())?;
+        keyed.store.write_sidecar(lease, &keyed.keys, &name, &toc)?;
+        catalog.insert(&name, self.length, &self.toc)?;
+        Ok(name)
+    }
+}

@@ -1,0 +1,105 @@
+//! Marks: a damaged brick leaves deduplication, and comes back when it is whole.
+
+use std::fs;
+
+use crate::made::{Made, flip, text};
+use crate::scene::summary;
+
+fn marks(made: &Made) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(made.sandbox.store().join("bad")) else {
+        return Vec::new();
+    };
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+#[test]
+fn a_damaged_brick_is_marked_and_the_next_archive_heals() {
+    for key in [&[][..], &["--no-key"]] {
+        let made = Made::small();
+        let brick = made.brick();
+        flip(&brick, 5000, 1);
+        let mut arguments = vec!["verify", "--json"];
+        arguments.extend(key);
+        let run = made.sandbox.run(&arguments).exits(3);
+        assert_eq!(summary(&run)["marked"], 1);
+        assert_eq!(marks(&made), [brick.file_stem().unwrap().to_str().unwrap()]);
+        // It is marked already.
+        let run = made.sandbox.run(&arguments).exits(3);
+        assert_eq!(summary(&run)["marked"], 0);
+
+        made.archive_again(&[]).exits(0);
+        assert_eq!(made.bricks().len(), 2, "its chunks are stored again");
+        let again = made.sandbox.path().join("again.tar");
+        made.sandbox.restores(&again, &made.stream[..]);
+        made.restore(&[]).exits(3);
+    }
+}
+
+#[test]
+fn a_brick_that_is_whole_again_loses_its_mark() {
+    let made = Made::small();
+    let brick = made.brick();
+    flip(&brick, 5000, 1);
+    made.sandbox.run(["verify"]).exits(3);
+    flip(&brick, 5000, 1);
+    // Who cannot open its frames cannot say that they are sound.
+    made.sandbox.run(["verify", "--no-key"]).exits(0);
+    assert_eq!(marks(&made).len(), 1);
+    made.sandbox.run(["verify", "--no-mark"]).exits(0);
+    made.sandbox.run(["verify", "--quick"]).exits(0);
+    assert_eq!(marks(&made).len(), 1);
+    let run = made.sandbox.run(["verify", "--json"]).exits(0);
+    assert_eq!(summary(&run)["unmarked"], 1);
+    assert!(marks(&made).is_empty());
+    made.archive_again(&[]).exits(0);
+    assert_eq!(made.bricks().len(), 1);
+}
+
+#[test]
+fn no_mark_is_set_if_none_is_wanted() {
+    let made = Made::small();
+    flip(&made.brick(), 5000, 1);
+    made.sandbox.run(["verify", "--no-mark"]).exits(3);
+    assert!(marks(&made).is_empty());
+}
+
+#[test]
+fn a_damaged_copy_elsewhere_does_not_mark_a_brick_that_is_whole_here() {
+    let made = Made::small();
+    let brick = made.brick();
+    let elsewhere = made.sandbox.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let copy = elsewhere.join(brick.file_name().unwrap());
+    fs::copy(&brick, &copy).unwrap();
+    flip(&copy, 5000, 1);
+    let arguments = ["verify", "--bricks", text(&elsewhere)];
+    made.sandbox.run(arguments).exits(3).says(&[text(&copy)]);
+    assert!(marks(&made).is_empty());
+    fs::remove_file(&brick).unwrap();
+    made.sandbox.run(arguments).exits(3);
+    assert_eq!(marks(&made).len(), 1, "no other copy is known");
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_checked_all_the_same() {
+    let made = Made::small();
+    let brick = made.brick();
+    flip(&brick, 5000, 1);
+    let store = made.sandbox.store();
+    // Nobody, not even root, makes a folder where a link leads to nothing.
+    std::os::unix::fs::symlink(store.join("nowhere"), store.join("bad")).unwrap();
+    let run = made.sandbox.run(["verify"]).exits(3);
+    run.says(&[text(&brick), "warning", "cannot set or remove marks"]);
+}
+
+#[test]
+fn verifying_an_index_marks_the_bricks_that_are_to_blame() {
+    let made = Made::three_bricks();
+    let brick = made.bricks().remove(1);
+    flip(&brick, 2000, 1);
+    let run = made.sandbox.run(["verify", text(&made.index)]).exits(3);
+    run.says(&[text(&brick), "bytes 0 to 2000 are lost"]);
+    assert_eq!(marks(&made), [brick.file_stem().unwrap().to_str().unwrap()]);
+}

@@ -1,0 +1,178 @@
+//! `dtar rebuild`: sidecars and catalog made again, and what is left of a brick.
+
+use std::fs;
+
+use crate::made::{Made, brick_parts, cut, flip, length, text};
+use crate::scene::{Scene, events, summary};
+
+#[test]
+fn sidecars_come_back_byte_for_byte_with_a_put_key() {
+    let scene = Scene::new();
+    let put = scene.put_key();
+    let tocs = scene.sandbox.store().join("tocs");
+    let before: Vec<_> = scene
+        .files("tocs")
+        .into_iter()
+        .map(|file| (file.clone(), fs::read(scene.file(&file)).unwrap()))
+        .collect();
+    fs::remove_dir_all(&tocs).unwrap();
+    scene
+        .verify(&[])
+        .exits(3)
+        .says(&["missing, though its brick is here", "dtar rebuild"]);
+    let run = scene
+        .sandbox
+        .run(["rebuild", "--json", "--key", text(&put)])
+        .exits(0);
+    assert_eq!(summary(&run)["made"], 4);
+    assert_eq!(summary(&run)["catalog"], 4);
+    assert_eq!(events(&run, "sidecar").len(), 4);
+    for (file, bytes) in before {
+        assert!(
+            fs::read(scene.file(&file)).unwrap() == bytes,
+            "{}",
+            file.display()
+        );
+    }
+    scene.verify(&[]).exits(0);
+    let run = scene.sandbox.run(["rebuild", "--json"]).exits(0);
+    assert_eq!(
+        (&summary(&run)["made"], &summary(&run)["sound"]),
+        (&0.into(), &4.into())
+    );
+}
+
+#[test]
+fn the_catalog_is_made_anew() {
+    let made = Made::three_bricks();
+    let catalog = made.sandbox.catalog();
+    fs::remove_dir_all(&catalog).unwrap();
+    made.sandbox
+        .run(["rebuild"])
+        .exits(0)
+        .says(&["catalog made anew with 7 bricks"]);
+    made.archive_again(&[]).exits(0);
+    assert_eq!(made.bricks().len(), 3);
+}
+
+#[test]
+fn no_sidecar_is_made_of_a_brick_under_another_name() {
+    let made = Made::three_bricks();
+    let bricks = made.bricks();
+    fs::copy(&bricks[1], &bricks[0]).unwrap();
+    let sidecar = made.sidecars().remove(0);
+    fs::remove_file(&sidecar).unwrap();
+    let run = made.sandbox.run(["rebuild", "--json"]).exits(0);
+    assert!(!sidecar.exists());
+    // All that is in it stands in the other brick, under its own name.
+    assert_eq!(events(&run, "elsewhere").len(), 1, "{}", run.stderr);
+    assert_eq!(made.bricks().len(), 3);
+}
+
+#[test]
+fn the_sidecar_of_a_brick_that_is_away_needs_the_brick() {
+    let made = Made::three_bricks();
+    let brick = made.bricks().remove(0);
+    let sidecar = made.sidecars().remove(0);
+    let away = made.sandbox.path().join("away");
+    fs::create_dir(&away).unwrap();
+    fs::rename(&brick, away.join(brick.file_name().unwrap())).unwrap();
+    flip(&sidecar, 60, 1);
+    let run = made.sandbox.run(["rebuild"]).exits(3);
+    run.says(&[text(&sidecar), "its brick is not here", "--bricks"]);
+    made.sandbox
+        .run(["rebuild", "--bricks", text(&away)])
+        .exits(0);
+    made.sandbox.run(["verify"]).exits(0);
+    // A sidecar that is gone comes back for a run that needs the brick, and else does not.
+    fs::remove_file(&sidecar).unwrap();
+    made.sandbox
+        .run(["rebuild", "--bricks", text(&away)])
+        .exits(0);
+    assert!(sidecar.exists());
+    fs::remove_file(&sidecar).unwrap();
+    fs::remove_dir_all(made.sandbox.store().join("roots")).unwrap();
+    made.sandbox
+        .run(["rebuild", "--bricks", text(&away)])
+        .exits(0);
+    assert!(!sidecar.exists());
+}
+
+/// What is left of a brick whose table and sidecar are lost is found by the markers of
+/// its frames, put into a new brick, and found there by the next archive run.
+#[test]
+fn frames_of_a_brick_that_lost_its_table_go_into_a_new_one() {
+    let made = Made::many();
+    let brick = made.brick();
+    let parts = brick_parts(&brick);
+    let frames = parts.frames.len() as u64;
+    fs::remove_file(&made.sidecars()[0]).unwrap();
+    flip(&brick, parts.toc.start + 20, 1);
+    flip(&brick, parts.frames[1].1.start, 1);
+    let old = fs::read(&brick).unwrap();
+
+    let put = made.sandbox.path().join("put-key");
+    made.sandbox.run(["key", "put", text(&put)]).exits(0);
+    let run = made.sandbox.run(["rebuild", "--key", text(&put)]).exits(3);
+    run.says(&[text(&brick), "secret key"]);
+
+    let run = made.sandbox.run(["rebuild", "--json"]).exits(0);
+    let salvaged = events(&run, "salvaged");
+    assert_eq!(salvaged.len(), 1, "{}", run.stderr);
+    assert_eq!(salvaged[0]["frames"], frames - 1);
+    let lost = salvaged[0]["lost"].as_u64().unwrap();
+    let damaged = parts.frames[1].1.end - parts.frames[1].0.start;
+    let around = 80 + length(&brick) - parts.toc.start;
+    assert_eq!(lost, damaged + around, "bytes lost beyond the frame: 0");
+
+    // Nothing was deleted, and once more changes nothing.
+    assert!(fs::read(&brick).unwrap() == old);
+    assert_eq!(made.bricks().len(), 2);
+    let run = made.sandbox.run(["rebuild", "--json"]).exits(0);
+    assert_eq!(events(&run, "elsewhere").len(), 1, "{}", run.stderr);
+    assert_eq!(made.bricks().len(), 2);
+
+    // The new brick is sound, and the next run stores the lost frame's chunks alone.
+    let name = salvaged[0]["brick"].as_str().unwrap();
+    let new = made
+        .bricks()
+        .into_iter()
+        .find(|path| text(path).contains(name))
+        .unwrap();
+    let run = made.sandbox.run(["verify", "--json"]).exits(3);
+    let of_new = |event: &serde_json::Value| event["path"] == text(&new);
+    assert!(!events(&run, "fault").iter().any(of_new), "{}", run.stderr);
+    let run = made.archive_again(&["--json"]).exits(0);
+    let stored = summary(&run)["stored"].as_u64().unwrap();
+    assert!(stored < damaged + (1 << 20), "{stored} of {damaged}");
+    let again = made.sandbox.path().join("again.tar");
+    made.sandbox.restores(&again, &made.stream[..]);
+    // The old index still finds what is left where it says.
+    made.restore(&["--keep-going"]).exits(3);
+}
+
+#[test]
+fn a_brick_cut_short_gives_what_is_before_the_cut() {
+    let made = Made::many();
+    let brick = made.brick();
+    let frames = brick_parts(&brick).frames;
+    fs::remove_file(&made.sidecars()[0]).unwrap();
+    cut(&brick, frames[2].1.start + 1000);
+    let run = made.sandbox.run(["rebuild", "--json"]).exits(0);
+    assert_eq!(events(&run, "salvaged")[0]["frames"], 2, "{}", run.stderr);
+    made.archive_again(&[]).exits(0);
+    let again = made.sandbox.path().join("again.tar");
+    made.sandbox.restores(&again, &made.stream[..]);
+}
+
+#[test]
+fn a_brick_of_garbage_gives_nothing_and_harms_nothing() {
+    let made = Made::three_bricks();
+    fs::write(&made.bricks()[0], vec![7; 5000]).unwrap();
+    fs::remove_file(&made.sidecars()[0]).unwrap();
+    let run = made.sandbox.run(["rebuild", "--json"]).exits(0);
+    assert_eq!(events(&run, "elsewhere")[0]["lost"], 5000);
+    made.archive_again(&[]).exits(0);
+    let again = made.sandbox.path().join("again.tar");
+    made.sandbox.restores(&again, &made.stream[..]);
+}

@@ -1,0 +1,267 @@
+//! `dtar parity`, with the real binary.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use common::block::{Header, Stream};
+use common::sandbox::{Run, Sandbox};
+use common::source::Random;
+
+/// A store with twelve bricks of about 60 KB, one of each run, and the first run's index
+/// and stream.
+struct Made {
+    sandbox: Sandbox,
+    index: PathBuf,
+    stream: Vec<u8>,
+}
+
+fn stream(seed: u64) -> Vec<u8> {
+    let body = Random(seed).bytes(60_000);
+    Stream::new()
+        .header(&Header::file("random", body.len() as u64))
+        .body(&body)
+        .end()
+}
+
+fn made() -> Made {
+    let sandbox = Sandbox::new();
+    for number in (0..12).rev() {
+        sandbox.archive("index.tar", &stream(number)[..]);
+    }
+    Made {
+        index: sandbox.path().join("index.tar"),
+        stream: stream(0),
+        sandbox,
+    }
+}
+
+/// Runs `dtar parity` without the key.
+fn parity<I: AsRef<OsStr>>(sandbox: &Sandbox, arguments: impl IntoIterator<Item = I>) -> Run {
+    let output = sandbox
+        .command(["parity"])
+        .args(arguments)
+        .env("DTAR_KEY", "/nowhere")
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!stderr.contains("panicked at"), "{stderr}");
+    Run {
+        code: output.status.code(),
+        stdout: output.stdout,
+        stderr,
+    }
+}
+
+fn bricks(dir: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = tree(dir).into_keys().collect();
+    found.retain(|path| path.extension().is_some_and(|ending| ending == "brick"));
+    found
+}
+
+fn tree(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let (mut found, mut folders) = (BTreeMap::new(), vec![dir.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let bytes = fs::read(&path).unwrap();
+                found.insert(path, bytes);
+            }
+        }
+    }
+    found
+}
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+/// The objects of a run with `--json`.
+fn lines(run: &Run) -> Vec<serde_json::Value> {
+    let lines = run.stderr.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn a_lost_and_a_damaged_brick_come_back_without_a_key() {
+    let made = made();
+    let store = made.sandbox.store();
+    parity(&made.sandbox, ["add", "--share", "15%"]).exits(0);
+    parity(&made.sandbox, ["check"]).exits(0);
+    let before = tree(&store);
+    let bricks = bricks(&store);
+    fs::remove_file(&bricks[0]).unwrap();
+    flip(&bricks[1], 5_000);
+    flip(&bricks[2], 0);
+
+    let damaged = tree(&store);
+    let name = bricks[1].file_name().unwrap().to_str().unwrap();
+    let run = parity(&made.sandbox, ["check"]).exits(3);
+    run.says(&[
+        "missing; can be brought back",
+        name,
+        "damaged in 1 shards",
+        "can be repaired",
+    ]);
+    assert_eq!(tree(&store), damaged, "a check alters nothing");
+
+    parity(&made.sandbox, ["repair"])
+        .exits(0)
+        .says(&["brought back"]);
+    assert_eq!(tree(&store), before);
+    parity(&made.sandbox, ["check"]).exits(0);
+    made.sandbox.restores(&made.index, &made.stream[..]);
+}
+
+#[test]
+fn what_is_beyond_the_share_is_reported_and_left_alone() {
+    let made = made();
+    let store = made.sandbox.store();
+    parity(&made.sandbox, ["add", "--share", "5%"]).exits(0);
+    let bricks = bricks(&store);
+    for path in &bricks[..3] {
+        fs::remove_file(path).unwrap();
+    }
+    let before = tree(&store);
+    for command in ["check", "repair"] {
+        parity(&made.sandbox, [command])
+            .exits(3)
+            .says(&["cannot be brought back"]);
+        assert_eq!(tree(&store), before);
+    }
+}
+
+#[test]
+fn another_archive_run_adds_another_set() {
+    let made = made();
+    let summary = |run: &Run| lines(run).pop().unwrap();
+    let first = summary(&parity(&made.sandbox, ["--json", "add"]).exits(0));
+    assert_eq!(first["type"], "summary");
+    assert_eq!(first["sets"], 1);
+    made.sandbox.archive("more.tar", &stream(99)[..]);
+    let second = summary(&parity(&made.sandbox, ["--json", "add"]).exits(0));
+    assert_eq!(second["covered"], first["bricks"]);
+    assert_eq!(second["bricks"], 1);
+    let third = summary(&parity(&made.sandbox, ["--json", "add"]).exits(0));
+    assert_eq!((&third["bricks"], &third["sets"]), (&0.into(), &0.into()));
+    let run = parity(&made.sandbox, ["--json", "check"]).exits(0);
+    assert_eq!(lines(&run).pop().unwrap()["sets"], 2);
+}
+
+#[test]
+fn a_plain_folder_of_bricks_will_do() {
+    let made = made();
+    let tape = made.sandbox.path().join("tape");
+    fs::create_dir(&tape).unwrap();
+    for path in bricks(&made.sandbox.store()) {
+        fs::copy(&path, tape.join(path.file_name().unwrap())).unwrap();
+    }
+    let tape = tape.to_str().unwrap();
+    parity(
+        &made.sandbox,
+        ["add", tape, "--share", "20%", "--group", "7"],
+    )
+    .exits(0);
+    let before = tree(Path::new(tape));
+    assert!(!Path::new(tape).join("tmp").exists());
+    let bricks = bricks(Path::new(tape));
+    fs::remove_file(&bricks[0]).unwrap();
+    flip(&bricks[1], 100);
+    parity(&made.sandbox, ["check", tape]).exits(3);
+    parity(&made.sandbox, ["repair", tape]).exits(0);
+    assert_eq!(tree(Path::new(tape)), before);
+}
+
+#[test]
+fn bricks_that_were_moved_away_are_found_and_those_that_come_back_go_where_they_should() {
+    let made = made();
+    let store = made.sandbox.store();
+    parity(&made.sandbox, ["add", "--share", "15%"]).exits(0);
+    let (cold, back) = (
+        made.sandbox.path().join("cold"),
+        made.sandbox.path().join("back"),
+    );
+    fs::rename(store.join("bricks"), &cold).unwrap();
+    fs::create_dir(store.join("bricks")).unwrap();
+    let moved = bricks(&cold);
+    let lost = fs::read(&moved[0]).unwrap();
+    fs::remove_file(&moved[0]).unwrap();
+    flip(&moved[1], 1000);
+    let before = [tree(&store), tree(&cold)];
+
+    parity(&made.sandbox, ["check"]).exits(3);
+    let (cold_name, back_name) = (cold.to_str().unwrap(), back.to_str().unwrap());
+    parity(&made.sandbox, ["check", "--bricks", cold_name]).exits(3);
+    parity(
+        &made.sandbox,
+        ["repair", "--bricks", cold_name, "--to", back_name],
+    )
+    .exits(0);
+    assert_eq!([tree(&store), tree(&cold)], before);
+    let name = moved[0].file_name().unwrap();
+    assert_eq!(fs::read(back.join(name)).unwrap(), lost);
+    assert_eq!(bricks(&back).len(), 2);
+}
+
+#[test]
+fn a_damaged_brick_is_kept_aside_if_that_is_wanted() {
+    let made = made();
+    parity(&made.sandbox, ["add"]).exits(0);
+    let brick = bricks(&made.sandbox.store()).remove(0);
+    let whole = fs::read(&brick).unwrap();
+    flip(&brick, 7);
+    let damaged = fs::read(&brick).unwrap();
+    parity(&made.sandbox, ["repair", "--keep-damaged"]).exits(0);
+    assert_eq!(fs::read(&brick).unwrap(), whole);
+    let aside = format!("{}.damaged", brick.display());
+    assert_eq!(fs::read(aside).unwrap(), damaged);
+}
+
+#[test]
+fn damage_is_told_as_json() {
+    let made = made();
+    parity(&made.sandbox, ["add", "--share", "15%"]).exits(0);
+    let brick = bricks(&made.sandbox.store()).remove(3);
+    fs::remove_file(&brick).unwrap();
+    let run = parity(&made.sandbox, ["check", "--json"]).exits(3);
+    let damage = lines(&run)
+        .into_iter()
+        .find(|line| line["type"] == "damage")
+        .unwrap();
+    assert_eq!(damage["kind"], "brick");
+    assert_eq!(damage["missing"], true);
+    assert_eq!(damage["repairable"], true);
+    let summary = lines(&run).pop().unwrap();
+    assert_eq!(
+        (&summary["missing"], &summary["repairable"]),
+        (&1.into(), &1.into())
+    );
+    let run = parity(&made.sandbox, ["repair", "--json"]).exits(0);
+    assert_eq!(lines(&run).pop().unwrap()["restored"], 1);
+}
+
+#[test]
+fn wrong_use_is_refused() {
+    let made = made();
+    for share in ["0", "101%", "five"] {
+        parity(&made.sandbox, ["add", "--share", share]).exits(2);
+    }
+    parity(&made.sandbox, ["add", "--group", "0"]).exits(2);
+    parity(&made.sandbox, ["check", "/no/such/folder"])
+        .exits(1)
+        .says(&["/no/such/folder"]);
+    let index = made.index.to_str().unwrap();
+    parity(&made.sandbox, ["add", index])
+        .exits(1)
+        .says(&["expected a folder"]);
+}

@@ -1,0 +1,395 @@
+//! `dtar salvage`, through the binary: what is left of a store is found in any bytes.
+
+mod common;
+
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use common::block::Stream;
+use common::sandbox::{Run, Sandbox};
+use common::source::Random;
+use serde_json::Value;
+
+/// A finished archive, and a folder for what is salvaged.
+struct Made {
+    sandbox: Sandbox,
+    stream: Vec<u8>,
+    index: PathBuf,
+}
+
+impl Made {
+    fn of(stream: Vec<u8>) -> Self {
+        let sandbox = Sandbox::new();
+        let index = sandbox.archive("index.tar", &stream[..]);
+        Self {
+            sandbox,
+            stream,
+            index,
+        }
+    }
+
+    /// Three members and a folder without a body, in one brick of one frame.
+    fn small() -> Self {
+        let stream = Stream::new()
+            .file("first", b"some text\n")
+            .file("second", &Random(1).bytes(50_000))
+            .file("empty", b"");
+        Self::of(stream.file("third", &b"again and again ".repeat(100)).end())
+    }
+
+    /// Members of 3 MiB each, of noise: `0` to `4`, two in a frame.
+    fn large() -> Self {
+        let member = |stream: Stream, number: u64| {
+            stream.file(&number.to_string(), &Random(number + 1).bytes(3 << 20))
+        };
+        Self::of((0..5).fold(Stream::new(), member).end())
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.sandbox.path().join(name)
+    }
+
+    /// The only data brick.
+    fn brick(&self) -> PathBuf {
+        let mut files = self.sandbox.stored_files();
+        files.retain(|path| path.extension().is_some_and(|ending| ending == "brick"));
+        let [brick] = &files[..] else {
+            panic!("one brick: {files:?}")
+        };
+        brick.clone()
+    }
+
+    /// Salvages `inputs` to the folder `to`, with more `options`.
+    fn salvage(&self, inputs: &[&Path], options: &[&str]) -> Run {
+        let to = self.path("to");
+        let arguments = ["salvage", "--to", text(&to)].into_iter();
+        let inputs = inputs.iter().map(|path| text(path));
+        self.sandbox
+            .run(arguments.chain(inputs).chain(options.iter().copied()))
+    }
+
+    /// Salvages what `damage` leaves of the brick, and compares with the index.
+    fn salvage_brick(&self, damage: impl FnOnce(&mut Vec<u8>)) -> Run {
+        let mut bytes = fs::read(self.brick()).unwrap();
+        damage(&mut bytes);
+        let input = self.path("input");
+        fs::write(&input, bytes).unwrap();
+        self.salvage(&[&input], &["--json", "--index", text(&self.index)])
+    }
+
+    /// Restores from what was salvaged, by chunk ids alone: as a store, with an index
+    /// without its end.
+    #[track_caller]
+    fn restores_by_chunk(&self) {
+        let store = self.path("to");
+        fs::copy(
+            self.sandbox.store().join("store.toml"),
+            store.join("store.toml"),
+        )
+        .unwrap();
+        let mut index = fs::read(&self.index).unwrap();
+        index.truncate(index.len() - 64);
+        let cut = self.path("cut.tar");
+        fs::write(&cut, index).unwrap();
+        let run = self.sandbox.run([
+            "restore",
+            "--incomplete",
+            "--store",
+            text(&store),
+            text(&cut),
+        ]);
+        // The tail, tar's end, stands in the trailer alone.
+        let end = self.stream.len() - 1024;
+        let run = run.exits(3).says(&["stopped"]);
+        assert!(run.stdout == self.stream[..end], "{}", run.stderr);
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Where the frames of a brick stand.
+fn frames(brick: &[u8]) -> Vec<Range<usize>> {
+    let number = |at: usize| {
+        let bytes = brick[at..at + 4].try_into().unwrap();
+        u32::from_le_bytes(bytes) as usize
+    };
+    let (mut found, mut at) = (Vec::new(), 80);
+    while brick[at..].starts_with(b"dtarFRAM") {
+        let end = at + number(at + 16) + number(at + 20);
+        found.push(at..end);
+        at = end;
+    }
+    found
+}
+
+/// The members of a report, as name, state and bytes lost.
+fn members(run: &Run) -> Vec<(String, String, u64)> {
+    let text = String::from_utf8(run.stdout.clone()).unwrap();
+    let member = |line: &str| {
+        let value: Value = serde_json::from_str(line).unwrap();
+        let word = |key: &str| value[key].as_str().unwrap().to_owned();
+        (word("name"), word("state"), value["lost"].as_u64().unwrap())
+    };
+    text.lines().map(member).collect()
+}
+
+fn states(run: &Run) -> Vec<String> {
+    members(run)
+        .into_iter()
+        .map(|(_, state, _)| state)
+        .collect()
+}
+
+/// The closing summary of a run with `--json`.
+fn summary(run: &Run) -> Value {
+    let lines = run
+        .stderr
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok());
+    let mut summaries = lines.filter(|value: &Value| value["type"] == "summary");
+    summaries.next().unwrap()
+}
+
+#[test]
+fn a_whole_brick_keeps_its_name_and_old_indexes_find_it() {
+    let made = Made::small();
+    let run = made.salvage_brick(|bytes| {
+        let noise = Random(9).bytes(5000);
+        bytes.splice(0..0, noise.iter().copied());
+        bytes.extend(noise);
+    });
+    assert_eq!(states(&run.exits(0)), ["whole"; 4]);
+    fs::remove_dir_all(made.sandbox.store()).unwrap();
+    let to = made.path("to");
+    let run = made
+        .sandbox
+        .run(["restore", "--bricks", text(&to), text(&made.index)])
+        .exits(0);
+    assert!(run.stdout == made.stream);
+}
+
+#[test]
+fn neither_header_nor_toc_nor_footer_is_needed() {
+    for part in ["header", "end"] {
+        let made = Made::small();
+        let run = made.salvage_brick(|bytes| {
+            let end = frames(bytes).last().unwrap().end;
+            match part {
+                "header" => bytes[..80].fill(0),
+                _ => bytes[end..].fill(0),
+            }
+        });
+        let run = run.exits(0);
+        assert_eq!(summary(&run)["new_bricks"], 1);
+        assert_eq!(states(&run), ["whole"; 4]);
+        made.restores_by_chunk();
+    }
+}
+
+#[test]
+fn of_half_a_brick_half_is_left() {
+    let made = Made::large();
+    let mut plain = 0;
+    let run = made.salvage_brick(|bytes| {
+        plain = frames(bytes).len();
+        bytes.truncate(bytes.len() / 2);
+    });
+    assert!(plain >= 3);
+    let run = run.exits(3);
+    let members = members(&run);
+    let states: Vec<_> = members.iter().map(|(_, state, _)| state.as_str()).collect();
+    assert_eq!((states[0], states[4]), ("whole", "gone"));
+    for (name, state, lost) in &members {
+        match state.as_str() {
+            "whole" => assert_eq!(*lost, 0, "{name}"),
+            "gone" => assert_eq!(*lost, 3 << 20, "{name}"),
+            _ => assert!((1..3 << 20).contains(lost), "{name}"),
+        }
+    }
+}
+
+#[test]
+fn a_list_that_is_lost_is_read_from_its_copy() {
+    let made = Made::of(
+        Stream::new()
+            .file("large", &Random(3).bytes(14 << 20))
+            .end(),
+    );
+    let bytes = fs::read(made.brick()).unwrap();
+    let count = frames(&bytes).len();
+    assert!(count >= 4, "{count}");
+    for lost in 0..count {
+        let _ = fs::remove_dir_all(made.path("to"));
+        let run = made.salvage_brick(|bytes| {
+            let frame = frames(bytes)[lost].clone();
+            bytes[frame.end - 20] ^= 1;
+        });
+        let (_, state, bytes) = members(&run).remove(0);
+        // A frame of bodies costs what it held; lists and copies alone cost nothing.
+        assert_ne!(state, "gone");
+        assert!(bytes <= 7 << 20, "{lost}: {bytes}");
+        assert_eq!(run.code, Some(if bytes == 0 { 0 } else { 3 }));
+    }
+}
+
+#[test]
+fn a_store_is_found_in_a_tar_and_in_a_disk_image() {
+    let made = Made::small();
+    let archive = made.path("store.tar");
+    let status = std::process::Command::new("tar")
+        .args(["cf", text(&archive), "-C", text(&made.sandbox.store()), "."])
+        .status()
+        .unwrap();
+    assert!(status.success());
+    // Files on a disk begin at blocks, in any order, among what else is there.
+    let mut image = Random(5).bytes(1 << 20);
+    let mut files = Vec::new();
+    for part in ["bricks", "meta", "tocs", "roots", "snapshots"] {
+        collect(&made.sandbox.store().join(part), &mut files);
+    }
+    for file in files.iter().rev() {
+        image.extend(fs::read(file).unwrap());
+        image.resize(image.len().next_multiple_of(4096), 0);
+        image.extend(Random(6).bytes(4096));
+    }
+    let disk = made.path("disk");
+    fs::write(&disk, image).unwrap();
+    for input in [archive, disk] {
+        let _ = fs::remove_dir_all(made.path("to"));
+        let options = ["--json", "--index", text(&made.index)];
+        let run = made.salvage(&[&input], &options).exits(0);
+        assert_eq!(states(&run), ["whole"; 4]);
+        let found = summary(&run);
+        assert_eq!(found["whole_bricks"], 2);
+        assert_eq!(found["new_bricks"], 0);
+        assert_eq!(
+            (&found["roots"], &found["snapshots"]),
+            (&1.into(), &1.into())
+        );
+        // With its configuration it is a store again.
+        let to = made.path("to");
+        fs::copy(
+            made.sandbox.store().join("store.toml"),
+            to.join("store.toml"),
+        )
+        .unwrap();
+        let run = made
+            .sandbox
+            .run(["restore", "--store", text(&to), "@latest"])
+            .exits(0);
+        assert!(run.stdout == made.stream);
+    }
+}
+
+fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(&path, files);
+        } else {
+            files.push(path);
+        }
+    }
+}
+
+#[test]
+fn nothing_comes_of_a_brick_that_is_damaged_everywhere() {
+    let made = Made::large();
+    let run = made.salvage_brick(|bytes| {
+        for byte in bytes.iter_mut().step_by(4096) {
+            *byte ^= 1;
+        }
+    });
+    let run = run.exits(3);
+    assert_eq!(states(&run), ["gone"; 5]);
+    assert_eq!(summary(&run)["sound"], 0);
+    let mut files = Vec::new();
+    collect(&made.path("to"), &mut files);
+    assert_eq!(files, [] as [PathBuf; 0]);
+}
+
+#[test]
+fn standard_input_is_an_input() {
+    let made = Made::small();
+    let to = made.path("to");
+    let output = made
+        .sandbox
+        .command([
+            "salvage",
+            "-",
+            "--to",
+            text(&to),
+            "--index",
+            text(&made.index),
+        ])
+        .stdin(fs::File::open(made.brick()).unwrap())
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(
+        lines,
+        "whole  first\nwhole  second\nwhole  empty\nwhole  third\n"
+    );
+    assert!(to.join("bricks").is_dir());
+}
+
+#[test]
+fn inputs_and_store_stay_as_they_are() {
+    let made = Made::small();
+    let store = made.sandbox.store();
+    let before: Vec<_> = made.sandbox.stored_files();
+    made.salvage(&[&store], &[]).exits(0);
+    made.salvage(&[&store], &["--json"]).exits(0);
+    assert_eq!(made.sandbox.stored_files(), before);
+    made.sandbox.restores(&made.index, &made.stream[..]);
+    let run = made
+        .sandbox
+        .run(["salvage", text(&made.brick()), "--to", text(&store)]);
+    run.exits(2).says(&["is a store"]);
+}
+
+#[test]
+fn a_run_without_a_key_is_finished_by_one_with_it() {
+    let made = Made::small();
+    let mut bytes = fs::read(made.brick()).unwrap();
+    bytes[..80].fill(0);
+    let input = made.path("input");
+    fs::write(&input, bytes).unwrap();
+    let key = made.path("kept");
+    fs::rename(made.sandbox.key(), &key).unwrap();
+    made.salvage(&[&input], &["--no-key"])
+        .exits(0)
+        .says(&["not verified", "DIR/frames"]);
+    assert!(!made.path("to/tocs").exists());
+    made.salvage(&[&input], &[]).exits(1).says(&["no key here"]);
+    fs::rename(&key, made.sandbox.key()).unwrap();
+    let nothing = made.path("nothing");
+    fs::write(&nothing, b"").unwrap();
+    made.salvage(&[&nothing], &[]).exits(0);
+    made.restores_by_chunk();
+}
+
+#[test]
+fn usage_is_checked_before_anything_is_read() {
+    let made = Made::small();
+    let brick = made.brick();
+    let run = |arguments: &[&str]| {
+        made.sandbox
+            .run(["salvage", text(&brick)].iter().chain(arguments))
+    };
+    run(&[]).exits(2).says(&["--to"]);
+    run(&["--to", "x", "--no-key", "--index", text(&made.index)]).exits(2);
+    run(&["--dry-run", "--block-size", "7"]).exits(2);
+    run(&["--to", "x", "--index", text(&brick)])
+        .exits(1)
+        .says(&["not a dtar index"]);
+    assert!(!made.path("x").exists());
+    let missing = made.path("missing");
+    made.salvage(&[&missing], &[]).exits(1).says(&["missing"]);
+}
