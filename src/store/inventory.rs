@@ -54,6 +54,7 @@ pub fn each_stray(layout: &Layout, each: &mut dyn FnMut(PathBuf)) -> Result<()> 
             "tocs" => sharded(&path, SIDECAR, each),
             "roots" => flat(&path, |file| run_name(file, ROOT).is_some(), each),
             "snapshots" => flat(&path, |file| run_name(file, SNAPSHOT).is_some(), each),
+            "parity" => sharded(&path, "parity", each),
             "bad" => flat(&path, |file| file.parse::<BrickName>().is_ok(), each),
             "dead" => flat(
                 &path,
@@ -153,6 +154,7 @@ mod tests {
             format!("roots/{run}.root"),
             format!("snapshots/{run}.snap"),
             format!("bad/{hex}"),
+            format!("parity/ab/{hex}.parity"),
             format!("dead/{run}.dead"),
             "tmp/anything".to_owned(),
             format!("runs/{run}/lease"),
@@ -165,6 +167,7 @@ mod tests {
             format!("bricks/{hex}.brick"),
             format!("tocs/ab/{hex}.brick"),
             format!("roots/{run}.snap"),
+            format!("parity/ab/{hex}.brick"),
             "bad/x".to_owned(),
         ];
         for stray in &strays {

@@ -10,6 +10,7 @@ use super::copy::{Harm, Inspected, Inspection, Scratch};
 use super::finding::{Fault, Finding, Kind};
 use super::jobs::Job;
 use super::means::{Level, Means};
+use super::moved::{Moved, frames_of};
 use super::sample::Share;
 use super::{Found, Summary, VerifyOptions};
 use crate::archive::Monitor;
@@ -19,6 +20,7 @@ use crate::format::toc::{Toc, TocHeader};
 use crate::format::wire::DecodeError;
 use crate::id::BrickName;
 use crate::store::layout::Mark;
+use crate::store::runs::dead_bricks;
 use crate::store::{MAX_SIDECAR_LENGTH, is_missing, read_limited};
 
 /// What all workers share.
@@ -41,6 +43,12 @@ pub(super) struct State {
     pub(super) summary: Summary,
     /// What is lost of which brick.
     pub(super) harmed: BTreeMap<BrickName, Harm>,
+    /// Frames of bricks that gc has made.
+    pub(super) moved: Moved,
+    /// Bricks that runs need.
+    needed: BTreeSet<BrickName>,
+    /// What some run needs is not known, or not here.
+    is_uncertain: bool,
     /// Bricks that are here and have no sidecar, each with its file.
     without_sidecar: Vec<(BrickName, PathBuf)>,
     /// Bricks that are elsewhere and have no sidecar: a fault if a run needs them.
@@ -110,6 +118,17 @@ impl<'a> Bricks<'a> {
     /// Looks at one brick: its sidecar, then its files.
     pub(super) fn check(&self, job: &Job, scratch: &mut Scratch) -> Result<()> {
         let sidecar = self.sidecar(&job.name, scratch);
+        if let Sidecar::Sound(Some(toc)) = &sidecar {
+            self.state().moved.add(&job.name, toc);
+        }
+        let found;
+        let job = if job.is_here() {
+            job
+        } else {
+            // It may have come between the listings of bricks and of sidecars.
+            found = Job::find(&self.means.layout, job.name);
+            &found
+        };
         if !job.is_here() {
             if matches!(sidecar, Sidecar::Sound(_)) {
                 self.away(job);
@@ -333,11 +352,43 @@ impl<'a> Bricks<'a> {
         }
     }
 
-    /// Reports the bricks without sidecars, unless these have been written meanwhile.
+    /// Reports the bricks without sidecars, unless these have been written meanwhile. One
+    /// that no run needs is what an archiver that was stopped, or is at work, has left.
     pub(super) fn report_missing_sidecars(&self) -> Result<()> {
-        let missing = std::mem::take(&mut self.state().without_sidecar);
+        let (missing, unlisted, needed, is_uncertain) = {
+            let mut state = self.state();
+            (
+                std::mem::take(&mut state.without_sidecar),
+                std::mem::take(&mut state.unlisted),
+                std::mem::take(&mut state.needed),
+                state.is_uncertain,
+            )
+        };
+        for name in unlisted.intersection(&needed) {
+            self.report_missing_sidecar(*name);
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let layout = &self.means.layout;
+        // The lists before the bricks: gc deletes the bricks first.
+        let dying = match &self.means.keyed {
+            Some(keyed) => dead_bricks(keyed.store, &keyed.keys).unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let is_at_work = !layout.leases()?.is_empty();
         for (name, brick) in missing {
-            if !self.means.layout.sidecar_stands(&name)? && brick.exists() {
+            if layout.sidecar_stands(&name)? || !brick.exists() {
+                continue;
+            }
+            let is_garbage = match self.means.keyed {
+                Some(_) => !is_uncertain && !needed.contains(&name),
+                None => is_at_work,
+            };
+            if is_garbage {
+                self.state().summary.strays += 1;
+                self.say(Finding::Stray(brick));
+            } else if dying.binary_search(&name).is_err() {
                 self.report_missing_sidecar(name);
             }
         }
@@ -350,12 +401,38 @@ impl<'a> Bricks<'a> {
         self.report(Fault::new(Kind::Sidecar, path, message).of(name));
     }
 
-    /// Takes note that a run needs a brick.
-    pub(super) fn needs(&self, name: &BrickName) {
-        let unlisted = self.state().unlisted.remove(name);
-        if unlisted {
-            self.report_missing_sidecar(*name);
+    /// Takes note that a run needs a brick. Whether it is nowhere, and frames of it that
+    /// are needed were not moved either.
+    pub(super) fn needs(&self, name: &BrickName, bitmap: &[u8]) -> bool {
+        let mut state = self.state();
+        state.needed.insert(*name);
+        let is_missing = !self.knows(name)
+            && frames_of(bitmap).any(|frame| state.moved.to(name, frame).is_empty());
+        state.is_uncertain |= is_missing;
+        is_missing
+    }
+
+    /// It is not known what a run needs: its root does not open.
+    pub(super) fn cannot_tell(&self) {
+        self.state().is_uncertain = true;
+    }
+}
+
+impl State {
+    /// Whether a frame is lost, by all that was found: where it stood, and where gc has
+    /// moved it.
+    pub(super) fn is_lost(&self, name: &BrickName, frame: u32, is_known: bool) -> bool {
+        let is_harmed = |name: &BrickName, frame| {
+            let harm = self.harmed.get(name);
+            harm.is_some_and(|harm| harm.hits(frame))
+        };
+        if is_known && !is_harmed(name, frame) {
+            return false;
         }
+        self.moved
+            .to(name, frame)
+            .iter()
+            .all(|(new, frame)| is_harmed(new, *frame))
     }
 }
 

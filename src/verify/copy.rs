@@ -69,15 +69,6 @@ impl Harm {
     pub(super) fn hits(&self, frame: u32) -> bool {
         self.all || self.frames.contains(&frame)
     }
-
-    /// Whether one of the frames of a bitmap is lost (`formats/store.md#roots`).
-    pub(super) fn hits_any(&self, bitmap: &[u8]) -> bool {
-        let used = |frame: &u32| {
-            let byte = bitmap.get((frame / 8) as usize);
-            byte.is_some_and(|byte| byte >> (frame % 8) & 1 == 1)
-        };
-        self.all || self.frames.iter().any(used)
-    }
 }
 
 /// What a look at one file found.

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::fs::File;
 
 use super::bricks::{Bricks, fault_of};
-use super::copy::Harm;
 use super::finding::{Fault, Finding, Kind, RunHit};
 use super::means::{Keyed, Level};
+use super::moved::frames_of;
 use crate::brick::{open_snapshot, require_metadata};
 use crate::error::{Error, Result};
 use crate::format::frame::FrameHeader;
@@ -99,20 +99,21 @@ fn opened(
     let root = match keyed.store.read_root(&keyed.keys, &path, run.time) {
         Ok(root) => root,
         Err(error) => {
+            let is_there = !matches!(&error, Error::Io { source, .. } if is_missing(source));
             note(bricks, Kind::Root, &path, Err(error));
+            if is_there {
+                bricks.cannot_tell();
+            }
             return Ok(());
         }
     };
     bricks.state().summary.roots += 1;
-    for (name, _) in &root.bricks {
-        bricks.needs(name);
-        if !bricks.knows(name) && missing.insert(*name) {
+    for (name, bitmap) in &root.bricks {
+        if bricks.needs(name, bitmap) && missing.insert(*name) {
             let message =
                 format!("needs brick {name}, which is missing: neither it nor its sidecar is here");
             bricks.report(Fault::new(Kind::Brick, &path, message).of(*name));
-            let mut state = bricks.state();
-            state.harmed.insert(*name, Harm::total());
-            state.summary.missing += 1;
+            bricks.state().summary.missing += 1;
         }
     }
     if root.snapshot.is_some() {
@@ -170,8 +171,11 @@ fn hit(bricks: &Bricks<'_>, keyed: &Keyed<'_>, run: &RunName, root: Root) -> Res
     let count = {
         let state = bricks.state();
         let is_hit = |(name, bitmap): &&(BrickName, Vec<u8>)| {
-            let harm = state.harmed.get(name);
-            harm.is_some_and(|harm| harm.hits_any(bitmap))
+            let is_known = bricks.knows(name);
+            if is_known && !state.harmed.contains_key(name) {
+                return false;
+            }
+            frames_of(bitmap).any(|frame| state.is_lost(name, frame, is_known))
         };
         root.bricks.iter().filter(is_hit).count() as u64
     };
@@ -210,12 +214,12 @@ fn members(bricks: &Bricks<'_>, keyed: &Keyed<'_>, run: &Run) -> Result<()> {
     let Keyed { store, key, keys } = keyed;
     let index = snapshot::open(store, key, keys, run, &bricks.options.bricks_in)?;
     let (trailer, _) = open_index(&index, &Origin::from(*store), key)?;
-    // A copy: what is said about a member takes the state's lock.
-    let harmed = bricks.state().harmed.clone();
     let layout = &bricks.means.layout;
     let judge = |name: &BrickName, frame: &crate::format::trailer::UsedFrame| {
-        harmed.get(name).filter(|harm| harm.hits(frame.number))?;
-        Some(Lost {
+        let is_lost = bricks
+            .state()
+            .is_lost(name, frame.number, bricks.knows(name));
+        is_lost.then(|| Lost {
             path: layout.brick_path(name, crate::id::Class::Data),
             reason: format!(
                 "frame {} of brick {name} is damaged or missing",

@@ -153,6 +153,12 @@ fn of_bricks_that_are_needed_a_little_that_little_is_moved() {
         assert_eq!(plan[field], done[field], "{field}");
     }
     assert!(done["rewritten"].as_u64() > Some(0), "{done}");
+    // Nothing is missing: roots and indexes name places that frames have left.
+    let run = sandbox.run(["verify", "--all-here", "--json"]).exits(0);
+    assert_eq!(summary(&run)["strays"], 0);
+    for way in ["--quick", "--all-here"] {
+        sandbox.run(["verify", way, "two.tar", "@latest"]).exits(0);
+    }
     // A frame holds several of the files.
     let after = bytes_below(&sandbox, "bricks");
     assert!(after < before, "{before} to {after}");
@@ -317,6 +323,19 @@ fn what_a_killed_archiver_leaves_is_collected() {
     archiver.kill().unwrap();
     archiver.wait().unwrap();
     assert!(!below(&sandbox, "runs").is_empty());
+    // A brick that was about to get its sidecar: nobody needs it.
+    let lost = below(&sandbox, "bricks")
+        .into_iter()
+        .find(|path| !before.contains(path));
+    let name = lost.as_ref().and_then(|path| path.file_stem()).unwrap();
+    let hex = name.to_str().unwrap();
+    let sidecar = format!("tocs/{}/{hex}.toc", &hex[..2]);
+    let _ = fs::remove_file(sandbox.store().join(sidecar));
+    for key in [&["--json"][..], &["--json", "--no-key"]] {
+        let run = sandbox.run(["verify"].iter().chain(key)).exits(0);
+        assert_eq!(summary(&run)["strays"], 1);
+        assert!(run.stderr.contains(hex), "{}", run.stderr);
+    }
     let run = sandbox.run(["gc"]).exits(0);
     run.says(&["ended a run on"]);
     assert_eq!(below(&sandbox, "bricks"), before);
