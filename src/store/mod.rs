@@ -7,6 +7,7 @@ pub mod config;
 mod host;
 pub mod inventory;
 pub mod layout;
+pub(crate) mod own_toc;
 pub mod places;
 pub mod runs;
 #[cfg(test)]
