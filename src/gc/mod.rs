@@ -201,7 +201,8 @@ fn dry_run(
     tell(GcEvent::Step("reading the sidecars"));
     let bricks = Bricks::list(store, keys, young, monitor, tell)?;
     let roots = needs.add_roots(store, keys)?;
-    let plan = Plan::make(&bricks, &needs, living, options);
+    let mut plan = Plan::make(&bricks, &needs, living, options);
+    plan.look_again(store)?;
     let mut summary = begin_summary(&bricks, &plan, roots, tell);
     summary.deleted = plan.delete.len() as u64;
     summary.rewritten = plan.rewrite.len() as u64;
@@ -261,7 +262,8 @@ impl Gc<'_> {
         tell(GcEvent::Step("reading the sidecars"));
         let bricks = Bricks::list(store, keys, self.young()?, monitor, tell)?;
         let roots = needs.add_roots(store, keys)?;
-        let plan = Plan::make(&bricks, &needs, &living, options);
+        let mut plan = Plan::make(&bricks, &needs, &living, options);
+        plan.look_again(store)?;
         let mut summary = begin_summary(&bricks, &plan, roots, tell);
         // Step 4.
         if !plan.rewrite.is_empty() {
