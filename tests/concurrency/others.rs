@@ -69,6 +69,10 @@ impl Scene {
                 (&0.into(), &0.into())
             );
             self.counts().verifies += 1;
+            for reader in ["snapshots", "store"] {
+                let run = ended(&mut self.command(101, &[reader]));
+                assert_eq!(run.code, Some(0), "{reader}: {}", run.stderr);
+            }
         }
     }
 }
