@@ -8,9 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::copy::{Harm, Inspected, Inspection, Scratch};
 use super::finding::{Fault, Finding, Kind};
+use super::healed::Moved;
 use super::jobs::Job;
 use super::means::{Level, Means};
-use super::moved::{Moved, frames_of};
 use super::sample::Share;
 use super::{Found, Summary, VerifyOptions};
 use crate::archive::Monitor;
@@ -43,8 +43,8 @@ pub(super) struct State {
     pub(super) summary: Summary,
     /// What is lost of which brick.
     pub(super) harmed: BTreeMap<BrickName, Harm>,
-    /// Frames of bricks that gc has made.
-    pub(super) moved: Moved,
+    /// Frames that gc or a rebuild has moved.
+    pub(super) moved: Vec<Moved>,
     /// Bricks that runs need.
     needed: BTreeSet<BrickName>,
     /// What some run needs is not known, or not here.
@@ -73,8 +73,18 @@ impl<'a> Bricks<'a> {
         jobs: &'a [Job],
         found: &'a Found<'a>,
     ) -> Result<Self> {
+        let marked = means.layout.marked(Mark::Bad)?;
+        if let Some(keyed) = &means.keyed {
+            for path in keyed.store.unsealed_marks(&keyed.keys, &marked)? {
+                found(Finding::Warning(format!(
+                    "{}: this mark of damage is not sealed: it was set without a key, or by \
+                     somebody else; its brick is not deduplicated against",
+                    path.display()
+                )));
+            }
+        }
         Ok(Self {
-            marked: means.layout.marked(Mark::Bad)?,
+            marked,
             means,
             options,
             monitor,
@@ -115,12 +125,15 @@ impl<'a> Bricks<'a> {
         self.jobs.binary_search_by_key(name, |job| job.name).is_ok()
     }
 
+    /// Whether a brick's file is here.
+    pub(super) fn is_here(&self, name: &BrickName) -> bool {
+        let found = self.jobs.binary_search_by_key(name, |job| job.name).ok();
+        found.is_some_and(|at| self.jobs.get(at).is_some_and(Job::is_here))
+    }
+
     /// Looks at one brick: its sidecar, then its files.
     pub(super) fn check(&self, job: &Job, scratch: &mut Scratch) -> Result<()> {
         let sidecar = self.sidecar(&job.name, scratch);
-        if let Sidecar::Sound(Some(toc)) = &sidecar {
-            self.state().moved.add(&job.name, toc);
-        }
         let found;
         let job = if job.is_here() {
             job
@@ -215,7 +228,11 @@ impl<'a> Bricks<'a> {
         };
         match outcome {
             Ok(toc) => {
-                self.state().summary.sidecars += 1;
+                let mut state = self.state();
+                state.summary.sidecars += 1;
+                if let Some(toc) = &toc {
+                    Moved::of(*name, toc, &mut state.moved);
+                }
                 Sidecar::Sound(toc)
             }
             Err(Error::Io { source, .. }) if is_missing(&source) => Sidecar::Missing,
@@ -270,6 +287,7 @@ impl<'a> Bricks<'a> {
             faults,
             harm,
             is_named,
+            is_another: _,
             out_of_reach,
             frames,
             chunks,
@@ -281,6 +299,9 @@ impl<'a> Bricks<'a> {
             summary.chunks += chunks;
         }
         for fault in faults {
+            if verdict.text.is_empty() {
+                verdict.text.clone_from(&fault.message);
+            }
             self.report(fault);
         }
         verdict.copies += 1;
@@ -309,7 +330,7 @@ impl<'a> Bricks<'a> {
             }
             drop(state);
             if !is_marked && !self.options.quick {
-                self.mark(&name);
+                self.mark(&name, &verdict.text);
             }
             return;
         }
@@ -322,11 +343,14 @@ impl<'a> Bricks<'a> {
         }
     }
 
-    fn mark(&self, name: &BrickName) {
+    fn mark(&self, name: &BrickName, text: &str) {
         if !self.options.mark || !self.means.layout.path().is_dir() {
             return;
         }
-        let outcome = self.means.layout.write_mark(Mark::Bad, name);
+        let outcome = match &self.means.keyed {
+            Some(keyed) => keyed.store.mark(&keyed.keys, name, text),
+            None => self.means.layout.write_mark(Mark::Bad, name),
+        };
         self.marked_or_not(outcome, |summary| summary.marked += 1);
     }
 
@@ -401,38 +425,15 @@ impl<'a> Bricks<'a> {
         self.report(Fault::new(Kind::Sidecar, path, message).of(name));
     }
 
-    /// Takes note that a run needs a brick. Whether it is nowhere, and frames of it that
-    /// are needed were not moved either.
-    pub(super) fn needs(&self, name: &BrickName, bitmap: &[u8]) -> bool {
-        let mut state = self.state();
-        state.needed.insert(*name);
-        let is_missing = !self.knows(name)
-            && frames_of(bitmap).any(|frame| state.moved.to(name, frame).is_empty());
-        state.is_uncertain |= is_missing;
-        is_missing
+    /// Takes note that a run needs a brick.
+    pub(super) fn needs(&self, name: &BrickName) {
+        self.state().needed.insert(*name);
     }
 
-    /// It is not known what a run needs: its root does not open.
+    /// It is not known what a run needs, or it is not here: a brick that seems not to be
+    /// needed may be the one that takes its place.
     pub(super) fn cannot_tell(&self) {
         self.state().is_uncertain = true;
-    }
-}
-
-impl State {
-    /// Whether a frame is lost, by all that was found: where it stood, and where gc has
-    /// moved it.
-    pub(super) fn is_lost(&self, name: &BrickName, frame: u32, is_known: bool) -> bool {
-        let is_harmed = |name: &BrickName, frame| {
-            let harm = self.harmed.get(name);
-            harm.is_some_and(|harm| harm.hits(frame))
-        };
-        if is_known && !is_harmed(name, frame) {
-            return false;
-        }
-        self.moved
-            .to(name, frame)
-            .iter()
-            .all(|(new, frame)| is_harmed(new, *frame))
     }
 }
 
@@ -445,6 +446,8 @@ struct Verdict {
     is_sound: bool,
     damaged: bool,
     harm: Option<Harm>,
+    /// What is wrong, for the mark.
+    text: String,
 }
 
 /// The fault that an error of the library tells of, in the file at `path`.

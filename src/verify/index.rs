@@ -1,6 +1,6 @@
 //! Whether all that an index needs is there, and right.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,9 +8,9 @@ use std::sync::Arc;
 use super::bricks::{Bricks, fault_of};
 use super::copy::Scratch;
 use super::finding::{Fault, Finding, Kind};
+use super::healed::Moved;
 use super::jobs::Job;
 use super::means::{Keyed, Level, Means};
-use super::moved::Moved;
 use super::sample::Share;
 use super::{Found, Summary, VerifyOptions};
 use crate::archive::Monitor;
@@ -196,8 +196,8 @@ impl IndexCheck<'_> {
     }
 
     /// The frames that gc has moved, by all sidecars.
-    fn moved(&self) -> Result<Moved> {
-        let (mut moved, mut names, mut bytes) = (Moved::default(), Vec::new(), Vec::new());
+    fn moved(&self) -> Result<Moves> {
+        let (mut found, mut names, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
         for shard in 0..=u8::MAX {
             self.monitor.check()?;
             names.clear();
@@ -206,19 +206,23 @@ impl IndexCheck<'_> {
                 let Keyed { store, keys, .. } = self.keyed;
                 // One that does not open is for the check of the store.
                 if let Ok(toc) = store.read_sidecar(keys, name, &mut bytes) {
-                    moved.add(name, &toc);
+                    Moved::of(*name, &toc, &mut found);
                 }
             }
+        }
+        let mut moved = Moves::new();
+        for Moved { old, new } in found {
+            moved.entry(old).or_default().push(new.0);
         }
         Ok(moved)
     }
 
     /// Whether all these frames were moved, to bricks that are here, or away.
-    fn are_elsewhere(&self, name: &BrickName, frames: &[u32], moved: &Moved) -> Result<bool> {
+    fn are_elsewhere(&self, name: &BrickName, frames: &[u32], moved: &Moves) -> Result<bool> {
         let layout = &self.means.layout;
         for frame in frames {
             let mut is_there = false;
-            for (new, _) in moved.to(name, *frame) {
+            for new in moved.get(&(*name, *frame)).into_iter().flatten() {
                 let found = Job::find(layout, *new);
                 is_there |=
                     found.is_here() || layout.sidecar_stands(new)? && !self.options.all_here;
@@ -285,6 +289,9 @@ impl IndexCheck<'_> {
         Ok(())
     }
 }
+
+/// The bricks in which frames stand now that were in others.
+type Moves = HashMap<(BrickName, u32), Vec<BrickName>>;
 
 /// Why a brick is not where it should be.
 struct Absence {

@@ -1,12 +1,13 @@
 //! Roots and snapshots, and which runs a fault hits.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 
 use super::bricks::{Bricks, fault_of};
+use super::copy::Harm;
 use super::finding::{Fault, Finding, Kind, RunHit};
+use super::healed::{Missing, used};
 use super::means::{Keyed, Level};
-use super::moved::frames_of;
 use crate::brick::{open_snapshot, require_metadata};
 use crate::error::{Error, Result};
 use crate::format::frame::FrameHeader;
@@ -21,12 +22,29 @@ use crate::store::{MAX_ROOT_LENGTH, MAX_SNAPSHOT_LENGTH, is_missing, read_limite
 
 /// Looks at the roots and snapshots of `runs`, once all bricks were looked at.
 pub(super) fn check(bricks: &Bricks<'_>, runs: &[RunName]) -> Result<()> {
+    let Some(keyed) = &bricks.means.keyed else {
+        for run in runs {
+            bricks.monitor.check()?;
+            in_clear(bricks, run);
+        }
+        return Ok(());
+    };
+    let moved = bricks.state().moved.iter().map(|moved| moved.old).collect();
     let mut missing = BTreeSet::new();
     for run in runs {
         bricks.monitor.check()?;
-        match &bricks.means.keyed {
-            None => in_clear(bricks, run),
-            Some(keyed) => opened(bricks, keyed, run, &mut missing)?,
+        opened(bricks, keyed, run, &moved, &mut missing)?;
+    }
+    if bricks.state().harmed.is_empty() {
+        return Ok(());
+    }
+    let lost = Missing::find(bricks, keyed)?;
+    for run in runs {
+        bricks.monitor.check()?;
+        let path = bricks.means.layout.root_path(run);
+        // One that does not open was reported.
+        if let Ok(root) = keyed.store.read_root(&keyed.keys, &path, run.time) {
+            hit(bricks, keyed, run, root, &lost)?;
         }
     }
     Ok(())
@@ -93,33 +111,39 @@ fn opened(
     bricks: &Bricks<'_>,
     keyed: &Keyed<'_>,
     run: &RunName,
+    moved: &HashSet<(BrickName, u32)>,
     missing: &mut BTreeSet<BrickName>,
 ) -> Result<()> {
     let path = bricks.means.layout.root_path(run);
     let root = match keyed.store.read_root(&keyed.keys, &path, run.time) {
         Ok(root) => root,
         Err(error) => {
-            let is_there = !matches!(&error, Error::Io { source, .. } if is_missing(source));
-            note(bricks, Kind::Root, &path, Err(error));
-            if is_there {
+            if !matches!(&error, Error::Io { source, .. } if is_missing(source)) {
                 bricks.cannot_tell();
             }
+            note(bricks, Kind::Root, &path, Err(error));
             return Ok(());
         }
     };
     bricks.state().summary.roots += 1;
     for (name, bitmap) in &root.bricks {
-        if bricks.needs(name, bitmap) && missing.insert(*name) {
+        bricks.needs(name);
+        // What gc has moved is met by the new brick.
+        let is_met = || used(bitmap).all(|frame| moved.contains(&(*name, frame)));
+        if !bricks.knows(name) && !is_met() && missing.insert(*name) {
             let message =
                 format!("needs brick {name}, which is missing: neither it nor its sidecar is here");
             bricks.report(Fault::new(Kind::Brick, &path, message).of(*name));
-            bricks.state().summary.missing += 1;
+            bricks.cannot_tell();
+            let mut state = bricks.state();
+            state.harmed.insert(*name, Harm::total());
+            state.summary.missing += 1;
         }
     }
     if root.snapshot.is_some() {
         check_snapshot(bricks, run, &root)?;
     }
-    hit(bricks, keyed, run, root)
+    Ok(())
 }
 
 fn check_snapshot(bricks: &Bricks<'_>, run: &RunName, root: &Root) -> Result<()> {
@@ -167,18 +191,14 @@ fn check_snapshot(bricks: &Bricks<'_>, run: &RunName, root: &Root) -> Result<()>
 }
 
 /// Says whether what was found hits a run, and its members.
-fn hit(bricks: &Bricks<'_>, keyed: &Keyed<'_>, run: &RunName, root: Root) -> Result<()> {
-    let count = {
-        let state = bricks.state();
-        let is_hit = |(name, bitmap): &&(BrickName, Vec<u8>)| {
-            let is_known = bricks.knows(name);
-            if is_known && !state.harmed.contains_key(name) {
-                return false;
-            }
-            frames_of(bitmap).any(|frame| state.is_lost(name, frame, is_known))
-        };
-        root.bricks.iter().filter(is_hit).count() as u64
-    };
+fn hit(
+    bricks: &Bricks<'_>,
+    keyed: &Keyed<'_>,
+    run: &RunName,
+    root: Root,
+    lost: &Missing,
+) -> Result<()> {
+    let count = lost.hits(&root.bricks);
     if count == 0 {
         return Ok(());
     }
@@ -196,7 +216,7 @@ fn hit(bricks: &Bricks<'_>, keyed: &Keyed<'_>, run: &RunName, root: Root) -> Res
             root,
             snapshot,
         };
-        if let Err(error) = members(bricks, keyed, &run) {
+        if let Err(error) = members(bricks, keyed, &run, lost) {
             if matches!(error, Error::Interrupted) {
                 return Err(error);
             }
@@ -210,16 +230,13 @@ fn hit(bricks: &Bricks<'_>, keyed: &Keyed<'_>, run: &RunName, root: Root) -> Res
 }
 
 /// Names the members that are hit, by the run's snapshot.
-fn members(bricks: &Bricks<'_>, keyed: &Keyed<'_>, run: &Run) -> Result<()> {
+fn members(bricks: &Bricks<'_>, keyed: &Keyed<'_>, run: &Run, lost: &Missing) -> Result<()> {
     let Keyed { store, key, keys } = keyed;
     let index = snapshot::open(store, key, keys, run, &bricks.options.bricks_in)?;
     let (trailer, _) = open_index(&index, &Origin::from(*store), key)?;
     let layout = &bricks.means.layout;
     let judge = |name: &BrickName, frame: &crate::format::trailer::UsedFrame| {
-        let is_lost = bricks
-            .state()
-            .is_lost(name, frame.number, bricks.knows(name));
-        is_lost.then(|| Lost {
+        lost.holds(name, frame.number).then(|| Lost {
             path: layout.brick_path(name, crate::id::Class::Data),
             reason: format!(
                 "frame {} of brick {name} is damaged or missing",
