@@ -21,7 +21,7 @@ use self::atomic::TempFile;
 use self::config::StoreConfig;
 use self::layout::{Layout, Mark, RunName};
 use self::runs::Lease;
-use crate::brick::{self, SIDECAR_SEAL_LENGTH};
+use crate::brick::{self, SIDECAR_SEAL_LENGTH, SidecarSeal};
 use crate::crypto::{Key, PublicKey, PutKeys};
 use crate::error::Exit;
 use crate::format::note::Note;
@@ -256,7 +256,8 @@ impl Store {
         Ok(path)
     }
 
-    /// Writes a brick's sidecar, durably: the bytes of its TOC and what binds them to its name.
+    /// Writes a brick's sidecar, durably: the bytes of its TOC and what binds them to its
+    /// name, which is returned.
     ///
     /// # Errors
     /// As [`Store::publish_brick`].
@@ -266,9 +267,10 @@ impl Store {
         keys: &PutKeys,
         name: &BrickName,
         toc: &[u8],
-    ) -> Result<()> {
+    ) -> Result<SidecarSeal> {
         let sidecar = brick::make_sidecar(keys, name, toc);
-        lease.write(&self.toc_path(name), &sidecar)
+        lease.write(&self.toc_path(name), &sidecar)?;
+        SidecarSeal::of(&sidecar).ok_or_else(|| Error::Internal("a sidecar without seal".into()))
     }
 
     /// Reads a brick's sidecar; its bytes are in `bytes` then.
