@@ -90,6 +90,22 @@ pub struct ArchiveArgs {
     /// Only whoever keeps the index can then restore this run.
     #[arg(long)]
     pub no_snapshot: bool,
+    /// Whose bricks to rely on instead of storing a chunk again
+    ///
+    /// Whoever has a put key of this store can claim that a brick of his holds a chunk
+    /// which it does not hold. `own` relies on no such claim: only on what was written
+    /// with this catalog folder, which is remembered in a file there. If that file is
+    /// lost, chunks are stored once more, and nothing else happens.
+    #[arg(long, value_enum, env = "DTAR_DEDUP_AGAINST", default_value_t = DedupArg::All, value_name = "WHOSE")]
+    pub dedup_against: DedupArg,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum DedupArg {
+    /// All that stand in the store
+    All,
+    /// Those that were written from here
+    Own,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
