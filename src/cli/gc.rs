@@ -26,6 +26,7 @@ pub fn run(args: &GcArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
         own: setup::catalog_dir(global)
             .ok()
             .map(|dir| OwnSidecars::new(&dir, store.id())),
+        allow_missing: args.allow_missing,
         ..GcOptions::default()
     };
     let monitor = Arc::new(Monitor::default());

@@ -1,6 +1,6 @@
 //! Makes again what follows from bricks: sidecars, and from these the catalog.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -22,9 +22,10 @@ use crate::crypto::Key;
 use crate::error::{Error, Exit, Result};
 use crate::format::brick::{FOOTER_LENGTH, Footer};
 use crate::format::note::NoteKind;
+use crate::format::origins::Origins;
+use crate::format::toc::Toc;
 use crate::id::BrickName;
 use crate::store::catalog::{Catalog, CatalogReport};
-use crate::store::layout::Mark;
 use crate::store::runs::{self, Lease};
 use crate::store::{MAX_SIDECAR_LENGTH, Store, is_missing};
 
@@ -97,8 +98,7 @@ impl RebuildSummary {
 /// Makes missing and damaged sidecars from their bricks, and the catalog from the sidecars.
 ///
 /// A sidecar is made only from a brick whose bytes have its name as hash. Of another
-/// brick, frames that open and hold chunks that no sidecar names are put, byte for byte,
-/// into a new brick (`formats/store.md#rebuilding`); that takes the secret key. Nothing is
+/// brick, frames that open are put, byte for byte, into a new brick (`formats/store.md#rebuilding`); that takes the secret key. Nothing is
 /// deleted, and to do it again changes nothing.
 ///
 /// # Errors
@@ -122,6 +122,7 @@ pub fn rebuild(
     all.retain(|job| dead.binary_search(&job.name).is_err());
     let sidecars = Sidecars {
         lease: &lease,
+        jobs: &all,
         means: &means,
         keyed,
         monitor,
@@ -136,10 +137,14 @@ pub fn rebuild(
         needed(keyed)?
     };
     let mut sound = 0;
+    let mut carriers: HashMap<BrickName, Vec<BrickName>> = HashMap::new();
     for job in &all {
         monitor.check()?;
-        if sidecars.is_sound(job)? {
+        if let Some(toc) = sidecars.sound(job)? {
             sound += 1;
+            for old in toc.origins().map_or(&[][..], Origins::bricks) {
+                carriers.entry(*old).or_default().push(job.name);
+            }
         } else if job.is_own()
             || store.layout().sidecar_stands(&job.name)?
             || needed
@@ -171,7 +176,9 @@ pub fn rebuild(
         catalog: report,
     };
     for (name, copies) in beyond {
-        let mut salvage = Salvage::new(&means, keyed, &lease, monitor, &mut catalog, name);
+        let before = carriers.get(&name).map_or(&[][..], Vec::as_slice);
+        let catalog = &mut catalog;
+        let mut salvage = Salvage::new(&means, keyed, &lease, monitor, catalog, name, before);
         for step in salvage.run(&copies)? {
             match &step {
                 Rebuilding::Salvaged { .. } => summary.salvaged += 1,
@@ -202,6 +209,8 @@ fn needed(keyed: &Keyed<'_>) -> Result<Option<BTreeSet<BrickName>>> {
 
 struct Sidecars<'a> {
     lease: &'a Lease,
+    /// All bricks, ascending.
+    jobs: &'a [Job],
     means: &'a Means<'a>,
     keyed: &'a Keyed<'a>,
     monitor: &'a Monitor,
@@ -227,22 +236,23 @@ impl Sidecars<'_> {
         (self.told)(Rebuilding::Fault(fault));
     }
 
-    /// Whether the sidecar of a brick is there and sound.
-    fn is_sound(&self, job: &Job) -> Result<bool> {
+    /// The sidecar of a brick, if it is there and sound.
+    fn sound(&self, job: &Job) -> Result<Option<Toc>> {
         let mut bytes = Vec::new();
         match self
             .keyed
             .store
             .read_sidecar(&self.keyed.keys, &job.name, &mut bytes)
         {
-            Ok(_) => {
-                let toc = bytes.len().saturating_sub(SIDECAR_SEAL_LENGTH);
-                Ok(!self.is_refuted(job, bytes.get(..toc).unwrap_or_default()))
+            Ok(toc) => {
+                let length = bytes.len().saturating_sub(SIDECAR_SEAL_LENGTH);
+                let is_refuted = self.is_refuted(job, bytes.get(..length).unwrap_or_default());
+                Ok((!is_refuted).then_some(toc))
             }
-            Err(Error::Io { source, .. }) if is_missing(&source) => Ok(false),
+            Err(Error::Io { source, .. }) if is_missing(&source) => Ok(None),
             // What cannot be read is no reason to write.
             Err(error @ Error::Io { .. }) => Err(error),
-            Err(_) => Ok(false),
+            Err(_) => Ok(None),
         }
     }
 
@@ -276,23 +286,35 @@ impl Sidecars<'_> {
             self.fault(Fault::new(Kind::Sidecar, path, message).of(job.name));
             return Ok(());
         }
-        let mut problem = None;
-        for copy in &copies {
-            match self.attempt(job.name, copy, scratch)? {
+        let (mut problem, mut beyond) = (None, Vec::new());
+        for copy in copies {
+            match self.attempt(job.name, &copy, scratch)? {
                 Attempt::Made => {
                     self.state().made += 1;
                     (self.told)(Rebuilding::Sidecar(path));
                     return Ok(());
                 }
                 Attempt::Gone => return Ok(()),
-                Attempt::Beyond => {}
+                Attempt::Beyond => beyond.push(copy),
+                Attempt::Another => {
+                    if copy.folder.is_some() {
+                        let text = "its bytes are those of another brick";
+                        let keyed = self.keyed;
+                        keyed.store.mark(&keyed.keys, &job.name, text)?;
+                    }
+                    (self.told)(Rebuilding::Elsewhere {
+                        from: copy.path,
+                        lost: 0,
+                    });
+                }
                 Attempt::Refused(fault) => problem = Some(*fault),
             }
         }
         match problem {
             // Its bytes are right, so nothing better is to be had.
             Some(fault) => self.fault(fault),
-            None => self.state().beyond.push((job.name, copies)),
+            None if beyond.is_empty() => {}
+            None => self.state().beyond.push((job.name, beyond)),
         }
         Ok(())
     }
@@ -315,7 +337,10 @@ impl Sidecars<'_> {
             name,
             copy,
             sidecar: None,
-            known: &|_| false,
+            known: &|name| {
+                let found = self.jobs.binary_search_by_key(name, |job| job.name);
+                found.is_ok_and(|at| self.jobs.get(at).is_some_and(Job::is_here))
+            },
         };
         let Some(inspected) = inspection.whole(scratch)? else {
             return Ok(Attempt::Gone);
@@ -324,6 +349,9 @@ impl Sidecars<'_> {
             && let Some(fault) = inspected.faults.first()
         {
             return Ok(Attempt::Refused(Box::new(fault.clone())));
+        }
+        if inspected.is_another {
+            return Ok(Attempt::Another);
         }
         if !inspected.is_named {
             return Ok(Attempt::Beyond);
@@ -344,6 +372,8 @@ enum Attempt {
     Gone,
     /// Its bytes are not those of its name.
     Beyond,
+    /// Its bytes are those of another brick, which is here too.
+    Another,
     /// Its bytes are right, but no table of contents of this store is in it.
     Refused(Box<Fault>),
 }
@@ -360,11 +390,6 @@ fn table_of(file: &File) -> io::Result<Vec<u8>> {
     let mut toc = vec![0; usize::try_from(footer.toc_length).unwrap_or_default()];
     file.read_exact_at(&mut toc, footer.toc_offset)?;
     Ok(toc)
-}
-
-/// Marks the brick, if it stands in the store: it must not be relied upon.
-pub(super) fn mark(means: &Means<'_>, name: &BrickName) -> Result<()> {
-    means.layout.write_mark(Mark::Bad, name)
 }
 
 /// Opens a file of a brick, and says how long it is.
