@@ -22,6 +22,7 @@ mod options;
 mod selection;
 mod snapshots;
 mod together;
+mod trust;
 
 use std::process::Command;
 
