@@ -11,6 +11,7 @@ pub mod places;
 pub mod runs;
 #[cfg(test)]
 mod testing;
+pub mod upkeep;
 pub mod writeback;
 
 use std::fs::{self, File};

@@ -23,6 +23,7 @@ mod selection;
 mod snapshots;
 mod together;
 mod trust;
+mod upkeep;
 
 use std::process::Command;
 

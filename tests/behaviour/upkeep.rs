@@ -1,0 +1,254 @@
+//! `dtar store` tells what comes and goes; and what becomes of roots, bricks and notes of
+//! another epoch.
+
+use std::fs;
+use std::path::Path;
+
+use dtar::brick::seal_note;
+use dtar::crypto::Key;
+use dtar::format::note::{Note, NoteKind};
+use dtar::id::{BrickName, Epoch, WriterId};
+use dtar::key_file;
+use dtar::store::Store;
+use dtar::store::layout::{Mark, RunName};
+use dtar::store::runs::{Lease, new_note};
+use serde_json::Value;
+
+use crate::common::sandbox::Sandbox;
+use crate::common::source::Random;
+use crate::json::summary;
+
+fn key(sandbox: &Sandbox) -> Key {
+    key_file::load(&sandbox.key(), &mut |_| unreachable!()).unwrap()
+}
+
+fn told(sandbox: &Sandbox) -> Value {
+    let run = sandbox.run(["store", "--json"]).exits(0);
+    serde_json::from_slice(&run.stdout).unwrap()
+}
+
+fn text(sandbox: &Sandbox) -> String {
+    String::from_utf8(sandbox.run(["store"]).exits(0).stdout).unwrap()
+}
+
+fn names(dir: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(dir)
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+fn length(value: &Value) -> usize {
+    value.as_array().unwrap().len()
+}
+
+#[test]
+fn what_comes_and_goes_is_told() {
+    let sandbox = Sandbox::new();
+    for (label, option) in [
+        ("one", None),
+        ("two", Some("--no-snapshot")),
+        ("three", None),
+    ] {
+        let index = sandbox.path().join(label);
+        let options = ["-q", "--label", label].into_iter().chain(option);
+        sandbox
+            .archive_to(options, label.as_bytes(), &index)
+            .exits(0);
+    }
+    let quiet = told(&sandbox);
+    for list in ["runs", "dead_lists", "marks", "snapshots_without_root"] {
+        assert_eq!(length(&quiet[list]), 0, "{list}");
+    }
+    assert_eq!(quiet["parity"]["sets"], 0);
+    let lone = &quiet["roots_without_snapshot"];
+    assert_eq!((length(lone), &lone[0]["label"]), (1, &"two".into()));
+    assert_eq!(lone[0]["lost"], false);
+
+    // A run at work, one that was cut off, a list, marks with and without a seal.
+    let key = key(&sandbox);
+    let store = Store::open(&sandbox.store(), &key).unwrap();
+    let keys = store.put_keys(&key).unwrap();
+    let lease = Lease::take(&store, &keys, NoteKind::ArchiverLease, "night\nly").unwrap();
+    fs::create_dir(store.layout().run_dir(&RunName::draw(7).unwrap())).unwrap();
+    let name = RunName::draw(1_700_000_000_000_000_000).unwrap();
+    let list = Note {
+        bricks: vec![BrickName([1; 32]), BrickName([2; 32])],
+        ..new_note(NoteKind::DeadList, Some(&name), WriterId([3; 16]))
+    };
+    for (list, name) in [
+        (seal_note(&keys, &list).unwrap(), &name),
+        (b"no list".to_vec(), &RunName::draw(8).unwrap()),
+    ] {
+        let path = store.layout().dead_path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, list).unwrap();
+        // A list that does not open keeps the catalog from being opened.
+        if name.time == 8 {
+            sandbox
+                .run(["store"])
+                .exits(3)
+                .says(&["does not open", "dtar gc"]);
+            fs::remove_file(store.layout().dead_path(name)).unwrap();
+        }
+    }
+    let (sealed, unsealed) = (BrickName([4; 32]), BrickName([5; 32]));
+    store.mark(&keys, &sealed, "frame 3 is gone").unwrap();
+    fs::write(store.layout().mark_path(Mark::Bad, &unsealed), "").unwrap();
+    // Halves: a snapshot that is lost, and a root.
+    let [first, last] =
+        [0, 1].map(|place| names(&sandbox.store().join("snapshots"))[place].clone());
+    fs::remove_file(sandbox.store().join("snapshots").join(&last)).unwrap();
+    let root = first.replace(".snap", ".root");
+    fs::remove_file(sandbox.store().join("roots").join(root)).unwrap();
+    sandbox
+        .run(["parity", "add", "-q", "--share", "50%"])
+        .exits(0);
+
+    let value = told(&sandbox);
+    let runs = &value["runs"];
+    assert_eq!(length(runs), 2);
+    assert_eq!(
+        (&runs[0]["dead"], &runs[0]["kind"]),
+        (&true.into(), &"unknown".into())
+    );
+    assert_eq!(
+        (&runs[1]["dead"], &runs[1]["kind"]),
+        (&false.into(), &"archive".into())
+    );
+    assert_eq!(runs[1]["name"], lease.name().to_string());
+    assert_eq!(
+        (&runs[1]["label"], &runs[1]["process"]),
+        (&"night\nly".into(), &std::process::id().into())
+    );
+    assert!(!runs[1]["host"].as_str().unwrap().is_empty());
+    let lists = &value["dead_lists"];
+    assert_eq!((length(lists), &lists[0]["bricks"]), (1, &2.into()));
+    assert_eq!(lists[0]["time"], "2023-11-14T22:13:20Z");
+    let marks = &value["marks"];
+    assert_eq!(length(marks), 2);
+    assert_eq!(
+        (&marks[0]["name"], &marks[0]["text"]),
+        (&sealed.to_string().into(), &"frame 3 is gone".into())
+    );
+    assert_eq!(
+        (&marks[0]["sealed"], &marks[1]["sealed"]),
+        (&true.into(), &false.into())
+    );
+    let lone = &value["roots_without_snapshot"];
+    assert_eq!((length(lone), &lone[1]["label"]), (2, &"three".into()));
+    assert_eq!(
+        (&lone[0]["lost"], &lone[1]["lost"]),
+        (&false.into(), &true.into())
+    );
+    let lone = &value["snapshots_without_root"];
+    assert_eq!(
+        (
+            length(lone),
+            format!("{}.snap", lone[0]["name"].as_str().unwrap())
+        ),
+        (1, first)
+    );
+    let parity = &value["parity"];
+    assert_eq!(
+        (&parity["sets"], &parity["unusable"]),
+        (&1.into(), &0.into())
+    );
+    assert!(parity["bytes"].as_u64().unwrap() > 0);
+
+    let text = text(&sandbox);
+    for words in [
+        "runs        2",
+        "  unknown, cut off",
+        "  archive  ",
+        "  night\\nly",
+        "dead lists  1",
+        "2 bricks to be deleted",
+        "damaged     2",
+        "frame 3 is gone",
+        "not sealed",
+        "no snapshot 2",
+        "its file was not written, or was lost",
+        "no root     1",
+        "gc stops",
+        "parity      1 sets",
+    ] {
+        assert!(text.contains(words), "{words:?}: {text}");
+    }
+}
+
+#[test]
+fn the_put_key_is_enough() {
+    let sandbox = Sandbox::new();
+    sandbox.archive("index.tar", &b"something"[..]);
+    sandbox.run(["key", "put", "put"]).exits(0);
+    let run = sandbox.run(["store", "--json", "--key", "put"]).exits(0);
+    assert!(run.stdout == sandbox.run(["store", "--json"]).exits(0).stdout);
+}
+
+/// As if another version had raised the epoch after a theft.
+fn raise(sandbox: &Sandbox) {
+    let key = key(sandbox);
+    let mut config = Store::open(&sandbox.store(), &key)
+        .unwrap()
+        .config()
+        .clone();
+    config.epoch = Epoch(config.epoch.0 + 1);
+    let text = config.encode(&key).unwrap();
+    fs::write(sandbox.store().join("store.toml"), text).unwrap();
+}
+
+/// This version raises no epoch. It must harm nothing where another one has.
+#[test]
+fn what_is_of_another_epoch_is_neither_relied_upon_nor_lost() {
+    let sandbox = Sandbox::new();
+    let stream = Random(1).bytes(300_000);
+    let old = sandbox.archive("old.tar", &stream[..]);
+    sandbox.run(["key", "put", "put"]).exits(0);
+    raise(&sandbox);
+    // The stolen put key is of no use any more, and says so.
+    sandbox
+        .archive_to(["--key", "put"], &stream[..], &sandbox.path().join("none"))
+        .exits(1)
+        .says(&["the put key is for epoch 1, but epoch 2 is needed"]);
+    let index = sandbox.path().join("new.tar");
+    let run = sandbox.archive_to(["--json"], &stream[..], &index).exits(0);
+    let told = summary(&run);
+    assert_eq!(told["deduplicated"], 0);
+    run.says(&["epoch", "left out of deduplication"]);
+    sandbox.restores(&index, &stream[..]);
+    let before = ["bricks", "tocs", "meta", "roots"].map(|dir| all(&sandbox.store().join(dir)));
+    let run = sandbox.run(["snapshots", "--json"]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert_eq!(run.stdout.iter().filter(|&&byte| byte == b'\n').count(), 1);
+    run.says(&["epoch", ".root"]);
+    sandbox.run(["gc"]).exits(1).says(&["epoch", ".root"]);
+    let after = ["bricks", "tocs", "meta", "roots"].map(|dir| all(&sandbox.store().join(dir)));
+    assert_eq!(before, after, "gc deletes nothing if a root does not open");
+    let run = sandbox.run(["verify"]);
+    assert_ne!(run.code, Some(0));
+    run.says(&["epoch"]);
+    assert!(names(&sandbox.store().join("bad")).is_empty());
+    // What is old restores by its index.
+    sandbox.restores(&old, &stream[..]);
+}
+
+fn all(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut all: Vec<String> = entries
+        .flat_map(|path| {
+            if path.is_dir() {
+                all(&path)
+            } else {
+                vec![path.to_str().unwrap().to_owned()]
+            }
+        })
+        .collect();
+    all.sort();
+    all
+}
