@@ -366,7 +366,7 @@ impl Store {
         read_limited(file, path, MAX_ROOT_LENGTH, &mut bytes)?;
         let decode = |error| Error::decode(path, 0)(error);
         let header = SealedHeader::decode(sealed::NOTE, &bytes).map_err(decode)?;
-        self.require_own(path, header.store_id)?;
+        self.require_own(path, header.store_id, header.epoch)?;
         brick::open_note(keys, &bytes).map_err(decode)
     }
 
@@ -390,7 +390,7 @@ impl Store {
         read_limited(file, path, MAX_ROOT_LENGTH, &mut bytes)?;
         let decode = |error| Error::decode(path, 0)(error);
         let header = SealedHeader::decode(sealed::ROOT, &bytes).map_err(decode)?;
-        self.require_own(path, header.store_id)?;
+        self.require_own(path, header.store_id, header.epoch)?;
         let root = brick::open_root(keys, &bytes).map_err(decode)?;
         if root.time == time {
             return Ok(root);
@@ -402,9 +402,10 @@ impl Store {
         )))
     }
 
-    /// Refuses what names another store.
-    fn require_own(&self, path: &Path, found: StoreId) -> Result<()> {
-        require_own(path, *self.id(), found)
+    /// Refuses what names another store or epoch.
+    fn require_own(&self, path: &Path, store: StoreId, epoch: Epoch) -> Result<()> {
+        require_own(path, *self.id(), store)?;
+        require_epoch(path, self.epoch(), epoch)
     }
 
     /// What stands in the store's folders.
@@ -477,7 +478,23 @@ fn read_sidecar_of(
     let decode = |error| Error::decode(path, 0)(error);
     let header = TocHeader::decode(bytes).map_err(decode)?;
     require_own(path, store, header.store_id)?;
+    require_epoch(path, keys.epoch, header.epoch)?;
     brick::open_sidecar(keys, name, bytes).map_err(decode)
+}
+
+/// Refuses what was written under another put secret. That is no damage.
+fn require_epoch(path: &Path, expected: Epoch, found: Epoch) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::Refused {
+        path: path.to_owned(),
+        message: format!(
+            "written in epoch {found}, but the store is in epoch {expected}, and this dtar reads \
+             no other; use a newer dtar"
+        ),
+        exit: Exit::Failed,
+    })
 }
 
 /// Refuses what names another store.
