@@ -21,9 +21,16 @@ use dtar::store::upkeep::{Lone, Upkeep};
 pub fn run(global: &GlobalArgs, say: Say) -> Result<Exit> {
     let (store, key) = setup::open(global)?;
     let keys = store.put_keys(&key)?;
-    let mut catalog = setup::catalog(global, say, &store, &keys)?;
     let totals = store.totals()?;
-    let chunks = catalog.totals()?.chunks;
+    let catalog = setup::catalog(global, say, &store, &keys);
+    // Whatever is wrong, all else is told: this is where people look.
+    let (chunks, exit) = match catalog.and_then(|mut catalog| catalog.totals()) {
+        Ok(totals) => (Some(totals.chunks), Exit::Done),
+        Err(error) => {
+            say.error(&error);
+            (None, error.exit())
+        }
+    };
     let parity = parity::totals(&Places::new(store.path(), &[])?)?;
     let upkeep = Upkeep::of(&store, &keys)?;
     let (bricks, metadata) = (totals.data_bricks, totals.metadata_bricks);
@@ -67,14 +74,15 @@ pub fn run(global: &GlobalArgs, say: Say) -> Result<Exit> {
             totals.sidecars,
             totals.roots.count,
             totals.snapshots,
-            chunks,
+            chunks.map_or_else(|| "unknown".to_owned(), |chunks| chunks.to_string()),
         );
         let mut text = text.into_bytes();
         tell_parity(&parity, &mut text);
         tell_upkeep(&upkeep, &mut text);
         text
     };
-    super::print(&text)
+    super::print(&text)?;
+    Ok(exit)
 }
 
 fn tell_parity(parity: &ParityTotals, out: &mut Vec<u8>) {

@@ -45,8 +45,8 @@ fn length(value: &Value) -> usize {
     value.as_array().unwrap().len()
 }
 
-#[test]
-fn what_comes_and_goes_is_told() {
+/// Three runs, of which the second made no snapshot.
+fn three_runs() -> Sandbox {
     let sandbox = Sandbox::new();
     for (label, option) in [
         ("one", None),
@@ -59,6 +59,12 @@ fn what_comes_and_goes_is_told() {
             .archive_to(options, label.as_bytes(), &index)
             .exits(0);
     }
+    sandbox
+}
+
+#[test]
+fn where_nothing_is_at_work_little_is_told() {
+    let sandbox = three_runs();
     let quiet = told(&sandbox);
     for list in ["runs", "dead_lists", "marks", "snapshots_without_root"] {
         assert_eq!(length(&quiet[list]), 0, "{list}");
@@ -67,7 +73,16 @@ fn what_comes_and_goes_is_told() {
     let lone = &quiet["roots_without_snapshot"];
     assert_eq!((length(lone), &lone[0]["label"]), (1, &"two".into()));
     assert_eq!(lone[0]["lost"], false);
+    let text = text(&sandbox);
+    assert!(text.contains("no snapshot 1"), "{text}");
+    for words in ["runs ", "dead lists", "damaged", "no root", "parity"] {
+        assert!(!text.contains(words), "{words:?}: {text}");
+    }
+}
 
+/// A store in which all that comes and goes is there; the lease of the run at work.
+fn busy() -> (Sandbox, Lease) {
+    let sandbox = three_runs();
     // A run at work, one that was cut off, a list, marks with and without a seal.
     let key = key(&sandbox);
     let store = Store::open(&sandbox.store(), &key).unwrap();
@@ -79,35 +94,27 @@ fn what_comes_and_goes_is_told() {
         bricks: vec![BrickName([1; 32]), BrickName([2; 32])],
         ..new_note(NoteKind::DeadList, Some(&name), WriterId([3; 16]))
     };
-    for (list, name) in [
-        (seal_note(&keys, &list).unwrap(), &name),
-        (b"no list".to_vec(), &RunName::draw(8).unwrap()),
-    ] {
-        let path = store.layout().dead_path(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, list).unwrap();
-        // A list that does not open keeps the catalog from being opened.
-        if name.time == 8 {
-            sandbox
-                .run(["store"])
-                .exits(3)
-                .says(&["does not open", "dtar gc"]);
-            fs::remove_file(store.layout().dead_path(name)).unwrap();
-        }
-    }
-    let (sealed, unsealed) = (BrickName([4; 32]), BrickName([5; 32]));
-    store.mark(&keys, &sealed, "frame 3 is gone").unwrap();
-    fs::write(store.layout().mark_path(Mark::Bad, &unsealed), "").unwrap();
+    let layout = store.layout();
+    fs::create_dir(layout.dead_dir()).unwrap();
+    fs::write(layout.dead_path(&name), seal_note(&keys, &list).unwrap()).unwrap();
+    store
+        .mark(&keys, &BrickName([4; 32]), "frame 3 is gone")
+        .unwrap();
+    fs::write(layout.mark_path(Mark::Bad, &BrickName([5; 32])), "").unwrap();
     // Halves: a snapshot that is lost, and a root.
-    let [first, last] =
-        [0, 1].map(|place| names(&sandbox.store().join("snapshots"))[place].clone());
-    fs::remove_file(sandbox.store().join("snapshots").join(&last)).unwrap();
-    let root = first.replace(".snap", ".root");
-    fs::remove_file(sandbox.store().join("roots").join(root)).unwrap();
+    let snapshots = layout.snapshots().unwrap();
+    fs::remove_file(layout.root_path(&snapshots[0])).unwrap();
+    fs::remove_file(layout.snapshot_path(&snapshots[1])).unwrap();
     sandbox
         .run(["parity", "add", "-q", "--share", "50%"])
         .exits(0);
+    (sandbox, lease)
+}
 
+#[test]
+fn what_comes_and_goes_is_told() {
+    let (sandbox, lease) = busy();
+    let sealed = BrickName([4; 32]);
     let value = told(&sandbox);
     let runs = &value["runs"];
     assert_eq!(length(runs), 2);
@@ -144,21 +151,20 @@ fn what_comes_and_goes_is_told() {
         (&lone[0]["lost"], &lone[1]["lost"]),
         (&false.into(), &true.into())
     );
-    let lone = &value["snapshots_without_root"];
-    assert_eq!(
-        (
-            length(lone),
-            format!("{}.snap", lone[0]["name"].as_str().unwrap())
-        ),
-        (1, first)
-    );
+    let lone = names(&sandbox.store().join("snapshots"));
+    let name = value["snapshots_without_root"][0]["name"].as_str().unwrap();
+    assert_eq!(lone, [format!("{name}.snap")]);
     let parity = &value["parity"];
     assert_eq!(
         (&parity["sets"], &parity["unusable"]),
         (&1.into(), &0.into())
     );
     assert!(parity["bytes"].as_u64().unwrap() > 0);
+}
 
+#[test]
+fn people_are_told_the_same() {
+    let (sandbox, _lease) = busy();
     let text = text(&sandbox);
     for words in [
         "runs        2",
@@ -178,6 +184,25 @@ fn what_comes_and_goes_is_told() {
     ] {
         assert!(text.contains(words), "{words:?}: {text}");
     }
+}
+
+/// It keeps runs from beginning, so this is the place where it must show.
+#[test]
+fn a_list_that_does_not_open_hides_nothing() {
+    let (sandbox, _lease) = busy();
+    let dead = sandbox.store().join("dead");
+    fs::write(dead.join(&names(&dead)[0]), "no list").unwrap();
+    let run = sandbox.run(["store", "--json"]).exits(3);
+    let value: Value = serde_json::from_slice(&run.stdout).unwrap();
+    assert_eq!(
+        (length(&value["dead_lists"]), &value["chunks"]),
+        (1, &Value::Null)
+    );
+    assert_eq!(value["dead_lists"][0]["bricks"], Value::Null);
+    run.says(&["does not open", "dtar gc"]);
+    let run = sandbox.run(["store"]).exits(3);
+    let text = String::from_utf8(run.stdout).unwrap();
+    assert!(text.contains("does not open: run `dtar gc`"), "{text}");
 }
 
 #[test]
@@ -225,7 +250,13 @@ fn what_is_of_another_epoch_is_neither_relied_upon_nor_lost() {
     let before = ["bricks", "tocs", "meta", "roots"].map(|dir| all(&sandbox.store().join(dir)));
     let run = sandbox.run(["snapshots", "--json"]);
     assert_eq!(run.code, Some(1), "{}", run.stderr);
-    assert_eq!(run.stdout.iter().filter(|&&byte| byte == b'\n').count(), 1);
+    assert_eq!(
+        String::from_utf8(run.stdout.clone())
+            .unwrap()
+            .lines()
+            .count(),
+        1
+    );
     run.says(&["epoch", ".root"]);
     sandbox.run(["gc"]).exits(1).says(&["epoch", ".root"]);
     let after = ["bricks", "tocs", "meta", "roots"].map(|dir| all(&sandbox.store().join(dir)));
