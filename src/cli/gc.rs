@@ -13,6 +13,7 @@ use dtar::archive::Monitor;
 use dtar::error::{Exit, Result};
 use dtar::gc::{GcEvent, GcOptions, GcSummary, Run, gc};
 use dtar::id::BrickName;
+use dtar::store::catalog::OwnSidecars;
 
 pub fn run(args: &GcArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let (store, key) = setup::open(global)?;
@@ -22,6 +23,9 @@ pub fn run(args: &GcArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
         min_age: args.min_age,
         threshold: args.threshold,
         end_runs: args.end_runs,
+        own: setup::catalog_dir(global)
+            .ok()
+            .map(|dir| OwnSidecars::new(&dir, store.id())),
         allow_missing: args.allow_missing,
         ..GcOptions::default()
     };

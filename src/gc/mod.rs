@@ -33,6 +33,7 @@ use crate::format::note::{Note, NoteKind};
 use crate::id::{BrickName, Class, WriterId};
 use crate::store::Store;
 use crate::store::atomic::sync_dir;
+use crate::store::catalog::OwnSidecars;
 use crate::store::layout::{Mark, RunName};
 use crate::store::runs::{Lease, new_note};
 use frames::Frames;
@@ -57,6 +58,9 @@ pub struct GcOptions {
     pub allow_missing: bool,
     /// A new brick is closed before it grows beyond this many bytes.
     pub brick_size: u64,
+    /// Which sidecars were made here: the new ones are too, if all their frames come from
+    /// such bricks.
+    pub own: Option<OwnSidecars>,
 }
 
 impl Default for GcOptions {
@@ -69,6 +73,7 @@ impl Default for GcOptions {
             end_runs: false,
             allow_missing: false,
             brick_size: 64 << 20,
+            own: None,
         }
     }
 }
@@ -286,7 +291,7 @@ impl Gc<'_> {
         if !plan.rewrite.is_empty() {
             tell(GcEvent::Step("rewriting bricks"));
         }
-        let mut rewriter = Rewriter::new(self);
+        let mut rewriter = Rewriter::new(self)?;
         for (name, class, needed) in &plan.rewrite {
             rewriter.brick(name, *class, needed, tell)?;
         }

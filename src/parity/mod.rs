@@ -24,6 +24,7 @@ mod sets;
 mod tests;
 
 use std::collections::HashSet;
+use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
@@ -189,6 +190,37 @@ impl CheckSummary {
             Exit::Damaged
         }
     }
+}
+
+/// The parity in a folder, by the heads of its files alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ParityTotals {
+    /// Sets of which a file is there.
+    pub sets: u64,
+    /// Their files.
+    pub files: u64,
+    /// The lengths of these together, in bytes.
+    pub bytes: u64,
+    /// Files that are of no use.
+    pub unusable: u64,
+}
+
+/// What parity there is.
+///
+/// # Errors
+/// [`Error::Io`] if a folder cannot be listed.
+pub fn totals(places: &Places) -> Result<ParityTotals> {
+    let (groups, unusable) = sets::find(places)?;
+    let mut totals = ParityTotals {
+        sets: groups.len() as u64,
+        unusable: unusable.len() as u64,
+        ..ParityTotals::default()
+    };
+    for file in groups.iter().flat_map(|group| &group.files) {
+        totals.files += 1;
+        totals.bytes += fs::metadata(&file.path).map_or(0, |found| found.len());
+    }
+    Ok(totals)
 }
 
 fn each_set(
