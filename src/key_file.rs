@@ -1,10 +1,11 @@
 //! Key files on disk (`formats/keys.md`, "Key file").
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::{File, Permissions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
 use crate::crypto::{Key, KeyFile, PublicKey};
@@ -111,17 +112,9 @@ pub fn replace(path: &Path, key: &Key, passphrase: Option<&str>) -> Result<()> {
         Some(passphrase) => key.lock(passphrase.as_bytes(), Cost::default())?,
         None => key.to_text(),
     };
-    let dir = folder_of(path);
-    let mut temp = tempfile::Builder::new()
-        .prefix(".dtar-key-")
-        .tempfile_in(dir)
-        .map_err(Error::io("make a file in", dir))?;
-    temp.write_all(text(key, &line).as_bytes())
-        .and_then(|()| temp.as_file().sync_all())
-        .map_err(Error::io("write the key", path))?;
-    temp.persist(path)
-        .map_err(|error| Error::io("write the key", path)(error.error))?;
-    sync_folder(dir)
+    whole_file(path, &text(key, &line), |temp| {
+        temp.persist(path).map_err(|error| error.error)
+    })
 }
 
 /// The key as one line, for paper.
@@ -146,20 +139,37 @@ fn text(key: &Key, line: &str) -> Zeroizing<String> {
 fn create_text(path: &Path, text: &str) -> Result<()> {
     let dir = folder_of(path);
     std::fs::create_dir_all(dir).map_err(Error::io("make the folder", dir))?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(MODE)
-        .open(path)
-        .map_err(|error| {
-            if error.kind() == std::io::ErrorKind::AlreadyExists {
-                return refused(path, "stands there already, and keys are never overwritten");
-            }
-            Error::io("make the key", path)(error)
-        })?;
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
+    let taken = || refused(path, "stands there already, and keys are never overwritten");
+    // Asked first, so that nothing is written in vain, and for a message of its own.
+    if path.symlink_metadata().is_ok() {
+        return Err(taken());
+    }
+    whole_file(path, text, |temp| {
+        temp.persist_noclobber(path).map_err(|error| error.error)
+    })
+    .map_err(|error| match error {
+        Error::Io { source, .. } if source.kind() == ErrorKind::AlreadyExists => taken(),
+        other => other,
+    })
+}
+
+/// A key that appears whole or not at all: half a key file would keep every later run
+/// from making one. The file is its owner's alone from the first.
+fn whole_file(
+    path: &Path,
+    text: &str,
+    settle: impl FnOnce(NamedTempFile) -> io::Result<File>,
+) -> Result<()> {
+    let dir = folder_of(path);
+    let mut temp = tempfile::Builder::new()
+        .prefix(".dtar-key-")
+        .permissions(Permissions::from_mode(MODE))
+        .tempfile_in(dir)
+        .map_err(Error::io("make a file in", dir))?;
+    temp.write_all(text.as_bytes())
+        .and_then(|()| temp.as_file().sync_all())
         .map_err(Error::io("write the key", path))?;
+    settle(temp).map_err(Error::io("write the key", path))?;
     sync_folder(dir)
 }
 
