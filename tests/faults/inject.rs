@@ -149,11 +149,20 @@ pub fn inject(scenario: &Scenario, series: &Series, long: bool, stride: usize) -
         ..Watch::default()
     };
     let (run, calls) = base.copy().watch(scenario.step, watch, None);
-    assert_eq!(run.code, Some(scenario.code), "{}: {}", scenario.name, run.stderr);
+    assert_eq!(
+        run.code,
+        Some(scenario.code),
+        "{}: {}",
+        scenario.name,
+        run.stderr
+    );
     let strange = calls.iter().find(|call| call.kind == Kind::Other);
     assert!(strange.is_none(), "{strange:?}");
     let mut plan = Vec::new();
-    let befallen = calls.iter().enumerate().filter(|(_, call)| (series.befalls)(call));
+    let befallen = calls
+        .iter()
+        .enumerate()
+        .filter(|(_, call)| (series.befalls)(call));
     for (turn, (number, _)) in befallen.step_by(stride).enumerate() {
         let faults = match series.faults {
             faults if long => faults,
@@ -211,7 +220,8 @@ impl Trial<'_> {
                 Outcome::Survived
             }
         };
-        self.promises.retain(|promise| Some(promise.name) != step.gives_up());
+        self.promises
+            .retain(|promise| Some(promise.name) != step.gives_up());
         if let Some((name, _)) = self.scenario.harmed {
             self.promises.retain(|promise| promise.name != name);
         }
@@ -243,7 +253,10 @@ impl Trial<'_> {
         assert!(!self.series.must_survive(), "{context}");
         assert!(hit.is_some(), "failed without a fault: {context}");
         let codes: &[_] = if self.series.reads { &[1, 3] } else { &[1] };
-        assert!(run.code.is_some_and(|code| codes.contains(&code)), "{context}");
+        assert!(
+            run.code.is_some_and(|code| codes.contains(&code)),
+            "{context}"
+        );
         assert!(!run.stderr.contains("panicked"), "{context}");
         let Fault::Errno(errno) = self.injection.fault else {
             panic!("{context}");
@@ -273,7 +286,10 @@ impl Trial<'_> {
         for promise in &self.promises {
             promise.is_kept(&self.place, context);
         }
-        self.promises.iter().map(|promise| promise.stream.len()).sum()
+        self.promises
+            .iter()
+            .map(|promise| promise.stream.len())
+            .sum()
     }
 
     /// The index of a run that failed is not taken for whole. It may be whole if it was
@@ -309,7 +325,11 @@ impl Trial<'_> {
         } = *self.scenario;
         let run = self.place.run(step);
         let done = run.code == Some(code) || self.was_done(&run);
-        assert!(done, "again: {:?} {}\nafter {context}", run.code, run.stderr);
+        assert!(
+            done,
+            "again: {:?} {}\nafter {context}",
+            run.code, run.stderr
+        );
         if let Some((name, true)) = self.scenario.harmed {
             let mended = promises(before).into_iter().find(|run| run.name == name);
             self.promises.extend(mended);

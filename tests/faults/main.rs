@@ -20,7 +20,10 @@ fn commands_meet_every_fault() {
                 continue;
             }
             let report = inject::inject(scenario, series, false, 1);
-            println!("{name}: calls {} {:?} compared {}", report.calls, report.tally, report.compared);
+            println!(
+                "{name}: calls {} {:?} compared {}",
+                report.calls, report.tally, report.compared
+            );
         }
     }
 }

@@ -128,7 +128,11 @@ impl Place {
         let copy = Self::new();
         let (from, to) = (self.path(), copy.path());
         let paths = [from, to].map(|path| path.to_str().unwrap());
-        must(Path::new("/"), "rmdir \"$2\"/home && cp -a \"$1\"/. \"$2\"", &paths);
+        must(
+            Path::new("/"),
+            "rmdir \"$2\"/home && cp -a \"$1\"/. \"$2\"",
+            &paths,
+        );
         copy
     }
 
@@ -217,8 +221,16 @@ impl Place {
     /// All files in the folders of a folder, in the order of their paths.
     pub fn files(&self, folder: &str) -> Vec<PathBuf> {
         let shards = self.entries(folder);
-        let name = |path: &PathBuf| path.strip_prefix(self.path()).unwrap().display().to_string();
-        shards.iter().flat_map(|shard| self.entries(&name(shard))).collect()
+        let name = |path: &PathBuf| {
+            path.strip_prefix(self.path())
+                .unwrap()
+                .display()
+                .to_string()
+        };
+        shards
+            .iter()
+            .flat_map(|shard| self.entries(&name(shard)))
+            .collect()
     }
 
     /// What stands in a folder.

@@ -42,7 +42,11 @@ impl Scenario {
 pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("first archive", &[], A),
     Scenario::new("second archive", &[A], B),
-    Scenario::new("archive --no-snapshot", &[A], Step::ArchiveBare("b", &[2, 3])),
+    Scenario::new(
+        "archive --no-snapshot",
+        &[A],
+        Step::ArchiveBare("b", &[2, 3]),
+    ),
     Scenario::new("archive --index", &[A], Step::ArchiveTo("b", &[2, 3])),
     Scenario::new("init", &[], Step::Command(&["init"])),
     Scenario::new("key new", &[], Step::Command(&["key", "new"])),
@@ -65,11 +69,20 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("parity add", &[A, C], Step::Command(&["parity", "add"])),
     Scenario::new(
         "parity repair",
-        &[A, Step::Command(&["parity", "add", "--share", "100"]), C, Step::Lose],
+        &[
+            A,
+            Step::Command(&["parity", "add", "--share", "100"]),
+            C,
+            Step::Lose,
+        ],
         Step::Command(&["parity", "repair"]),
     )
     .of_harm(0, "a", true),
-    Scenario::new("rebuild", &[A, C, Step::LoseSidecar], Step::Command(&["rebuild"])),
+    Scenario::new(
+        "rebuild",
+        &[A, C, Step::LoseSidecar],
+        Step::Command(&["rebuild"]),
+    ),
     Scenario::new(
         "verify that marks",
         &[A, Step::Flip, C],
