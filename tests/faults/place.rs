@@ -58,6 +58,8 @@ pub enum Step {
     LoseSidecar,
     /// Forgets the run of that name.
     Forget(&'static str),
+    /// Writes what it finds among the bricks of class data to another folder.
+    Salvage,
     /// Any other command.
     Command(&'static [&'static str]),
 }
@@ -92,8 +94,15 @@ impl Step {
                 vec!["--label", name, "--index", path.to_str().unwrap()]
             }
             Self::Forget(name) => return vec!["forget".into(), format!("@label:{name}")],
-            Self::Restore(name, _) => vec!["restore", name],
+            Self::Restore(name, _) => {
+                path = place.join(name);
+                vec!["restore", path.to_str().unwrap()]
+            }
             Self::Command(words) => words.to_vec(),
+            Self::Salvage => {
+                path = place.join("salvaged");
+                vec!["salvage", "store/bricks", "--to", path.to_str().unwrap()]
+            }
             Self::Lose | Self::Flip | Self::LoseSidecar => vec![],
         };
         words.into_iter().map(String::from).collect()
@@ -139,11 +148,6 @@ impl Place {
     /// The folder.
     pub fn path(&self) -> &Path {
         self.sandbox.path()
-    }
-
-    /// The store.
-    pub fn store(&self) -> PathBuf {
-        self.sandbox.store()
     }
 
     fn command(&self, arguments: &[String]) -> Command {

@@ -89,11 +89,7 @@ pub const SCENARIOS: &[Scenario] = &[
         Step::Command(&["verify"]),
     )
     .of_harm(3, "a", false),
-    Scenario::new(
-        "salvage",
-        &[A, C],
-        Step::Command(&["salvage", "store/bricks", "--to", "salvaged"]),
-    ),
+    Scenario::new("salvage", &[A, C], Step::Salvage),
 ];
 
 /// A finished run that has to restore: name of the index, and stream.
