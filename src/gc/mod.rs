@@ -15,6 +15,7 @@ mod needs;
 mod others;
 mod plan;
 mod rewrite;
+mod standins;
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -27,7 +28,7 @@ pub use forget::{Forgotten, forget, select};
 use crate::archive::Monitor;
 use crate::brick::seal_note;
 use crate::crypto::{Key, PutKeys};
-use crate::error::{Error, Result};
+use crate::error::{Error, Exit, Result};
 use crate::format::note::{Note, NoteKind};
 use crate::id::{BrickName, Class, WriterId};
 use crate::store::Store;
@@ -52,6 +53,8 @@ pub struct GcOptions {
     pub threshold: u8,
     /// Ends runs that may be alive, instead of waiting for them.
     pub end_runs: bool,
+    /// Goes on though needed bricks are missing.
+    pub allow_missing: bool,
     /// A new brick is closed before it grows beyond this many bytes.
     pub brick_size: u64,
 }
@@ -64,6 +67,7 @@ impl Default for GcOptions {
             min_age: None,
             threshold: 50,
             end_runs: false,
+            allow_missing: false,
             brick_size: 64 << 20,
         }
     }
@@ -201,7 +205,8 @@ fn dry_run(
     tell(GcEvent::Step("reading the sidecars"));
     let bricks = Bricks::list(store, keys, young, monitor, tell)?;
     let roots = needs.add_roots(store, keys)?;
-    let plan = Plan::make(&bricks, &needs, living, options);
+    let met = bricks.meet(&needs, store, keys)?;
+    let plan = Plan::make(&bricks, met, living, options);
     let mut summary = begin_summary(&bricks, &plan, roots, tell);
     summary.deleted = plan.delete.len() as u64;
     summary.rewritten = plan.rewrite.len() as u64;
@@ -261,8 +266,20 @@ impl Gc<'_> {
         tell(GcEvent::Step("reading the sidecars"));
         let bricks = Bricks::list(store, keys, self.young()?, monitor, tell)?;
         let roots = needs.add_roots(store, keys)?;
-        let plan = Plan::make(&bricks, &needs, &living, options);
+        let met = bricks.meet(&needs, store, keys)?;
+        let plan = Plan::make(&bricks, met, &living, options);
         let mut summary = begin_summary(&bricks, &plan, roots, tell);
+        if !plan.missing.is_empty() && !options.allow_missing {
+            return Err(Error::Refused {
+                path: store.layout().path().to_owned(),
+                message: "needed bricks are missing, and what would take their place is not \
+                          known, so nothing is deleted: bring them back (`dtar rebuild` makes \
+                          sidecars again), give up the runs that need them with `dtar forget`, or \
+                          use --allow-missing"
+                    .into(),
+                exit: Exit::Damaged,
+            });
+        }
         // Step 4.
         if !plan.rewrite.is_empty() {
             tell(GcEvent::Step("rewriting bricks"));
@@ -379,8 +396,8 @@ impl Gc<'_> {
         self.await_others(ended, tell)?;
         needs.add_roots(self.store, self.keys)?;
         self.monitor.check()?;
-        let (met, _) = bricks.meet(needs);
-        Ok(doomed(candidates, &met, &moved.frames))
+        let met = bricks.meet(needs, self.store, self.keys)?;
+        Ok(doomed(candidates, &met.frames, &moved.frames))
     }
 
     fn delete(
