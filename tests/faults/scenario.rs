@@ -92,33 +92,55 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("salvage", &[A, C], Step::Salvage),
 ];
 
-/// A finished run that has to restore: name of the index, and stream.
+/// A finished run that has to restore.
 pub struct Promise {
+    /// Of its index.
     pub name: &'static str,
     pub stream: Vec<u8>,
+    has_snapshot: bool,
 }
 
 /// What is promised after these steps.
 pub fn promises<'a>(steps: impl IntoIterator<Item = &'a Step>) -> Vec<Promise> {
     let mut promises: Vec<Promise> = Vec::new();
-    for step in steps {
+    for &step in steps {
         promises.retain(|promise| Some(promise.name) != step.gives_up());
-        if let Some((name, files)) = step.run() {
-            promises.push(Promise {
-                name,
-                stream: stream(files),
-            });
-        }
+        promises.extend(Promise::of(step));
     }
     promises
 }
 
 impl Promise {
-    /// Panics, saying after what, unless index and snapshot restore.
+    /// What is promised once a step is done, if it is a run.
+    pub fn of(step: Step) -> Option<Self> {
+        let (name, files) = step.run()?;
+        Some(Self {
+            name,
+            stream: stream(files),
+            has_snapshot: !matches!(step, Step::ArchiveBare(..)),
+        })
+    }
+
+    /// Panics, saying after what, unless the index restores.
     #[track_caller]
     pub fn is_kept(&self, place: &Place, after: &str) {
-        if let Err(error) = place.restores(self.name, &self.stream) {
-            panic!("{after}: {} is lost: {error}", self.name);
+        self.restores(place, self.name, after);
+    }
+
+    /// The same of the snapshot, if there is one.
+    #[track_caller]
+    pub fn snapshot_is_kept(&self, place: &Place, after: &str) {
+        if self.has_snapshot {
+            self.restores(place, &format!("@label:{}", self.name), after);
+        } else {
+            self.is_kept(place, after);
+        }
+    }
+
+    #[track_caller]
+    fn restores(&self, place: &Place, index: &str, after: &str) {
+        if let Err(error) = place.restores(index, &self.stream) {
+            panic!("{after}: {index} is lost: {error}");
         }
     }
 }
