@@ -240,6 +240,17 @@ pub fn sync_dir(dir: &Path) -> Result<()> {
     }
 }
 
+/// The same, if there is such a folder.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn sync_dir_if_there(dir: &Path) -> Result<()> {
+    match sync_dir(dir) {
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
 /// Makes the names durable that lead to a folder. A run that was cut off may have made
 /// folders and not synced them, and none that finds them there would do it again.
 ///

@@ -135,6 +135,17 @@ impl Recorder {
         calls
     }
 
+    /// Does a step to its end; returns the number of its calls.
+    fn follow(&mut self, step: Step, fault: Option<Injection>) -> usize {
+        let calls = self.run(step, fault);
+        calls.iter().for_each(|call| self.disk.apply(call));
+        self.begin(step);
+        if fault.is_none() {
+            self.end(step);
+        }
+        calls.len()
+    }
+
     fn damage(&mut self, step: Step) {
         let files =
             |place: &Place| [place.files("store/bricks"), place.files("store/tocs")].concat();
@@ -245,35 +256,74 @@ pub fn cut(history: &History, effort: Effort) -> Report {
     report
 }
 
-/// Lets a first run fail at each call, and the power after the run that follows.
-pub fn cut_after_failure(effort: Effort) -> Report {
-    const STEP: Step = Step::Archive("a", &[1, 2]);
-    let (_, calls) = Place::new().watch(STEP, Watch::default(), None);
+/// A command that fails, and what is done then.
+pub struct Again {
+    pub name: &'static str,
+    pub before: &'static [Step],
+    pub step: Step,
+    pub then: &'static [Step],
+    /// The files of the run that has to succeed after the power failure.
+    pub next: &'static [u64],
+}
+
+pub const AGAIN: &[Again] = &[
+    Again {
+        name: "archive again after a failure",
+        before: &[],
+        step: Step::Archive("a", &[1, 2]),
+        then: &[Step::Archive("a", &[1, 2])],
+        next: &[1, 4],
+    },
+    Again {
+        name: "gc again after a failure",
+        before: &[
+            Step::Archive("a", &[1, 2]),
+            Step::Archive("b", &[3]),
+            Step::Forget("a"),
+        ],
+        step: Step::Command(&["gc", "--threshold", "0"]),
+        then: &[Step::Command(&["gc", "--threshold", "0"])],
+        next: &[1, 2, 3],
+    },
+    Again {
+        name: "rebuild and archive after an archive that failed",
+        before: &[Step::Archive("a", &[1])],
+        step: Step::Archive("b", &[2, 3]),
+        then: &[Step::Command(&["rebuild"]), Step::Archive("c", &[2, 3])],
+        next: &[1, 2],
+    },
+];
+
+/// Lets a command fail from each call on, as if it had been killed there; does others,
+/// which succeed; and then the power fails. What the first has left unsynced these must
+/// not take for durable.
+pub fn cut_after_failure(again: &Again, effort: Effort) -> Report {
+    let (_, calls) = Place::after(again.before).watch(again.step, Watch::default(), None);
     let mut report = Report::default();
     for at in (1..=calls.len()).step_by(effort.stride) {
         let mut recorder = Recorder::new();
+        for &step in again.before {
+            recorder.follow(step, None);
+        }
         let injection = Injection {
             at,
             fault: Fault::Errno(rustix::io::Errno::IO.raw_os_error()),
             scope: Scope::All,
         };
-        let failed = recorder.run(Step::Archive("z", &[1, 2, 3]), Some(injection));
-        let calls = failed.into_iter().chain(recorder.run(STEP, None));
-        for call in calls {
-            recorder.disk.apply(&call);
-            report.calls += 1;
+        report.calls += recorder.follow(again.step, Some(injection));
+        for &step in again.then {
+            report.calls += recorder.follow(step, None);
         }
-        recorder.end(STEP);
         report.prefixes += 1;
         let cases: Vec<_> = losses(effort.seed + at as u64, effort.coins)
             .map(|loss| Case {
                 image: recorder.disk.after(loss),
-                promised: vec!["a"],
+                promised: recorder.promised(),
                 is_harmed: false,
-                what: format!("a run that failed at call {at}, a good one, lost: {loss:?}"),
+                what: format!("{}, at call {at}, lost: {loss:?}", again.name),
             })
             .collect();
-        check_all(&cases, &recorder.runs, &[1, 4], &mut report);
+        check_all(&cases, &recorder.runs, again.next, &mut report);
     }
     report
 }
