@@ -254,6 +254,8 @@ impl Plan {
             let needed = met.frames.get(name);
             match (&brick.sidecar, needed) {
                 (Sidecar::Broken, _) | (Sidecar::Missing, Some(_)) => {}
+                // It may hold what is missing: only its sidecar would tell.
+                (Sidecar::Missing, None) if !plan.missing.is_empty() => plan.left_out += 1,
                 (Sidecar::Missing, None) if brick.is_young => plan.left_out += 1,
                 (Sidecar::Missing, None) => plan.delete.push(*name),
                 (Sidecar::Open(facts), needed) => {
