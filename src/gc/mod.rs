@@ -32,7 +32,7 @@ use crate::error::{Error, Exit, Result};
 use crate::format::note::{Note, NoteKind};
 use crate::id::{BrickName, Class, WriterId};
 use crate::store::Store;
-use crate::store::atomic::sync_dir;
+use crate::store::atomic::{sync_dir, sync_dir_if_there};
 use crate::store::catalog::OwnSidecars;
 use crate::store::layout::{Mark, RunName};
 use crate::store::runs::{Lease, new_note};
@@ -449,7 +449,8 @@ impl Gc<'_> {
         Ok(())
     }
 
-    /// Deletes files, durably. Returns whose were there.
+    /// Deletes files, durably. Returns whose were there. One that is not there may have
+    /// been deleted by a gc that was cut off before this was durable.
     fn delete_all(
         &self,
         paths: impl Iterator<Item = (BrickName, PathBuf)>,
@@ -458,11 +459,11 @@ impl Gc<'_> {
         for (name, path) in paths {
             if self.lease.delete(&path)? {
                 deleted.push(name);
-                folders.extend(path.parent().map(PathBuf::from));
             }
+            folders.extend(path.parent().map(PathBuf::from));
         }
         for folder in folders {
-            sync_dir(&folder)?;
+            sync_dir_if_there(&folder)?;
         }
         Ok(deleted)
     }

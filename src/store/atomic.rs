@@ -240,6 +240,48 @@ pub fn sync_dir(dir: &Path) -> Result<()> {
     }
 }
 
+/// The same, if there is such a folder.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn sync_dir_if_there(dir: &Path) -> Result<()> {
+    match sync_dir(dir) {
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Makes the names durable that lead to a folder. A run that was cut off may have made
+/// folders and not synced them, and none that finds them there would do it again.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn sync_way_to(dir: &Path) -> Result<()> {
+    for above in dir.ancestors().skip(1) {
+        let above = if above == Path::new("") {
+            Path::new(".")
+        } else {
+            above
+        };
+        match sync_dir(above) {
+            Err(Error::Io { source, .. }) if is_foreign(&source) => {}
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+/// Whether a folder refuses to be synced because no run of this user can have made it,
+/// or because its file system knows no such thing.
+pub(crate) fn is_foreign(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::Unsupported
+    )
+}
+
 /// The folder in which `path` stands; `.` for a bare name.
 fn parent(path: &Path) -> &Path {
     match path.parent() {
