@@ -59,6 +59,18 @@ fn report(event: &GcEvent, say: Say) {
             if bricks.len() == 1 { "is" } else { "are" },
             names(bricks)
         )),
+        GcEvent::WaitingForParity => {
+            say.note("waiting for a parity command to end, which makes or repairs sets");
+        }
+        GcEvent::KeptSet(set) => say.warn(&format!(
+            "parity set {} is kept, though {} were given up: of its other bricks, {} cannot be \
+             read here. If they were moved away, all is well as long as they are sound; if not, \
+             `dtar parity repair` brings them back: {}",
+            set.id,
+            count(set.given_up, "brick"),
+            set.bricks.len(),
+            names(&set.bricks)
+        )),
         GcEvent::Cold(bricks) => say.note(&format!(
             "of {} that {} not here nothing is needed any more, and they may be deleted where \
              they lie: {}",
@@ -110,6 +122,7 @@ fn tell(summary: &GcSummary, dry_run: bool, time: Duration, say: Say) {
         freed,
         spared,
         left_out,
+        parity,
         ..
     } = *summary;
     let freed = size::show(freed.saturating_sub(new_bytes));
@@ -132,6 +145,16 @@ fn tell(summary: &GcSummary, dry_run: bool, time: Duration, say: Say) {
             text = format!("{text}, {number} {what}");
         }
     }
+    if parity.old_sets + parity.new_sets > 0 {
+        let would = if dry_run { "would be " } else { "" };
+        text = format!(
+            "{text}; {} {would}replaced by {}: {} read, {} of parity made",
+            count(parity.old_sets, "parity set"),
+            parity.new_sets,
+            size::show(parity.read),
+            size::show(parity.bytes),
+        );
+    }
     say.summary(&text, &json_summary(summary, dry_run, time));
 }
 
@@ -151,6 +174,13 @@ fn json_summary(summary: &GcSummary, dry_run: bool, time: Duration) -> Value {
         "left_out": summary.left_out,
         "missing": summary.missing,
         "cold": summary.cold,
+        "parity": {
+            "old_sets": summary.parity.old_sets,
+            "new_sets": summary.parity.new_sets,
+            "read": summary.parity.read,
+            "bytes": summary.parity.bytes,
+            "kept_sets": summary.parity.kept_sets,
+        },
         "seconds": time.as_secs_f64(),
     })
 }

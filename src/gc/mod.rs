@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! lease -> other gcs -> list bricks, then roots -> plan -> rewrite -> dead list
-//!       -> wait for older runs -> roots again -> delete sidecars, then bricks -> end of the list
+//!       -> wait for older runs -> roots again -> parity of what stays
+//!       -> delete sidecars, bricks, old parity -> end of the list
 //! ```
 //!
 //! The numbers of the steps in this folder are those of the page, whose model goes
@@ -13,6 +14,7 @@ mod forget;
 mod frames;
 mod needs;
 mod others;
+mod parity;
 mod plan;
 mod rewrite;
 
@@ -30,6 +32,7 @@ use crate::crypto::{Key, PutKeys};
 use crate::error::{Error, Result};
 use crate::format::note::{Note, NoteKind};
 use crate::id::{BrickName, Class, WriterId};
+use crate::parity::KeptSet;
 use crate::store::Store;
 use crate::store::atomic::sync_dir;
 use crate::store::layout::{Mark, RunName};
@@ -92,6 +95,10 @@ pub enum GcEvent {
     /// Bricks whose sidecars were deleted, and which do not lie here: nothing of them is
     /// needed.
     Cold(Vec<BrickName>),
+    /// A parity set stays, because bricks that it protects cannot be read here.
+    KeptSet(KeptSet),
+    /// Gc waits for a command that changes parity.
+    WaitingForParity,
 }
 
 /// A run of somebody else.
@@ -130,6 +137,24 @@ pub struct GcSummary {
     pub missing: u64,
     /// Bricks whose sidecars were deleted, and which do not lie here.
     pub cold: u64,
+    /// What became of parity.
+    pub parity: ParitySummary,
+}
+
+/// What a gc did to parity sets, or would do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ParitySummary {
+    /// Sets that were deleted: bricks in them were, or another set has all of theirs.
+    pub old_sets: u64,
+    /// New sets, over what stays.
+    pub new_sets: u64,
+    /// Bytes of bricks that were read for these.
+    pub read: u64,
+    /// Bytes of recovery shards in them.
+    pub bytes: u64,
+    /// Sets that stay though bricks in them were deleted, for they have others that cannot
+    /// be read here.
+    pub kept_sets: u64,
 }
 
 /// A gc at work.
@@ -223,6 +248,10 @@ fn dry_run(
     if !cold.is_empty() {
         tell(GcEvent::Cold(cold));
     }
+    let mut doomed = plan.delete.clone();
+    doomed.extend(plan.rewrite.iter().map(|(name, ..)| *name));
+    let gone = parity::GivenUp::new(store, &bricks, &plan.missing, &doomed);
+    summary.parity = parity::estimate(store, &gone, tell)?;
     Ok(summary)
 }
 
@@ -273,7 +302,7 @@ impl Gc<'_> {
         }
         let moved = rewriter.finish()?;
         summary.moved = moved.frame_count;
-        summary.new_bricks = moved.new_bricks;
+        summary.new_bricks = moved.new_bricks.len() as u64;
         summary.new_bytes = moved.new_bytes;
         // Step 5.
         let mut candidates = plan.delete;
@@ -282,7 +311,7 @@ impl Gc<'_> {
         self.write_list(&candidates)?;
         self.delete_lists(&old_lists)?;
         // Steps 6 and 7. What stops them has deleted nothing, so that the list may go.
-        let doomed = self
+        let (doomed, missing) = self
             .judge(&bricks, &mut needs, &moved, &candidates, &mut ended, tell)
             .inspect_err(|_| {
                 let _ = self.withdraw_list();
@@ -295,7 +324,10 @@ impl Gc<'_> {
             }
         }
         // Steps 8 and 9.
-        self.delete(&bricks, &doomed, &moved, &mut summary, tell)?;
+        let gone = parity::GivenUp::new(store, &bricks, &missing, &doomed);
+        summary.parity = self.with_parity(&gone, &moved, tell, &mut |tell| {
+            self.delete(&bricks, &doomed, &moved, &mut summary, tell)
+        })?;
         if !candidates.is_empty() {
             self.delete_lists(std::slice::from_ref(self.lease.name()))?;
         }
@@ -363,7 +395,8 @@ impl Gc<'_> {
         self.delete_lists(std::slice::from_ref(self.lease.name()))
     }
 
-    /// Of the candidates those that nothing needs, once all older runs have ended.
+    /// Of the candidates those that nothing needs, once all older runs have ended; and
+    /// the bricks that are needed and nowhere.
     fn judge(
         &self,
         bricks: &Bricks,
@@ -372,15 +405,16 @@ impl Gc<'_> {
         candidates: &[BrickName],
         ended: &mut Vec<Run>,
         tell: &mut dyn FnMut(GcEvent),
-    ) -> Result<Vec<BrickName>> {
+    ) -> Result<(Vec<BrickName>, Vec<BrickName>)> {
         if candidates.is_empty() {
-            return Ok(Vec::new());
+            let (_, missing) = bricks.meet(needs);
+            return Ok((Vec::new(), missing));
         }
         self.await_others(ended, tell)?;
         needs.add_roots(self.store, self.keys)?;
         self.monitor.check()?;
-        let (met, _) = bricks.meet(needs);
-        Ok(doomed(candidates, &met, &moved.frames))
+        let (met, missing) = bricks.meet(needs);
+        Ok((doomed(candidates, &met, &moved.frames), missing))
     }
 
     fn delete(

@@ -49,7 +49,7 @@ pub(super) struct Moved {
     /// By old brick.
     pub(super) frames: HashMap<BrickName, Frames>,
     pub(super) frame_count: u64,
-    pub(super) new_bricks: u64,
+    pub(super) new_bricks: Vec<BrickName>,
     pub(super) new_bytes: u64,
 }
 
@@ -288,7 +288,7 @@ impl<'a> Rewriter<'a> {
         let name = BrickName(*open.hasher.finalize().as_bytes());
         store.publish_brick(lease, open.file, &name, open.class)?;
         store.write_sidecar(lease, keys, &name, &toc)?;
-        self.moved.new_bricks += 1;
+        self.moved.new_bricks.push(name);
         self.moved.new_bytes += open.length;
         for (old, place) in self.waiting.drain(..) {
             self.moved.frame_count += 1;

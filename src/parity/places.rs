@@ -2,16 +2,19 @@
 //! folder, and in further places that are only read.
 
 use std::collections::HashSet;
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Exit, Result};
-use crate::id::{BrickName, Class, ParityName};
+use crate::format::gone::{Gone, MAX_GONE_LENGTH};
+use crate::id::{BrickName, Class, ParityName, SetId};
+use crate::store::atomic::TempFile;
 use crate::store::layout::{Layout, places_of_brick};
 
 const BRICK: &str = "brick";
 const PARITY: &str = "parity";
+const GONE: &str = "gone";
 
 /// The folder that is worked on, and further places.
 #[derive(Debug, Clone)]
@@ -20,6 +23,8 @@ pub struct Places {
     extra: Vec<PathBuf>,
     /// Whether bricks stand in `bricks/ab/` and `meta/ab/`, rather than side by side.
     is_store: bool,
+    /// The run that works on it, and its folder for files in the making.
+    run: Option<PathBuf>,
 }
 
 /// A file with a brick's name.
@@ -54,7 +59,18 @@ impl Places {
             is_store: signs.iter().any(|sign| dir.join(sign).exists()),
             dir: dir.to_owned(),
             extra: extra.to_vec(),
+            run: None,
         })
+    }
+
+    /// The store `dir`, worked on by a run that has the folder `run`.
+    pub(crate) fn of_run(dir: &Path, run: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            extra: Vec::new(),
+            is_store: true,
+            run: Some(run.to_owned()),
+        }
     }
 
     /// The folder that is worked on.
@@ -66,6 +82,20 @@ impl Places {
     /// Where files in the making stand.
     pub(super) fn temp_dir(&self) -> PathBuf {
         Layout::new(&self.dir).temp_dir()
+    }
+
+    /// Begins a file that will get its name later.
+    pub(super) fn temp_file(&self) -> Result<TempFile> {
+        match &self.run {
+            // It must not be made again: that would undo the end of the run.
+            Some(dir) => TempFile::create_in(dir),
+            None => TempFile::create(&self.temp_dir()),
+        }
+    }
+
+    /// Whether a brick's sidecar stands; in a folder that is no store there are none.
+    pub(super) fn sidecar_stands(&self, name: &BrickName) -> Result<bool> {
+        Ok(self.is_store && Layout::new(&self.dir).sidecar_stands(name)?)
     }
 
     /// Removes the folder for files in the making, unless it is a store's, or in use.
@@ -87,10 +117,38 @@ impl Places {
 
     /// Where a parity file belongs.
     pub(super) fn home_of_parity(&self, name: &ParityName) -> PathBuf {
-        let mut path = self.dir.join(PARITY);
-        path.push(format!("{:02x}", name.as_bytes()[0]));
-        path.push(format!("{name}.{PARITY}"));
-        path
+        parity_path(&self.dir, name.as_bytes()[0], &format!("{name}.{PARITY}"))
+    }
+
+    /// Where the list of a set's members belongs that were given up.
+    pub(super) fn home_of_gone(&self, set: &SetId) -> PathBuf {
+        parity_path(&self.dir, set.as_bytes()[0], &format!("{set}.{GONE}"))
+    }
+
+    /// The members of a set that were given up, by the first list that can be read.
+    pub(super) fn gone(&self, set: &SetId) -> Vec<BrickName> {
+        for dir in std::iter::once(&self.dir).chain(&self.extra) {
+            let path = parity_path(dir, set.as_bytes()[0], &format!("{set}.{GONE}"));
+            let mut bytes = Vec::new();
+            // One that does not open says nothing: these members count as lost.
+            let read = File::open(path).map(|file| file.take(MAX_GONE_LENGTH + 1));
+            if read.is_ok_and(|mut file| file.read_to_end(&mut bytes).is_ok())
+                && let Ok(gone) = Gone::decode(&bytes)
+                && gone.set == *set
+            {
+                return gone.bricks;
+            }
+        }
+        Vec::new()
+    }
+
+    /// The lists in the folder itself.
+    pub(super) fn gone_lists(&self) -> Result<Vec<(SetId, PathBuf)>> {
+        let mut found = Vec::new();
+        each_file(&self.dir.join(PARITY), GONE, |set: SetId, path, _| {
+            found.push((set, path));
+        })?;
+        Ok(found)
     }
 
     /// Whether something at `path` may be replaced: only what is in the folder itself.
@@ -145,6 +203,13 @@ impl Places {
         }
         Ok(found)
     }
+}
+
+fn parity_path(dir: &Path, shard: u8, file: &str) -> PathBuf {
+    let mut path = dir.join(PARITY);
+    path.push(format!("{shard:02x}"));
+    path.push(file);
+    path
 }
 
 /// Calls `each` for the files `NAME.ending` in `dir`, and in the folders of two hex digits
