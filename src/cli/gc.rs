@@ -63,12 +63,12 @@ fn report(event: &GcEvent, say: Say) {
             say.note("waiting for a parity command to end, which makes or repairs sets");
         }
         GcEvent::KeptSet(set) => say.warn(&format!(
-            "parity set {} is kept, though {} were given up: of its other bricks, {} cannot be \
-             read here. If they were moved away, all is well as long as they are sound; if not, \
-             `dtar parity repair` brings them back: {}",
+            "{} that nobody needs must stay with parity set {}, which protects {} that cannot be \
+             read here: {}. If they are lost or damaged, `dtar parity repair` brings them back; \
+             if they were moved away, bring them back, or delete the set if it is not needed",
+            count(set.held.len() as u64, "brick"),
             set.id,
-            count(set.given_up, "brick"),
-            set.bricks.len(),
+            count(set.bricks.len() as u64, "brick"),
             names(&set.bricks)
         )),
         GcEvent::Cold(bricks) => say.note(&format!(
@@ -139,6 +139,7 @@ fn tell(summary: &GcSummary, dry_run: bool, time: Duration, say: Say) {
     );
     for (number, what) in [
         (spared, "came to be needed meanwhile"),
+        (parity.held, "kept for the sake of parity"),
         (left_out, "left out: young, or of a living run"),
     ] {
         if number > 0 {
@@ -180,6 +181,7 @@ fn json_summary(summary: &GcSummary, dry_run: bool, time: Duration) -> Value {
             "read": summary.parity.read,
             "bytes": summary.parity.bytes,
             "kept_sets": summary.parity.kept_sets,
+            "held": summary.parity.held,
         },
         "seconds": time.as_secs_f64(),
     })

@@ -145,7 +145,6 @@ fn report_set(state: &SetState, say: Say) {
         "type": "set",
         "set": state.id.to_string(),
         "bricks": state.members.len(),
-        "given_up": given_up(state),
         "sound": state.is_sound(),
         "margin": state.margin,
         "full_margin": state.full_margin,
@@ -166,17 +165,6 @@ fn report_set(state: &SetState, say: Say) {
         );
         say.error_text(&why);
     }
-    let given_up = given_up(state);
-    if given_up > 0 && !say.is_json() {
-        say.note(&format!(
-            "set {}: {given_up} of its {} bricks were given up by a gc, which kept it for the \
-             others; {} of {} recovery shards are left for these",
-            state.id,
-            state.members.len(),
-            state.margin.max(0),
-            state.full_margin,
-        ));
-    }
     if !state.is_sound() && !say.is_json() {
         let spare = state.bricks_to_spare();
         say.note(&match state.margin {
@@ -188,11 +176,6 @@ fn report_set(state: &SetState, say: Say) {
             ),
         });
     }
-}
-
-fn given_up(state: &SetState) -> usize {
-    let members = state.members.iter();
-    members.filter(|member| member.given_up).count()
 }
 
 fn report_member(member: &MemberState, say: Say) {
@@ -281,7 +264,6 @@ fn tell(summary: &CheckSummary, places: &Places, time: Duration, say: Say, repai
         "type": "summary",
         "sets": summary.sets,
         "bricks": summary.bricks,
-        "given_up": summary.given_up,
         "missing": summary.missing,
         "damaged": summary.damaged,
         "repairable": summary.repairable,

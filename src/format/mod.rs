@@ -2,7 +2,6 @@
 
 pub mod brick;
 pub mod frame;
-pub mod gone;
 pub mod keyfile;
 pub mod lock;
 pub mod note;

@@ -95,7 +95,8 @@ pub enum GcEvent {
     /// Bricks whose sidecars were deleted, and which do not lie here: nothing of them is
     /// needed.
     Cold(Vec<BrickName>),
-    /// A parity set stays, because bricks that it protects cannot be read here.
+    /// A parity set stays, and with it all its bricks, for it has some that cannot be read
+    /// here.
     KeptSet(KeptSet),
     /// Gc waits for a command that changes parity.
     WaitingForParity,
@@ -152,9 +153,11 @@ pub struct ParitySummary {
     pub read: u64,
     /// Bytes of recovery shards in them.
     pub bytes: u64,
-    /// Sets that stay though bricks in them were deleted, for they have others that cannot
-    /// be read here.
+    /// Sets that nothing can take the place of, for they have bricks that cannot be read
+    /// here.
     pub kept_sets: u64,
+    /// Bricks that nobody needs, and that were not deleted for the sake of these sets.
+    pub held: u64,
 }
 
 /// A gc at work.
@@ -226,8 +229,9 @@ fn dry_run(
     tell(GcEvent::Step("reading the sidecars"));
     let bricks = Bricks::list(store, keys, young, monitor, tell)?;
     let roots = needs.add_roots(store, keys)?;
-    let plan = Plan::make(&bricks, &needs, living, options);
+    let mut plan = Plan::make(&bricks, &needs, living, options);
     let mut summary = begin_summary(&bricks, &plan, roots, tell);
+    summary.parity = parity::hold(store, &bricks, &mut plan, tell)?;
     summary.deleted = plan.delete.len() as u64;
     summary.rewritten = plan.rewrite.len() as u64;
     let mut cold = Vec::new();
@@ -248,10 +252,6 @@ fn dry_run(
     if !cold.is_empty() {
         tell(GcEvent::Cold(cold));
     }
-    let mut doomed = plan.delete.clone();
-    doomed.extend(plan.rewrite.iter().map(|(name, ..)| *name));
-    let gone = parity::GivenUp::new(store, &bricks, &plan.missing, &doomed);
-    summary.parity = parity::estimate(store, &gone, tell)?;
     Ok(summary)
 }
 
@@ -290,8 +290,13 @@ impl Gc<'_> {
         tell(GcEvent::Step("reading the sidecars"));
         let bricks = Bricks::list(store, keys, self.young()?, monitor, tell)?;
         let roots = needs.add_roots(store, keys)?;
-        let plan = Plan::make(&bricks, &needs, &living, options);
+        let mut plan = Plan::make(&bricks, &needs, &living, options);
         let mut summary = begin_summary(&bricks, &plan, roots, tell);
+        let ParitySummary {
+            kept_sets, held, ..
+        } = parity::hold(store, &bricks, &mut plan, tell)?;
+        summary.parity.kept_sets = kept_sets;
+        summary.parity.held = held;
         // Step 4.
         if !plan.rewrite.is_empty() {
             tell(GcEvent::Step("rewriting bricks"));
@@ -311,7 +316,7 @@ impl Gc<'_> {
         self.write_list(&candidates)?;
         self.delete_lists(&old_lists)?;
         // Steps 6 and 7. What stops them has deleted nothing, so that the list may go.
-        let (doomed, missing) = self
+        let (mut doomed, missing) = self
             .judge(&bricks, &mut needs, &moved, &candidates, &mut ended, tell)
             .inspect_err(|_| {
                 let _ = self.withdraw_list();
@@ -325,9 +330,10 @@ impl Gc<'_> {
         }
         // Steps 8 and 9.
         let gone = parity::GivenUp::new(store, &bricks, &missing, &doomed);
-        summary.parity = self.with_parity(&gone, &moved, tell, &mut |tell| {
-            self.delete(&bricks, &doomed, &moved, &mut summary, tell)
-        })?;
+        let told = &mut summary.parity;
+        let remaking = self.remake_parity(&gone, &moved, &mut doomed, told, tell)?;
+        self.delete(&bricks, &doomed, &moved, &mut summary, tell)?;
+        self.delete_parity(&remaking)?;
         if !candidates.is_empty() {
             self.delete_lists(std::slice::from_ref(self.lease.name()))?;
         }

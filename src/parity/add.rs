@@ -102,7 +102,7 @@ pub fn add(
     let damaged = damaged.iter().filter_map(|name| paths.get(name).cloned());
     summary.damaged.extend(damaged);
     if options.merge {
-        summary.merged = small.remove(if merged { &made } else { &[] }, places)?;
+        summary.merged = small.remove(if merged { &made } else { &[] })?;
     }
     drop(lock);
     places.leave();

@@ -3,30 +3,29 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::add::{Paths, USUAL_GROUP, protect};
+use super::encode::Encoded;
 use super::places::Places;
 use super::plan::{Share, shapes};
 use super::sets::{Known, known, superfluous};
 use crate::archive::Monitor;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::brick::MAX_LENGTH;
-use crate::format::gone::Gone;
-use crate::format::parity::Member;
+use crate::format::parity::{Member, Shape};
 use crate::id::{BrickName, Class, SetId};
 use crate::store::atomic::sync_dir;
 use crate::threads;
 
-/// A set that is kept though members of it were given up.
+/// A set that nothing can take the place of, so that its bricks must stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptSet {
     /// The set.
     pub id: SetId,
-    /// How many of its members were given up.
-    pub given_up: u64,
-    /// Members that only this set can bring back: they are not here, or damaged.
+    /// Bricks in it that nobody needs, and that are kept for its sake.
+    pub held: Vec<BrickName>,
+    /// Bricks that only this set can bring back: they are not here, or damaged.
     pub bricks: Vec<BrickName>,
 }
 
@@ -44,21 +43,47 @@ pub(crate) struct Remade {
     pub(crate) parity: u64,
 }
 
+impl Remade {
+    fn add(&mut self, shape: &Shape) {
+        self.new_sets += 1;
+        self.read += shape
+            .members
+            .iter()
+            .map(|member| member.length)
+            .sum::<u64>();
+        self.parity += shape.total_recovery() * u64::from(shape.shard_length);
+    }
+}
+
+/// A set with members that were given up.
+struct Affected {
+    set: Known,
+    given_up: Vec<BrickName>,
+}
+
+impl Affected {
+    fn staying(&self) -> impl Iterator<Item = &Member> {
+        let stays = |member: &&Member| self.given_up.binary_search(&member.name).is_err();
+        self.set.shape.members.iter().filter(stays)
+    }
+}
+
 /// The sets of a store, and what is to be done to them.
 pub(crate) struct Collection<'a> {
     places: &'a Places,
-    known: Vec<Known>,
-    /// The sets with members that were given up, and these.
-    affected: BTreeMap<SetId, Vec<BrickName>>,
-    /// Sets that others make superfluous.
-    superfluous: Vec<SetId>,
-    /// The shares at which other, complete sets have a brick: the largest.
+    affected: Vec<Affected>,
+    kept: Vec<KeptSet>,
+    /// Sets whose members all stay.
+    others: Vec<Known>,
+    /// Those of them that yet others make superfluous.
+    superfluous: HashSet<SetId>,
+    /// The largest share at which complete sets that stay have a brick.
     covered: HashMap<BrickName, Share>,
     /// What is to be put in new sets, by name, and the share that it had.
     wanted: BTreeMap<BrickName, (Member, Share)>,
     paths: Paths,
-    /// Lists of sets of which there is nothing else.
-    stray_lists: Vec<PathBuf>,
+    /// Most members of a new set: as many as there were in one, or as are usual.
+    group: usize,
 }
 
 impl<'a> Collection<'a> {
@@ -69,20 +94,19 @@ impl<'a> Collection<'a> {
         given_up: &mut dyn FnMut(&BrickName) -> Result<bool>,
     ) -> Result<Option<Self>> {
         let (known, _) = known(places)?;
-        let ids: HashSet<SetId> = known.iter().map(|set| set.id).collect();
-        let lists = places.gone_lists()?.into_iter();
-        let stray = lists.filter(|(set, _)| !ids.contains(set));
+        let sizes = known.iter().map(|set| set.shape.members.len());
         let mut collection = Self {
             places,
-            affected: BTreeMap::new(),
-            superfluous: Vec::new(),
+            group: sizes.max().unwrap_or(0).max(USUAL_GROUP),
+            affected: Vec::new(),
+            kept: Vec::new(),
+            others: Vec::new(),
+            superfluous: HashSet::new(),
             covered: HashMap::new(),
             wanted: BTreeMap::new(),
             paths: Paths::new(),
-            stray_lists: stray.map(|(_, path)| path).collect(),
-            known: Vec::new(),
         };
-        let mut others = Vec::new();
+        let (mut affected, mut others) = (Vec::new(), Vec::new());
         for set in known {
             let mut gone = Vec::new();
             for member in &set.shape.members {
@@ -93,70 +117,97 @@ impl<'a> Collection<'a> {
             if gone.is_empty() {
                 others.push(set);
             } else {
-                collection.affected.insert(set.id, gone);
-                collection.known.push(set);
+                let given_up = gone;
+                affected.push(Affected { set, given_up });
             }
         }
-        collection.superfluous = superfluous(&others);
-        collection.note_covered(&others);
-        collection.known.extend(others);
+        collection.superfluous = superfluous(&others).into_iter().collect();
+        for set in &others {
+            if !collection.superfluous.contains(&set.id) {
+                collection.cover(set);
+            }
+        }
+        collection.others = others;
+        for set in affected {
+            collection.sort(set);
+        }
         collection.note_wanted();
         let is_idle = collection.affected.is_empty()
-            && collection.superfluous.is_empty()
-            && collection.stray_lists.is_empty();
+            && collection.kept.is_empty()
+            && collection.superfluous.is_empty();
         Ok((!is_idle).then_some(collection))
     }
 
-    fn note_covered(&mut self, others: &[Known]) {
-        for set in others.iter().filter(|set| set.is_complete) {
-            for member in &set.shape.members {
-                let share = self.covered.entry(member.name).or_insert(set.share());
-                *share = set.share().max(*share);
-            }
+    /// Notes what a set protects that stays.
+    fn cover(&mut self, set: &Known) {
+        if !set.is_complete {
+            return;
+        }
+        for member in &set.shape.members {
+            let share = self.covered.entry(member.name).or_insert(set.share());
+            *share = set.share().max(*share);
         }
     }
 
-    /// The members that stay, and that no other set has.
+    fn is_covered(&self, member: &Member, share: Share) -> bool {
+        let covered = self.covered.get(&member.name);
+        covered.is_some_and(|covered| *covered >= share)
+    }
+
+    /// Says whether a set can be replaced, or must be kept because of members that are
+    /// not here.
+    fn sort(&mut self, affected: Affected) {
+        let share = affected.set.share();
+        let is_needed =
+            |member: &&Member| !self.is_covered(member, share) && self.path_of(member).is_none();
+        let needed = affected.staying().filter(is_needed);
+        let bricks: Vec<_> = needed.map(|member| member.name).collect();
+        if bricks.is_empty() {
+            self.affected.push(affected);
+        } else {
+            self.cover(&affected.set);
+            self.kept.push(KeptSet {
+                id: affected.set.id,
+                held: affected.given_up,
+                bricks,
+            });
+        }
+    }
+
+    /// Where a member stands, at its full length.
+    fn path_of(&self, member: &Member) -> Option<PathBuf> {
+        let path = self.places.home_of(&member.name, member.class);
+        let found = fs::metadata(&path).ok()?;
+        (found.is_file() && found.len() == member.length).then_some(path)
+    }
+
+    /// The members that stay of sets that others do not cover: all of them, for in a
+    /// larger set they are better off.
     fn note_wanted(&mut self) {
-        let affected = self
-            .known
-            .iter()
-            .filter(|set| self.affected.contains_key(&set.id));
         let (mut wanted, mut paths) = (BTreeMap::new(), Paths::new());
-        for set in affected {
-            let share = set.share();
-            for member in self.staying(set) {
-                let path = self.places.home_of(&member.name, member.class);
-                let found = fs::metadata(&path);
-                if !found.is_ok_and(|found| found.is_file() && found.len() == member.length) {
-                    continue;
+        for affected in &self.affected {
+            let share = affected.set.share();
+            if affected
+                .staying()
+                .all(|member| self.is_covered(member, share))
+            {
+                continue;
+            }
+            for member in affected.staying() {
+                if let Some(path) = self.path_of(member) {
+                    let entry = wanted.entry(member.name).or_insert((*member, share));
+                    entry.1 = share.max(entry.1);
+                    paths.insert(member.name, path);
                 }
-                let entry = wanted.entry(member.name).or_insert((*member, share));
-                entry.1 = share.max(entry.1);
-                paths.insert(member.name, path);
             }
         }
         (self.wanted, self.paths) = (wanted, paths);
     }
 
-    /// The members of a set that were not given up, and that no other set has as well.
-    fn staying<'b>(&'b self, set: &'b Known) -> impl Iterator<Item = &'b Member> {
-        let gone = self.affected.get(&set.id);
-        let share = set.share();
-        set.shape.members.iter().filter(move |member| {
-            let is_gone = gone.is_some_and(|gone| gone.binary_search(&member.name).is_ok());
-            let covered = self.covered.get(&member.name);
-            !is_gone && covered.is_none_or(|covered| *covered < share)
-        })
-    }
-
     /// Takes in bricks that stand in for members that were given up.
     pub(crate) fn join(&mut self, bricks: &[BrickName]) {
-        let affected = self
-            .known
-            .iter()
-            .filter(|set| self.affected.contains_key(&set.id));
-        let Some(share) = affected.map(Known::share).max() else {
+        let shares = self.affected.iter().map(|affected| affected.set.share());
+        let Some(share) = shares.max() else {
             return;
         };
         for name in bricks {
@@ -185,142 +236,85 @@ impl<'a> Collection<'a> {
         groups
     }
 
-    /// Most members of a new set: as many as there were in one, or as are usual.
-    fn group_size(&self) -> usize {
-        let sizes = self.known.iter().map(|set| set.shape.members.len());
-        sizes.max().unwrap_or(0).max(USUAL_GROUP)
-    }
-
-    /// What would be done.
-    pub(crate) fn estimate(&self) -> (Remade, Vec<KeptSet>) {
+    /// What would be done, if all bricks that are here are sound.
+    pub(crate) fn estimate(self) -> (Remade, Vec<KeptSet>) {
         let mut remade = Remade::default();
         for (share, members) in self.groups() {
-            remade.read += members.iter().map(|member| member.length).sum::<u64>();
-            for shape in shapes(members, self.group_size(), share) {
-                remade.new_sets += 1;
-                remade.parity += shape.total_recovery() * u64::from(shape.shard_length);
+            for shape in shapes(members, self.group, share) {
+                remade.add(&shape);
             }
         }
-        let fresh = self.wanted.keys().copied().collect();
-        let kept = self.kept(&fresh);
-        remade.old_sets = self.removed(&kept).count() as u64;
-        (remade, kept)
+        remade.old_sets = (self.affected.len() + self.superfluous.len()) as u64;
+        (remade, self.kept)
     }
 
     /// Publishes the new sets: before anything is deleted.
-    pub(crate) fn make(self, monitor: &Monitor) -> Result<Made<'a>> {
+    pub(crate) fn make(mut self, monitor: &Monitor) -> Result<Made> {
         let pool = threads::pool(0)?;
         let mut remade = Remade::default();
-        let mut fresh = HashSet::new();
-        let group = self.group_size();
+        let (mut damaged, mut fresh) = (Vec::new(), Vec::new());
         for (share, members) in self.groups() {
-            let mut publish = |set: super::encode::Encoded| {
-                let shape = &set.description.shape;
-                remade.new_sets += 1;
-                remade.read += shape
-                    .members
-                    .iter()
-                    .map(|member| member.length)
-                    .sum::<u64>();
-                remade.parity += shape.total_recovery() * u64::from(shape.shard_length);
-                fresh.extend(shape.members.iter().map(|member| member.name));
-                for (name, file) in set.files {
-                    file.publish(&self.places.home_of_parity(&name))?;
-                }
-                Ok(())
+            let mut publish = |set: Encoded| {
+                remade.add(&set.description.shape);
+                fresh.push((set.id, share, set.description.shape.members));
+                let mut files = set.files.into_iter();
+                files.try_for_each(|(name, file)| file.publish(&self.places.home_of_parity(&name)))
             };
-            let work = (self.places, &*pool, monitor);
-            protect(members, &self.paths, (group, share), work, &mut publish)?;
+            let (how, work) = ((self.group, share), (self.places, &*pool, monitor));
+            damaged.extend(protect(members, &self.paths, how, work, &mut publish)?);
         }
-        let kept = self.kept(&fresh);
-        remade.old_sets = self.removed(&kept).count() as u64;
-        Ok(Made {
-            collection: self,
-            remade,
-            kept,
-        })
-    }
-
-    /// The sets with members that stay and are in no other, nor in `fresh`.
-    fn kept(&self, fresh: &HashSet<BrickName>) -> Vec<KeptSet> {
-        let mut kept = Vec::new();
-        for set in &self.known {
-            let Some(gone) = self.affected.get(&set.id) else {
-                continue;
+        let mut old = Vec::new();
+        for set in self.others {
+            let serves = |(id, share, members): &(SetId, Share, Vec<Member>)| {
+                *id != set.id && *share >= set.share() && set.is_within(members)
             };
-            let names = self.staying(set).map(|member| member.name);
-            let bricks: Vec<_> = names.filter(|name| !fresh.contains(name)).collect();
-            if !bricks.is_empty() {
-                kept.push(KeptSet {
+            if self.superfluous.contains(&set.id) || fresh.iter().any(serves) {
+                old.push(set);
+            }
+        }
+        for Affected { set, given_up } in self.affected {
+            let is_needed = |name: &&BrickName| {
+                let covered = self.covered.get(*name);
+                set.has(name) && covered.is_none_or(|covered| *covered < set.share())
+            };
+            let bricks: Vec<_> = damaged.iter().filter(is_needed).copied().collect();
+            if bricks.is_empty() {
+                old.push(set);
+            } else {
+                self.kept.push(KeptSet {
                     id: set.id,
-                    given_up: gone.len() as u64,
+                    held: given_up,
                     bricks,
                 });
             }
         }
-        kept
-    }
-
-    /// The sets that go.
-    fn removed(&self, kept: &[KeptSet]) -> impl Iterator<Item = &Known> {
-        let goes = |set: &&Known| {
-            let is_affected = self.affected.contains_key(&set.id);
-            is_affected && kept.iter().all(|kept| kept.id != set.id)
-                || self.superfluous.contains(&set.id)
-        };
-        self.known.iter().filter(goes)
+        remade.old_sets = old.len() as u64;
+        Ok(Made {
+            old: old.into_iter().flat_map(|set| set.files).collect(),
+            kept: self.kept,
+            remade,
+        })
     }
 }
 
 /// A collection whose new sets stand.
-pub(crate) struct Made<'a> {
-    collection: Collection<'a>,
-    pub(crate) remade: Remade,
+pub(crate) struct Made {
+    old: Vec<PathBuf>,
+    /// The sets that stay as they are, with all their members.
     pub(crate) kept: Vec<KeptSet>,
+    pub(crate) remade: Remade,
 }
 
-impl Made<'_> {
-    /// Deletes the old sets, durably, and lists what was given up of those that are kept:
-    /// once what was given up is gone. `delete` deletes a file, and says whether it was
-    /// there.
+impl Made {
+    /// Deletes the old sets, durably: once what was given up is gone. `delete` deletes a
+    /// file, and says whether it was there.
     pub(crate) fn finish(&self, delete: &mut dyn FnMut(&Path) -> Result<bool>) -> Result<()> {
-        let Self {
-            collection, kept, ..
-        } = self;
-        for KeptSet { id, .. } in kept {
-            if let Some(gone) = collection.affected.get(id) {
-                write_list(collection.places, *id, gone)?;
-            }
-        }
         let mut folders = HashSet::new();
-        let mut remove = |path: &Path| -> Result<()> {
+        for path in &self.old {
             if delete(path)? {
                 folders.extend(path.parent().map(PathBuf::from));
             }
-            Ok(())
-        };
-        for set in collection.removed(kept) {
-            for path in &set.files {
-                remove(path)?;
-            }
-            remove(&collection.places.home_of_gone(&set.id))?;
-        }
-        for path in &collection.stray_lists {
-            remove(path)?;
         }
         folders.iter().try_for_each(|folder| sync_dir(folder))
     }
-}
-
-/// Says which members of a set were given up, unless that stands there already.
-fn write_list(places: &Places, set: SetId, bricks: &[BrickName]) -> Result<()> {
-    if places.gone(&set) == bricks {
-        return Ok(());
-    }
-    let path = places.home_of_gone(&set);
-    let bricks = bricks.to_vec();
-    let mut file = places.temp_file()?;
-    file.write_all(&Gone { set, bricks }.encode())
-        .map_err(Error::io("write", &path))?;
-    file.publish(&path)
 }

@@ -41,9 +41,6 @@ pub struct MemberState {
     pub lost: u64,
     /// Whether it is whole somewhere, or can be brought back.
     pub repairable: bool,
-    /// Whether nobody needs it any more, and nothing is there of it: its loss is none, but
-    /// to its set.
-    pub given_up: bool,
 }
 
 impl MemberState {
@@ -66,10 +63,10 @@ impl MemberState {
         damaged.map(|copy| &copy.path)
     }
 
-    /// Whether there is a copy, and all are whole, or it was given up.
+    /// Whether there is a copy, and all are whole.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        self.given_up || !self.is_missing() && self.damaged().next().is_none()
+        !self.is_missing() && self.damaged().next().is_none()
     }
 }
 
@@ -173,14 +170,9 @@ pub(super) fn examine(
         starts.push(next..next + count);
         next += count;
     }
-    let gone = places.gone(&id);
     let each = |(member, range): (&Member, std::ops::Range<usize>)| {
         let checks = description.shards.get(range).unwrap_or_default();
-        let mut state = member_state(shape, *member, checks, places, monitor)?;
-        state.given_up = state.is_missing()
-            && gone.binary_search(&member.name).is_ok()
-            && !places.sidecar_stands(&member.name)?;
-        Ok(state)
+        member_state(shape, *member, checks, places, monitor)
     };
     let members: Result<Vec<_>> =
         pool.install(|| shape.members.par_iter().zip(starts).map(each).collect());
@@ -214,7 +206,6 @@ fn member_state(
         sources: vec![NOWHERE; checks.len()],
         lost: 0,
         repairable: true,
-        given_up: false,
     };
     let paths = places.copies_of(&member.name).into_iter();
     for (path, number) in paths.zip(0..NOWHERE) {

@@ -74,7 +74,7 @@ impl Small<'_> {
 
     /// Deletes those sets of which `made` has all members, and those that others make
     /// superfluous; returns how many.
-    pub(super) fn remove(&self, made: &[(SetId, Vec<Member>)], places: &Places) -> Result<u64> {
+    pub(super) fn remove(&self, made: &[(SetId, Vec<Member>)]) -> Result<u64> {
         let mut ids = HashSet::new();
         let mut fresh: HashSet<BrickName> = HashSet::new();
         for (id, members) in made {
@@ -89,8 +89,7 @@ impl Small<'_> {
         let (mut count, mut folders) = (0, HashSet::new());
         for set in merged.filter(|set| !ids.contains(&set.id)) {
             count += 1;
-            let list = places.home_of_gone(&set.id);
-            for path in set.files.iter().chain([&list]) {
+            for path in &set.files {
                 if delete(path)? {
                     folders.extend(path.parent().map(PathBuf::from));
                 }

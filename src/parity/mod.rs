@@ -33,7 +33,7 @@ use std::sync::atomic::Ordering;
 
 pub use add::{AddOptions, AddSummary, add};
 pub use collect::KeptSet;
-pub(crate) use collect::{Collection, Remade};
+pub(crate) use collect::{Collection, Made, Remade};
 pub use examine::{Copy, FileState, MemberState, SetState};
 pub(crate) use lock::Lock;
 pub use places::Places;
@@ -60,8 +60,6 @@ pub struct CheckSummary {
     pub damaged: u64,
     /// Of those missing or damaged, the ones that can be brought back.
     pub repairable: u64,
-    /// Members that were deleted on purpose: protected no more.
-    pub given_up: u64,
     /// Parity files.
     pub files: u64,
     /// Parity files that are damaged, missing, or of no use.
@@ -95,7 +93,6 @@ impl CheckSummary {
         self.sets += 1;
         self.bricks += state.members.len() as u64;
         for member in &state.members {
-            self.given_up += u64::from(member.given_up);
             if member.is_sound() {
                 continue;
             }
@@ -166,8 +163,7 @@ pub fn repair(
         if state.is_sound() {
             return Ok(());
         }
-        let is_lost = |member: &&MemberState| !member.repairable && !member.given_up;
-        for member in state.members.iter().filter(is_lost) {
+        for member in state.members.iter().filter(|member| !member.repairable) {
             failed.push(format!(
                 "brick {}: cannot be brought back: more is lost than its set has parity for",
                 member.member.name

@@ -2,19 +2,17 @@
 //! folder, and in further places that are only read.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
+use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Exit, Result};
-use crate::format::gone::{Gone, MAX_GONE_LENGTH};
-use crate::id::{BrickName, Class, ParityName, SetId};
+use crate::id::{BrickName, Class, ParityName};
 use crate::store::atomic::TempFile;
 use crate::store::layout::{Layout, places_of_brick};
 
 const BRICK: &str = "brick";
 const PARITY: &str = "parity";
-const GONE: &str = "gone";
 
 /// The folder that is worked on, and further places.
 #[derive(Debug, Clone)]
@@ -93,11 +91,6 @@ impl Places {
         }
     }
 
-    /// Whether a brick's sidecar stands; in a folder that is no store there are none.
-    pub(super) fn sidecar_stands(&self, name: &BrickName) -> Result<bool> {
-        Ok(self.is_store && Layout::new(&self.dir).sidecar_stands(name)?)
-    }
-
     /// Removes the folder for files in the making, unless it is a store's, or in use.
     pub(super) fn leave(&self) {
         if !self.is_store {
@@ -117,38 +110,10 @@ impl Places {
 
     /// Where a parity file belongs.
     pub(super) fn home_of_parity(&self, name: &ParityName) -> PathBuf {
-        parity_path(&self.dir, name.as_bytes()[0], &format!("{name}.{PARITY}"))
-    }
-
-    /// Where the list of a set's members belongs that were given up.
-    pub(super) fn home_of_gone(&self, set: &SetId) -> PathBuf {
-        parity_path(&self.dir, set.as_bytes()[0], &format!("{set}.{GONE}"))
-    }
-
-    /// The members of a set that were given up, by the first list that can be read.
-    pub(super) fn gone(&self, set: &SetId) -> Vec<BrickName> {
-        for dir in std::iter::once(&self.dir).chain(&self.extra) {
-            let path = parity_path(dir, set.as_bytes()[0], &format!("{set}.{GONE}"));
-            let mut bytes = Vec::new();
-            // One that does not open says nothing: these members count as lost.
-            let read = File::open(path).map(|file| file.take(MAX_GONE_LENGTH + 1));
-            if read.is_ok_and(|mut file| file.read_to_end(&mut bytes).is_ok())
-                && let Ok(gone) = Gone::decode(&bytes)
-                && gone.set == *set
-            {
-                return gone.bricks;
-            }
-        }
-        Vec::new()
-    }
-
-    /// The lists in the folder itself.
-    pub(super) fn gone_lists(&self) -> Result<Vec<(SetId, PathBuf)>> {
-        let mut found = Vec::new();
-        each_file(&self.dir.join(PARITY), GONE, |set: SetId, path, _| {
-            found.push((set, path));
-        })?;
-        Ok(found)
+        let mut path = self.dir.join(PARITY);
+        path.push(format!("{:02x}", name.as_bytes()[0]));
+        path.push(format!("{name}.{PARITY}"));
+        path
     }
 
     /// Whether something at `path` may be replaced: only what is in the folder itself.
@@ -203,13 +168,6 @@ impl Places {
         }
         Ok(found)
     }
-}
-
-fn parity_path(dir: &Path, shard: u8, file: &str) -> PathBuf {
-    let mut path = dir.join(PARITY);
-    path.push(format!("{shard:02x}"));
-    path.push(file);
-    path
 }
 
 /// Calls `each` for the files `NAME.ending` in `dir`, and in the folders of two hex digits

@@ -87,7 +87,7 @@ pub(super) fn repair_set(
 
 /// Whether a member is to be brought back, and can be.
 fn is_wanted(member: &MemberState) -> bool {
-    member.whole().is_none() && member.repairable && !member.given_up
+    member.whole().is_none() && member.repairable
 }
 
 struct Repair<'a> {

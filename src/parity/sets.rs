@@ -8,7 +8,7 @@ use super::places::Places;
 use super::plan::Share;
 use super::read::read_at;
 use crate::error::{Error, Result};
-use crate::format::parity::{Description, HEAD_LENGTH, Head, Shape};
+use crate::format::parity::{Description, HEAD_LENGTH, Head, Member, Shape};
 use crate::id::{BrickName, ParityName, SetId};
 
 /// A parity file of which a head is whole.
@@ -83,6 +83,13 @@ impl Known {
             .is_ok()
     }
 
+    /// Whether all its members are among these, which are ascending by name.
+    pub(super) fn is_within(&self, members: &[Member]) -> bool {
+        let name = |member: &Member| member.name;
+        let mut own = self.shape.members.iter();
+        own.all(|member| members.binary_search_by_key(&member.name, name).is_ok())
+    }
+
     pub(super) fn share(&self) -> Share {
         Share::of_set(&self.shape)
     }
@@ -108,11 +115,7 @@ pub(super) fn superfluous(sets: &[Known]) -> Vec<SetId> {
         };
         rank(set) < rank(other)
             && set.share() <= other.share()
-            && set
-                .shape
-                .members
-                .iter()
-                .all(|member| other.has(&member.name))
+            && set.is_within(&other.shape.members)
     };
     let is_served = |set: &&Known| {
         let first = set.shape.members.first();

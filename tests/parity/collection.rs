@@ -1,7 +1,7 @@
 //! Gc leaves parity in order (`formats/collection.md#parity`).
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::common::block::Stream;
 use crate::common::sandbox::Sandbox;
@@ -175,14 +175,13 @@ fn a_brick_may_be_in_two_sets() {
     let sandbox = protected();
     let (store, aside) = (sandbox.store(), sandbox.path().join("aside"));
     fs::rename(store.join("parity"), &aside).unwrap();
-    parity(&sandbox, ["add", "--share", "20%", "--group", "9"]).exits(0);
+    parity(&sandbox, ["add", "--share", "50%", "--group", "9"]).exits(0);
     copy(&aside, &store.join("parity"));
     assert!(in_order(&sandbox)["sets"].as_u64() > Some(2));
     forget(&sandbox, [2, 5]);
     let done = gc(&sandbox, &[]);
     assert_eq!(done["parity"]["kept_sets"], 0);
-    let found = in_order(&sandbox);
-    assert_eq!(found["given_up"], 0);
+    in_order(&sandbox);
     parity(&sandbox, ["repair"]).exits(0);
     each_comes_back(&sandbox);
     restore(&sandbox, [0, 1, 3, 4, 6, 7, 8, 9, 10, 11]);
@@ -197,116 +196,131 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// The bricks that gc would delete, and the others.
+fn doomed_and_staying(sandbox: &Sandbox) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let trial = sandbox.with_copied_store();
+    gc(&trial, &[]);
+    let left = bricks(&trial.store());
+    let stays = |path: &PathBuf| left.iter().any(|left| left.file_name() == path.file_name());
+    let (staying, doomed) = bricks(&sandbox.store()).into_iter().partition(stays);
+    (doomed, staying)
+}
+
+const ALL: [&str; 4] = ["bricks", "meta", "tocs", "parity"];
+
 #[test]
-fn what_is_damaged_or_lost_keeps_its_set() {
+fn while_a_brick_is_lost_no_other_of_its_set_is_deleted() {
     let sandbox = protected();
-    let all = bricks(&sandbox.store());
-    let old = below(&sandbox, &["parity"]);
-    // Bricks of runs that stay: one is damaged, one lost. Those of run 5 are given up.
     forget(&sandbox, [5]);
-    let doomed: Vec<_> = {
-        let trial = sandbox.with_copied_store();
-        gc(&trial, &[]);
-        let left: Vec<_> = bricks(&trial.store());
-        let left: Vec<_> = left
-            .iter()
-            .map(|path| path.file_name().unwrap().to_owned())
-            .collect();
-        all.iter()
-            .filter(|path| !left.contains(&path.file_name().unwrap().to_owned()))
-            .collect()
-    };
-    assert_eq!(doomed.len(), 2);
-    let stay: Vec<_> = all.iter().filter(|path| !doomed.contains(path)).collect();
-    let (damaged, lost) = (stay[0], stay[1]);
-    let bytes = [fs::read(damaged).unwrap(), fs::read(lost).unwrap()];
-    flip(damaged, 1000);
-    fs::remove_file(lost).unwrap();
+    let (doomed, staying) = doomed_and_staying(&sandbox);
+    let bytes = fs::read(&staying[1]).unwrap();
+    fs::remove_file(&staying[1]).unwrap();
+    let before = below(&sandbox, &ALL);
+    let plan = gc(&sandbox, &["--dry-run"]);
+    let run = sandbox.run(["gc", "--json"]).exits(0);
+    let done = summary(&run);
+    assert_eq!((&plan["deleted"], &done["deleted"]), (&0.into(), &0.into()));
+    assert_eq!(done["parity"], plan["parity"]);
+    assert_eq!(done["parity"]["held"], doomed.len());
     let run = sandbox.run(["gc"]).exits(0);
-    run.says(&["is kept", "parity repair"]);
-    let both = below(&sandbox, &["parity"]);
-    assert!(old.keys().all(|path| both.contains_key(path)));
-    // Those that were given up are neither reported nor brought back, the others are.
-    let found = summary(&parity(&sandbox, ["check", "--json"]).exits(3));
-    assert_eq!(
-        (&found["given_up"], &found["missing"], &found["damaged"]),
-        (&2.into(), &1.into(), &1.into()),
-        "{found}"
-    );
+    run.says(&[
+        "must stay with parity set",
+        "parity repair",
+        "for the sake of parity",
+    ]);
+    assert_eq!(below(&sandbox, &ALL), before);
+    // The brick comes back, and then the others go.
     parity(&sandbox, ["repair"]).exits(0);
-    assert_eq!([fs::read(damaged).unwrap(), fs::read(lost).unwrap()], bytes);
-    assert!(doomed.iter().all(|path| !path.exists()));
-    // The next gc puts them in a set, and the old one goes.
-    let done = gc(&sandbox, &[]);
-    assert_eq!(
-        (&done["parity"]["kept_sets"], &done["parity"]["old_sets"]),
-        (&0.into(), &1.into())
-    );
-    let found = in_order(&sandbox);
-    assert_eq!(found["given_up"], 0);
-    assert!(
-        below(&sandbox, &["parity"])
-            .keys()
-            .all(|path| path.extension().unwrap() == "parity")
-    );
+    assert_eq!(fs::read(&staying[1]).unwrap(), bytes);
+    assert_eq!(gc(&sandbox, &[])["deleted"], doomed.len());
+    in_order(&sandbox);
     restore(&sandbox, (0..12).filter(|number| *number != 5));
 }
 
 #[test]
-fn a_set_with_bricks_that_were_moved_away_is_kept() {
+fn while_a_brick_is_damaged_no_other_of_its_set_is_deleted() {
     let sandbox = protected();
-    let (store, cold) = (sandbox.store(), sandbox.path().join("cold"));
-    fs::rename(store.join("bricks"), &cold).unwrap();
-    let cold_name = cold.to_str().unwrap();
+    forget(&sandbox, [5]);
+    let (doomed, staying) = doomed_and_staying(&sandbox);
     let old = below(&sandbox, &["parity"]);
-    forget(&sandbox, [3, 8]);
-    let run = sandbox.run(["gc"]).exits(0);
-    run.says(&["may be deleted where they lie", "is kept"]);
-    let all = below(&sandbox, &["parity"]);
-    assert!(old.iter().all(|(path, bytes)| all[path] == *bytes));
-    parity(&sandbox, ["check", "--bricks", cold_name]).exits(0);
-    // The owner deletes what he was told to.
-    let moved = bricks(&cold);
-    let is_needed = |path: &Path| {
-        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        store
-            .join(format!("tocs/{}/{name}.toc", &name[..2]))
-            .exists()
-    };
-    let given_up: Vec<_> = moved.iter().filter(|path| !is_needed(path)).collect();
-    assert_eq!(given_up.len(), 2);
-    for path in &given_up {
-        fs::remove_file(path).unwrap();
+    let whole = below(&sandbox, &["bricks", "meta", "tocs"]);
+    flip(&staying[0], 1000);
+    let damaged = below(&sandbox, &["bricks", "meta", "tocs"]);
+    for _ in 0..2 {
+        let done = gc(&sandbox, &[]);
+        assert_eq!(done["parity"]["held"], doomed.len());
+        assert_eq!(done["deleted"], 0);
+        assert_eq!(below(&sandbox, &["bricks", "meta", "tocs"]), damaged);
+        let now = below(&sandbox, &["parity"]);
+        assert!(old.iter().all(|(path, bytes)| now.get(path) == Some(bytes)));
     }
-    let run = parity(&sandbox, ["check", "--bricks", cold_name]).exits(0);
-    run.says(&["were given up by a gc"]);
-    let found = summary(&parity(&sandbox, ["check", "--bricks", cold_name, "--json"]).exits(0));
-    assert_eq!(
-        (&found["missing"], &found["given_up"]),
-        (&0.into(), &4.into())
-    );
-    let before = below(&sandbox, &["bricks", "meta"]);
-    parity(&sandbox, ["repair", "--bricks", cold_name]).exits(0);
-    assert_eq!(below(&sandbox, &["bricks", "meta"]), before);
-    // What is lost by accident comes back all the same.
-    let lost = moved.iter().find(|path| is_needed(path)).unwrap();
-    let bytes = fs::read(lost).unwrap();
-    fs::remove_file(lost).unwrap();
-    parity(&sandbox, ["check", "--bricks", cold_name]).exits(3);
-    parity(&sandbox, ["repair", "--bricks", cold_name]).exits(0);
-    let back = bricks(&store.join("bricks"));
-    assert_eq!(back.len(), 1);
-    assert_eq!(fs::read(&back[0]).unwrap(), bytes);
-    // Again and again the same, until the bricks are back.
-    let before = below(&sandbox, &["parity"]);
-    gc(&sandbox, &[]);
-    let kept = below(&sandbox, &["parity"]);
-    assert!(before.keys().all(|path| kept.contains_key(path)));
-    copy(&cold, &store.join("bricks"));
-    let done = gc(&sandbox, &[]);
-    assert_eq!(done["parity"]["kept_sets"], 0);
+    parity(&sandbox, ["repair"]).exits(0);
+    assert_eq!(below(&sandbox, &["bricks", "meta", "tocs"]), whole);
+    assert_eq!(gc(&sandbox, &[])["deleted"], doomed.len());
     in_order(&sandbox);
-    restore(&sandbox, [0, 1, 2, 4, 5, 6, 7, 9, 10, 11]);
+    each_comes_back(&sandbox);
+    restore(&sandbox, (0..12).filter(|number| *number != 5));
+}
+
+#[test]
+fn rewriting_waits_for_what_parity_has_to_bring_back() {
+    let sandbox = Sandbox::new();
+    for (label, stream) in [
+        ("all", files(0..8)),
+        ("few", files([2])),
+        ("other", files([9])),
+    ] {
+        let index = sandbox.path().join(label);
+        let options = ["-q", "--label", label];
+        sandbox.archive_to(options, &stream[..], &index).exits(0);
+    }
+    parity(&sandbox, ["add", "--share", "40%"]).exits(0);
+    let all = bricks(&sandbox.store().join("bricks"));
+    let length = |path: &PathBuf| fs::metadata(path).unwrap().len();
+    let other = all.iter().min_by_key(|path| length(path)).unwrap();
+    sandbox.run(["forget", "@label:all"]).exits(0);
+    fs::remove_file(other).unwrap();
+    let before = below(&sandbox, &ALL);
+    let done = gc(&sandbox, &[]);
+    assert_eq!(
+        (&done["rewritten"], &done["new_bricks"]),
+        (&0.into(), &0.into())
+    );
+    assert_eq!(below(&sandbox, &ALL), before);
+    parity(&sandbox, ["repair"]).exits(0);
+    assert_eq!(gc(&sandbox, &[])["rewritten"], 1);
+    in_order(&sandbox);
+    for (label, stream) in [("few", files([2])), ("other", files([9]))] {
+        sandbox.restores(&sandbox.path().join(label), &stream[..]);
+    }
+}
+
+#[test]
+fn bricks_that_were_moved_away_keep_their_set_until_they_or_it_are_gone() {
+    for comes_back in [true, false] {
+        let sandbox = protected();
+        let (store, cold) = (sandbox.store(), sandbox.path().join("cold"));
+        fs::rename(store.join("bricks"), &cold).unwrap();
+        forget(&sandbox, [3, 8]);
+        let before = below(&sandbox, &ALL);
+        let run = sandbox.run(["gc"]).exits(0);
+        run.says(&["must stay with parity set", "moved away"]);
+        assert_eq!(below(&sandbox, &ALL), before);
+        parity(&sandbox, ["check", "--bricks", cold.to_str().unwrap()]).exits(0);
+        if comes_back {
+            copy(&cold, &store.join("bricks"));
+            let done = gc(&sandbox, &[]);
+            assert_eq!(done["parity"]["kept_sets"], 0);
+            assert!(done["deleted"].as_u64() >= Some(2), "{done}");
+            in_order(&sandbox);
+        } else {
+            fs::remove_dir_all(store.join("parity")).unwrap();
+            let run = sandbox.run(["gc"]).exits(0);
+            run.says(&["may be deleted where they lie"]);
+            copy(&cold, &store.join("bricks"));
+        }
+        restore(&sandbox, [0, 1, 2, 4, 5, 6, 7, 9, 10, 11]);
+    }
 }
 
 #[test]
@@ -336,28 +350,4 @@ fn a_brick_that_is_needed_and_lost_with_its_sidecar_keeps_its_set() {
     gc(&sandbox, &[]);
     in_order(&sandbox);
     restore(&sandbox, 1..12);
-}
-
-#[test]
-fn a_list_that_is_damaged_says_nothing() {
-    let sandbox = protected();
-    let cold = sandbox.path().join("cold");
-    fs::rename(sandbox.store().join("bricks"), &cold).unwrap();
-    forget(&sandbox, [3]);
-    sandbox.run(["gc"]).exits(0);
-    let all = below(&sandbox, &["parity"]);
-    let list = all
-        .keys()
-        .find(|path| path.extension().unwrap() == "gone")
-        .unwrap();
-    // Of the two given up, that of metadata is gone, and the other is there.
-    let cold_name = cold.to_str().unwrap();
-    parity(&sandbox, ["check", "--bricks", cold_name]).exits(0);
-    flip(list, 60);
-    let run = parity(&sandbox, ["check", "--bricks", cold_name]).exits(3);
-    run.says(&["missing; can be brought back"]);
-    // Nothing else follows than that garbage comes back, and the next gc writes the list anew.
-    parity(&sandbox, ["repair", "--bricks", cold_name]).exits(0);
-    gc(&sandbox, &[]);
-    parity(&sandbox, ["check", "--bricks", cold_name]).exits(0);
 }
