@@ -83,7 +83,7 @@ fn a_plain_folder_of_bricks_will_do() {
     let tape = tape.to_str().unwrap();
     parity(
         &made.sandbox,
-        ["add", tape, "--share", "40%", "--group", "7"],
+        ["add", tape, "--share", "100%", "--group", "7"],
     )
     .exits(0);
     let before = tree(Path::new(tape));
