@@ -3,8 +3,7 @@
 #![no_main]
 
 use dtar::brick::{
-    BrickSealer, CompressedFrame, Compressor, FrameBuilder, Pad, frame_header_length,
-    open_snapshot,
+    BrickSealer, CompressedFrame, Compressor, FrameBuilder, Pad, frame_header_length, open_snapshot,
 };
 use dtar::crypto::Key;
 use dtar::format::snapshot::Snapshot;

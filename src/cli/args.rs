@@ -271,6 +271,11 @@ pub struct GcArgs {
     /// A run that was ended fails, and nothing that was there before is harmed.
     #[arg(long)]
     pub end_runs: bool,
+    /// Go on though needed bricks are missing
+    ///
+    /// What else holds their chunks cannot be told then, and is deleted if nothing needs it.
+    #[arg(long)]
+    pub allow_missing: bool,
 }
 
 #[derive(Debug, Args)]

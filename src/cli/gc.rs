@@ -22,6 +22,7 @@ pub fn run(args: &GcArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
         min_age: args.min_age,
         threshold: args.threshold,
         end_runs: args.end_runs,
+        allow_missing: args.allow_missing,
         ..GcOptions::default()
     };
     let monitor = Arc::new(Monitor::default());

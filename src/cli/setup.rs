@@ -240,6 +240,18 @@ pub fn catalog(global: &GlobalArgs, say: Say, store: &Store, keys: &PutKeys) -> 
             if one { "" } else { "s" },
         ));
     }
+    if let Some(path) = report.unsealed.first() {
+        say.warn(&format!(
+            "{}: this mark of damage{} not sealed: set without a key, or by somebody else; what \
+             it marks is stored again where it is needed: `dtar verify` takes it away if the \
+             brick is whole",
+            path.display(),
+            match report.unsealed.len() {
+                1 => " is".to_owned(),
+                count => format!(" and {} more are", count - 1),
+            }
+        ));
+    }
     for (path, reason) in &report.damaged {
         say.warn(&format!(
             "{}: {reason}; its brick is left out of deduplication: bring back a copy of this \

@@ -24,25 +24,28 @@ pub struct Origins {
 }
 
 impl Origins {
-    /// The origins of the frames, in their order: each has one at least.
+    /// The origins of the frames, in their order. Those without any are from one of the
+    /// old bricks, `bricks` among them.
     ///
     /// # Errors
     /// [`Error::Internal`] if a limit of the format breaks.
-    pub fn new(frames: &[Vec<Origin>]) -> Result<Self> {
+    pub fn new(frames: &[Vec<Origin>], bricks: &[BrickName]) -> Result<Self> {
         let refuse = |what: &str| Error::Internal(format!("a TOC with {what}"));
         let mut origins = Self {
-            bricks: frames.iter().flatten().map(|(brick, _)| *brick).collect(),
+            bricks: bricks.to_vec(),
             ..Self::default()
         };
+        let named = frames.iter().flatten().map(|(brick, _)| *brick);
+        origins.bricks.extend(named);
         origins.bricks.sort_unstable();
         origins.bricks.dedup();
+        if origins.bricks.is_empty() {
+            return Err(refuse("origins in no brick"));
+        }
         for frame in frames {
             let mut frame = frame.clone();
             frame.sort_unstable();
             frame.dedup();
-            if frame.is_empty() {
-                return Err(refuse("a frame without origin beside one that has"));
-            }
             for (brick, place) in frame {
                 let number = origins.bricks.binary_search(&brick).unwrap_or_default();
                 let number = u32::try_from(number).unwrap_or(u32::MAX);
@@ -115,7 +118,7 @@ impl Origins {
             let left = MAX_ORIGINS - origins.places.len();
             let most = left.min(decoder.rest().len() / 2) as u64;
             let first = origins.places.len();
-            for _ in 0..decoder.uv_in("number of origins", 1..=most)? {
+            for _ in 0..decoder.uv_in("number of origins", 0..=most)? {
                 let here = decoder.clone();
                 let brick = decoder.uv_in("old brick", 0..=count - 1)?;
                 let place =
@@ -159,9 +162,14 @@ mod tests {
 
     #[test]
     fn origins_are_read_back_frame_by_frame() {
-        let origins = Origins::new(&[vec![(TWO, 7)], vec![(TWO, 3), (ONE, 65_535), (TWO, 3)]]);
+        let frames = [
+            vec![(TWO, 7)],
+            vec![(TWO, 3), (ONE, 65_535), (TWO, 3)],
+            vec![],
+        ];
+        let origins = Origins::new(&frames, &[]);
         let origins = origins.unwrap();
-        let read = decode(&encoded(&origins), 2).unwrap();
+        let read = decode(&encoded(&origins), 3).unwrap();
         assert_eq!(read, origins);
         assert_eq!(read.bricks(), [ONE, TWO]);
         assert_eq!(read.of(0).collect::<Vec<_>>(), [(TWO, 7)]);
@@ -171,13 +179,13 @@ mod tests {
 
     #[test]
     fn what_breaks_a_limit_is_refused() {
-        assert!(Origins::new(&[vec![(ONE, 1)], vec![]]).is_err());
-        assert!(Origins::new(&[vec![(ONE, 65_536)]]).is_err());
+        assert!(Origins::new(&[vec![]], &[]).is_err());
+        assert_eq!(Origins::new(&[vec![]], &[ONE]).unwrap().bricks(), [ONE]);
+        assert!(Origins::new(&[vec![(ONE, 65_536)]], &[]).is_err());
         let names = |bricks: &[u8]| -> Vec<u8> { bricks.iter().flat_map(|&b| [b; 32]).collect() };
         for (bytes, frames) in [
-            // No brick, no origin, a brick beyond the list, a place beyond the brick.
+            // No brick, a brick beyond the list, a place beyond the brick.
             (vec![0, 1], 1),
-            ([&[1][..], &names(&[1]), &[0]].concat(), 1),
             ([&[1][..], &names(&[1]), &[1, 1, 0]].concat(), 1),
             ([&[1][..], &names(&[1]), &[1, 0, 0x80, 0x80, 4]].concat(), 1),
             // Out of order, twice, too few frames, too many.
@@ -190,20 +198,20 @@ mod tests {
             assert!(decode(&bytes, frames).is_err(), "{bytes:?}");
         }
         let most = vec![vec![(ONE, 0)]; MAX_ORIGINS];
-        assert!(Origins::new(&most).is_ok());
-        assert!(Origins::new(&vec![vec![(ONE, 0)]; MAX_ORIGINS + 1]).is_err());
+        assert!(Origins::new(&most, &[]).is_ok());
+        assert!(Origins::new(&vec![vec![(ONE, 0)]; MAX_ORIGINS + 1], &[]).is_err());
     }
 
     proptest! {
         #[test]
         fn round_trip(frames in prop::collection::vec(
-            prop::collection::btree_set((0..4_u8, 0..65_536_u32), 1..5), 1..20,
+            prop::collection::btree_set((0..4_u8, 0..65_536_u32), 0..5), 1..20,
         )) {
             let frames: Vec<Vec<Origin>> = frames
                 .into_iter()
                 .map(|frame| frame.into_iter().map(|(b, p)| (BrickName([b; 32]), p)).collect())
                 .collect();
-            let origins = Origins::new(&frames).unwrap();
+            let origins = Origins::new(&frames, &[BrickName([3; 32])]).unwrap();
             let read = decode(&encoded(&origins), frames.len()).unwrap();
             for (number, frame) in frames.iter().enumerate() {
                 prop_assert_eq!(&read.of(number).collect::<Vec<_>>(), frame);

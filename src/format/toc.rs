@@ -8,7 +8,7 @@ use super::frame::{
 use super::origins::{Origin, Origins};
 use super::wire::{DecodeError, DecodeResult, Decoder, put_check, put_prefix, put_uv, uv_length};
 use crate::error::{Error, Result};
-use crate::id::{ChunkId, Class, Epoch, Salt, Siv, StoreId, WriterId};
+use crate::id::{BrickName, ChunkId, Class, Epoch, Salt, Siv, StoreId, WriterId};
 
 /// Length of the header in the clear, which is the associated data of the seal.
 pub const TOC_HEADER_LENGTH: usize = 88;
@@ -168,14 +168,15 @@ impl Toc {
     }
 
     /// Says where the frames come from, in their order: to be called behind the last one.
+    /// Those whose place is not known stem from `bricks`.
     ///
     /// # Errors
     /// [`Error::Internal`] if there are not as many as frames, or if a limit breaks.
-    pub fn set_origins(&mut self, frames: &[Vec<Origin>]) -> Result<()> {
+    pub fn set_origins(&mut self, frames: &[Vec<Origin>], bricks: &[BrickName]) -> Result<()> {
         if frames.len() != self.frames.len() {
             return Err(Error::Internal("origins of other frames".into()));
         }
-        self.origins = Some(Origins::new(frames)?);
+        self.origins = Some(Origins::new(frames, bricks)?);
         Ok(())
     }
 
@@ -455,9 +456,9 @@ mod tests {
     #[test]
     fn origins_stand_behind_the_frames() {
         let mut toc = toc();
-        let origin = |byte: u8, place| (crate::id::BrickName([byte; 32]), place);
-        assert!(toc.set_origins(&[vec![origin(1, 0)]]).is_err());
-        toc.set_origins(&[vec![origin(1, 0)], vec![origin(2, 5)]])
+        let origin = |byte: u8, place| (BrickName([byte; 32]), place);
+        assert!(toc.set_origins(&[vec![origin(1, 0)]], &[]).is_err());
+        toc.set_origins(&[vec![origin(1, 0)], vec![origin(2, 5)]], &[])
             .unwrap();
         assert_eq!(Toc::decode(&encoded(&toc)), Ok(toc.clone()));
         toc.push_frame(1300, 51, [chunk(4, 50)]).unwrap();

@@ -17,6 +17,7 @@ mod others;
 mod parity;
 mod plan;
 mod rewrite;
+mod standins;
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -29,7 +30,7 @@ pub use forget::{Forgotten, forget, select};
 use crate::archive::Monitor;
 use crate::brick::seal_note;
 use crate::crypto::{Key, PutKeys};
-use crate::error::{Error, Result};
+use crate::error::{Error, Exit, Result};
 use crate::format::note::{Note, NoteKind};
 use crate::id::{BrickName, Class, WriterId};
 use crate::parity::KeptSet;
@@ -55,6 +56,8 @@ pub struct GcOptions {
     pub threshold: u8,
     /// Ends runs that may be alive, instead of waiting for them.
     pub end_runs: bool,
+    /// Goes on though needed bricks are missing.
+    pub allow_missing: bool,
     /// A new brick is closed before it grows beyond this many bytes.
     pub brick_size: u64,
 }
@@ -67,6 +70,7 @@ impl Default for GcOptions {
             min_age: None,
             threshold: 50,
             end_runs: false,
+            allow_missing: false,
             brick_size: 64 << 20,
         }
     }
@@ -204,7 +208,7 @@ pub fn gc(
         monitor,
     };
     let outcome = gc.run(needs, tell).map_err(|error| lease.explain(error));
-    // Step 10.
+    // Step 12.
     let given_up = lease.give_up();
     let summary = outcome?;
     given_up?;
@@ -229,7 +233,8 @@ fn dry_run(
     tell(GcEvent::Step("reading the sidecars"));
     let bricks = Bricks::list(store, keys, young, monitor, tell)?;
     let roots = needs.add_roots(store, keys)?;
-    let mut plan = Plan::make(&bricks, &needs, living, options);
+    let met = bricks.meet(&needs, store, keys)?;
+    let mut plan = Plan::make(&bricks, met, living, options);
     let mut summary = begin_summary(&bricks, &plan, roots, tell);
     summary.parity = parity::hold(store, &bricks, &mut plan, tell)?;
     summary.deleted = plan.delete.len() as u64;
@@ -290,8 +295,20 @@ impl Gc<'_> {
         tell(GcEvent::Step("reading the sidecars"));
         let bricks = Bricks::list(store, keys, self.young()?, monitor, tell)?;
         let roots = needs.add_roots(store, keys)?;
-        let mut plan = Plan::make(&bricks, &needs, &living, options);
+        let met = bricks.meet(&needs, store, keys)?;
+        let mut plan = Plan::make(&bricks, met, &living, options);
         let mut summary = begin_summary(&bricks, &plan, roots, tell);
+        if !plan.missing.is_empty() && !options.allow_missing {
+            return Err(Error::Refused {
+                path: store.layout().path().to_owned(),
+                message: "needed bricks are missing, and what would take their place is not \
+                          known, so nothing is deleted: bring them back (`dtar rebuild` makes \
+                          sidecars again), give up the runs that need them with `dtar forget`, or \
+                          use --allow-missing"
+                    .into(),
+                exit: Exit::Damaged,
+            });
+        }
         let ParitySummary {
             kept_sets, held, ..
         } = parity::hold(store, &bricks, &mut plan, tell)?;
@@ -315,12 +332,15 @@ impl Gc<'_> {
         candidates.sort_unstable();
         self.write_list(&candidates)?;
         self.delete_lists(&old_lists)?;
-        // Steps 6 and 7. What stops them has deleted nothing, so that the list may go.
-        let (mut doomed, missing) = self
-            .judge(&bricks, &mut needs, &moved, &candidates, &mut ended, tell)
-            .inspect_err(|_| {
-                let _ = self.withdraw_list();
-            })?;
+        // Steps 6 to 8. What stops them has deleted nothing, so that the list may go.
+        let (mut doomed, missing) = if candidates.is_empty() {
+            (Vec::new(), plan.missing)
+        } else {
+            self.judge(&bricks, &mut needs, &moved, &candidates, &mut ended, tell)
+                .inspect_err(|_| {
+                    let _ = self.withdraw_list();
+                })?
+        };
         summary.spared = (candidates.len() - doomed.len()) as u64;
         for run in ended {
             let writer = run.lease.map(|lease| lease.writer);
@@ -328,10 +348,14 @@ impl Gc<'_> {
                 tell(GcEvent::RootOfEnded(root.clone()));
             }
         }
-        // Steps 8 and 9.
         let gone = parity::GivenUp::new(store, &bricks, &missing, &doomed);
         let told = &mut summary.parity;
-        let remaking = self.remake_parity(&gone, &moved, &mut doomed, told, tell)?;
+        let remaking = self
+            .remake_parity(&gone, &moved, &mut doomed, told, tell)
+            .inspect_err(|_| {
+                let _ = self.withdraw_list();
+            })?;
+        // Steps 9 to 11.
         self.delete(&bricks, &doomed, &moved, &mut summary, tell)?;
         self.delete_parity(&remaking)?;
         if !candidates.is_empty() {
@@ -412,15 +436,11 @@ impl Gc<'_> {
         ended: &mut Vec<Run>,
         tell: &mut dyn FnMut(GcEvent),
     ) -> Result<(Vec<BrickName>, Vec<BrickName>)> {
-        if candidates.is_empty() {
-            let (_, missing) = bricks.meet(needs);
-            return Ok((Vec::new(), missing));
-        }
         self.await_others(ended, tell)?;
         needs.add_roots(self.store, self.keys)?;
         self.monitor.check()?;
-        let (met, missing) = bricks.meet(needs);
-        Ok((doomed(candidates, &met, &moved.frames), missing))
+        let met = bricks.meet(needs, self.store, self.keys)?;
+        Ok((doomed(candidates, &met.frames, &moved.frames), met.missing))
     }
 
     fn delete(

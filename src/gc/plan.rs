@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use super::frames::Frames;
 use super::needs::Needs;
+use super::standins::stand_ins;
 use super::{GcEvent, GcOptions};
 use crate::archive::Monitor;
 use crate::crypto::PutKeys;
@@ -139,10 +140,14 @@ impl Bricks {
         })
     }
 
-    /// Which frames meet the needs, by brick; and the bricks whose needs nothing meets.
-    pub(super) fn meet(&self, needs: &Needs) -> (HashMap<BrickName, Frames>, Vec<BrickName>) {
-        let carriers = self.carriers(needs);
-        let mut met: HashMap<BrickName, Frames> = HashMap::new();
+    pub(super) fn is_marked(&self, name: &BrickName) -> bool {
+        self.marked.contains(name)
+    }
+
+    /// Which frames meet the needs.
+    pub(super) fn meet(&self, needs: &Needs, store: &Store, keys: &PutKeys) -> Result<Met> {
+        let (carriers, unplaced) = self.carriers(needs);
+        let mut met = stand_ins(self, needs, store, keys)?;
         let mut missing = Vec::new();
         for (name, frames) in &needs.frames {
             let brick = self.all.get(name);
@@ -163,15 +168,22 @@ impl Bricks {
             }
             if is_missing {
                 missing.push(*name);
+                for (carrier, frame) in unplaced.get(name).into_iter().flatten() {
+                    met.entry(*carrier).or_default().insert(*frame);
+                }
             }
         }
         missing.sort_unstable();
-        (met, missing)
+        Ok(Met {
+            frames: met,
+            missing,
+        })
     }
 
     /// The frames with needed origins in bricks whose sidecars are gone.
-    fn carriers(&self, needs: &Needs) -> HashMap<(BrickName, u32), Vec<(BrickName, u32)>> {
-        let mut carriers: HashMap<_, Vec<_>> = HashMap::new();
+    fn carriers(&self, needs: &Needs) -> (Carriers<(BrickName, u32)>, Carriers<BrickName>) {
+        let mut carriers: Carriers<(BrickName, u32)> = HashMap::new();
+        let mut unplaced: Carriers<BrickName> = HashMap::new();
         for (name, brick) in &self.all {
             let Sidecar::Open(Facts {
                 origins: Some(origins),
@@ -192,10 +204,26 @@ impl Bricks {
                 for origin in origins.of(number).filter(|(old, _)| is_gone(old)) {
                     carriers.entry(origin).or_default().push((*name, frame));
                 }
+                if origins.of(number).next().is_none() {
+                    for old in origins.bricks().iter().filter(|old| is_gone(old)) {
+                        unplaced.entry(*old).or_default().push((*name, frame));
+                    }
+                }
             }
         }
-        carriers
+        (carriers, unplaced)
     }
+}
+
+/// Frames, and the bricks they stand in, by what they take the place of.
+type Carriers<T> = HashMap<T, Vec<(BrickName, u32)>>;
+
+/// What meets the needs.
+pub(super) struct Met {
+    /// Frames, by brick.
+    pub(super) frames: HashMap<BrickName, Frames>,
+    /// The bricks whose needs nothing meets.
+    pub(super) missing: Vec<BrickName>,
 }
 
 /// What may go.
@@ -214,25 +242,28 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn make(
         bricks: &Bricks,
-        needs: &Needs,
+        met: Met,
         living: &HashSet<WriterId>,
         options: &GcOptions,
     ) -> Self {
-        let (met, missing) = bricks.meet(needs);
         let mut plan = Self {
-            missing,
+            missing: met.missing,
             ..Self::default()
         };
         for (name, brick) in &bricks.all {
-            let needed = met.get(name);
+            let needed = met.frames.get(name);
             match (&brick.sidecar, needed) {
                 (Sidecar::Broken, _) | (Sidecar::Missing, Some(_)) => {}
+                // It may hold what is missing: only its sidecar would tell.
+                (Sidecar::Missing, None) if !plan.missing.is_empty() => plan.left_out += 1,
                 (Sidecar::Missing, None) if brick.is_young => plan.left_out += 1,
                 (Sidecar::Missing, None) => plan.delete.push(*name),
                 (Sidecar::Open(facts), needed) => {
                     let class = brick.file.map(|(class, _)| class);
                     let rewrite = class.zip(needed).filter(|(_, needed)| {
-                        !bricks.marked.contains(name) && facts.is_sparse(needed, options.threshold)
+                        !bricks.marked.contains(name)
+                            && !facts.has_unplaced()
+                            && facts.is_sparse(needed, options.threshold)
                     });
                     if needed.is_some() && rewrite.is_none() {
                         continue;
@@ -255,6 +286,14 @@ impl Plan {
 }
 
 impl Facts {
+    /// Whether it holds frames of which only the old brick is known. Moved, they would
+    /// lose that.
+    fn has_unplaced(&self) -> bool {
+        let count = self.frames.len();
+        let origins = self.origins.as_ref();
+        origins.is_some_and(|origins| (0..count).any(|frame| origins.of(frame).next().is_none()))
+    }
+
     /// Whether less than so many per cent of its frames, by bytes, are needed.
     fn is_sparse(&self, needed: &Frames, threshold: u8) -> bool {
         let count = u32::try_from(self.frames.len()).unwrap_or(u32::MAX);

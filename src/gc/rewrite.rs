@@ -277,7 +277,7 @@ impl<'a> Rewriter<'a> {
         let Some(mut open) = self.open.take() else {
             return Ok(());
         };
-        open.toc.set_origins(&open.origins)?;
+        open.toc.set_origins(&open.origins, &[])?;
         let Gc {
             store, keys, lease, ..
         } = self.gc;

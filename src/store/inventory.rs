@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::layout::{BRICK, Layout, ROOT, SIDECAR, SNAPSHOT, list, run_name, sharded_name};
+use super::layout::{BRICK, Layout, PARITY, ROOT, SIDECAR, SNAPSHOT, list, run_name, sharded_name};
 use crate::Result;
 use crate::id::BrickName;
 
@@ -52,6 +52,7 @@ pub fn each_stray(layout: &Layout, each: &mut dyn FnMut(PathBuf)) -> Result<()> 
             "store.toml" if path.is_file() => Ok(()),
             "bricks" | "meta" => sharded(&path, BRICK, each),
             "tocs" => sharded(&path, SIDECAR, each),
+            "parity" => sharded(&path, PARITY, each),
             "roots" => flat(&path, |file| run_name(file, ROOT).is_some(), each),
             "snapshots" => flat(&path, |file| run_name(file, SNAPSHOT).is_some(), each),
             "bad" => flat(&path, |file| file.parse::<BrickName>().is_ok(), each),
@@ -150,6 +151,7 @@ mod tests {
             format!("bricks/ab/{hex}.brick"),
             format!("meta/ab/{hex}.brick"),
             format!("tocs/ab/{hex}.toc"),
+            format!("parity/ab/{hex}.parity"),
             format!("roots/{run}.root"),
             format!("snapshots/{run}.snap"),
             format!("bad/{hex}"),

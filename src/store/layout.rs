@@ -16,6 +16,7 @@ pub const SHARDS: u16 = 256;
 
 pub(super) const BRICK: &str = "brick";
 pub(super) const SIDECAR: &str = "toc";
+pub(super) const PARITY: &str = "parity";
 pub(super) const ROOT: &str = "root";
 pub(super) const SNAPSHOT: &str = "snap";
 const DEAD_LIST: &str = "dead";

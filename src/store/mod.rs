@@ -24,12 +24,12 @@ use self::runs::Lease;
 use crate::brick::{self, SIDECAR_SEAL_LENGTH};
 use crate::crypto::{Key, PublicKey, PutKeys};
 use crate::error::Exit;
-use crate::format::note::Note;
+use crate::format::note::{MAX_TEXT_LENGTH, Note, NoteKind};
 use crate::format::root::Root;
 use crate::format::sealed::{self, SealedHeader};
 use crate::format::toc::{MAX_SEALED_TOC_LENGTH, TOC_HEADER_LENGTH, Toc, TocHeader};
 use crate::format::wire::DecodeError;
-use crate::id::{BrickName, Class, Epoch, StoreId};
+use crate::id::{BrickName, Class, Epoch, StoreId, WriterId};
 use crate::{Error, Result};
 
 /// The longest sidecar in bytes: a TOC and what binds it to its brick (`formats/brick.md`).
@@ -296,12 +296,42 @@ impl Store {
         self.layout.brick_counts(name)
     }
 
-    /// Marks a brick, durably: its chunks are no longer deduplicated against.
+    /// Marks a brick as damaged, durably: its chunks are no longer deduplicated against.
+    /// `text` says what is wrong. A mark that stands is replaced.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn mark(&self, mark: Mark, name: &BrickName) -> Result<()> {
-        self.layout.write_mark(mark, name)
+    pub fn mark(&self, keys: &PutKeys, name: &BrickName, text: &str) -> Result<()> {
+        let text = &text.as_bytes()[..text.len().min(MAX_TEXT_LENGTH)];
+        let writer = WriterId(atomic::random(self.layout.path())?);
+        let note = Note {
+            text: text.to_vec(),
+            bricks: vec![*name],
+            ..runs::new_note(NoteKind::Mark, None, writer)
+        };
+        let mut file = self.temp_file()?;
+        file.write_all(&brick::seal_note(keys, &note)?)
+            .map_err(Error::io("write", file.path()))?;
+        file.publish(&self.layout.mark_path(Mark::Bad, name))
+    }
+
+    /// Of these marks those that no holder of a key has made. They count, but readers
+    /// report them (`formats/collection.md#marks`).
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn unsealed_marks(&self, keys: &PutKeys, marked: &[BrickName]) -> Result<Vec<PathBuf>> {
+        let mut unsealed = Vec::new();
+        for name in marked {
+            let path = self.layout.mark_path(Mark::Bad, name);
+            match self.read_note(keys, &path) {
+                Ok(note) if note.kind == NoteKind::Mark && note.bricks == [*name] => {}
+                Err(Error::Io { source, .. }) if is_missing(&source) => {}
+                Err(error @ Error::Io { .. }) => return Err(error),
+                _ => unsealed.push(path),
+            }
+        }
+        Ok(unsealed)
     }
 
     /// Writes the root of a run, durably, and returns its path.

@@ -217,7 +217,7 @@ fn totals_count_what_is_there() {
     store.write_snapshot(&lease, &run, b"snapshot").unwrap();
     assert_eq!(store.read_snapshot(&run).unwrap(), b"snapshot");
     store.write_root(&lease, &run, b"root").unwrap();
-    store.mark(Mark::Bad, &name(2)).unwrap();
+    store.mark(&keys, &name(2), "").unwrap();
     write_dead_list(&store, &keys, &[name(1), name(2)]);
     let amount = |count, bytes| Amount { count, bytes };
     assert_eq!(

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::copy::{Harm, Inspected, Inspection, Scratch};
 use super::finding::{Fault, Finding, Kind};
+use super::healed::Moved;
 use super::jobs::Job;
 use super::means::{Level, Means};
 use super::sample::Share;
@@ -41,6 +42,8 @@ pub(super) struct State {
     pub(super) summary: Summary,
     /// What is lost of which brick.
     pub(super) harmed: BTreeMap<BrickName, Harm>,
+    /// Frames that gc or a rebuild has moved.
+    pub(super) moved: Vec<Moved>,
     /// Bricks that are here and have no sidecar, each with its file.
     without_sidecar: Vec<(BrickName, PathBuf)>,
     /// Bricks that are elsewhere and have no sidecar: a fault if a run needs them.
@@ -65,8 +68,18 @@ impl<'a> Bricks<'a> {
         jobs: &'a [Job],
         found: &'a Found<'a>,
     ) -> Result<Self> {
+        let marked = means.layout.marked(Mark::Bad)?;
+        if let Some(keyed) = &means.keyed {
+            for path in keyed.store.unsealed_marks(&keyed.keys, &marked)? {
+                found(Finding::Warning(format!(
+                    "{}: this mark of damage is not sealed: it was set without a key, or by \
+                     somebody else; its brick is not deduplicated against",
+                    path.display()
+                )));
+            }
+        }
         Ok(Self {
-            marked: means.layout.marked(Mark::Bad)?,
+            marked,
             means,
             options,
             monitor,
@@ -105,6 +118,12 @@ impl<'a> Bricks<'a> {
     /// Whether a brick or its sidecar is here.
     pub(super) fn knows(&self, name: &BrickName) -> bool {
         self.jobs.binary_search_by_key(name, |job| job.name).is_ok()
+    }
+
+    /// Whether a brick's file is here.
+    pub(super) fn is_here(&self, name: &BrickName) -> bool {
+        let found = self.jobs.binary_search_by_key(name, |job| job.name).ok();
+        found.is_some_and(|at| self.jobs.get(at).is_some_and(Job::is_here))
     }
 
     /// Looks at one brick: its sidecar, then its files.
@@ -196,7 +215,11 @@ impl<'a> Bricks<'a> {
         };
         match outcome {
             Ok(toc) => {
-                self.state().summary.sidecars += 1;
+                let mut state = self.state();
+                state.summary.sidecars += 1;
+                if let Some(toc) = &toc {
+                    Moved::of(*name, toc, &mut state.moved);
+                }
                 Sidecar::Sound(toc)
             }
             Err(Error::Io { source, .. }) if is_missing(&source) => Sidecar::Missing,
@@ -251,6 +274,7 @@ impl<'a> Bricks<'a> {
             faults,
             harm,
             is_named,
+            is_another: _,
             out_of_reach,
             frames,
             chunks,
@@ -262,6 +286,9 @@ impl<'a> Bricks<'a> {
             summary.chunks += chunks;
         }
         for fault in faults {
+            if verdict.text.is_empty() {
+                verdict.text.clone_from(&fault.message);
+            }
             self.report(fault);
         }
         verdict.copies += 1;
@@ -290,7 +317,7 @@ impl<'a> Bricks<'a> {
             }
             drop(state);
             if !is_marked && !self.options.quick {
-                self.mark(&name);
+                self.mark(&name, &verdict.text);
             }
             return;
         }
@@ -303,11 +330,14 @@ impl<'a> Bricks<'a> {
         }
     }
 
-    fn mark(&self, name: &BrickName) {
+    fn mark(&self, name: &BrickName, text: &str) {
         if !self.options.mark || !self.means.layout.path().is_dir() {
             return;
         }
-        let outcome = self.means.layout.write_mark(Mark::Bad, name);
+        let outcome = match &self.means.keyed {
+            Some(keyed) => keyed.store.mark(&keyed.keys, name, text),
+            None => self.means.layout.write_mark(Mark::Bad, name),
+        };
         self.marked_or_not(outcome, |summary| summary.marked += 1);
     }
 
@@ -368,6 +398,8 @@ struct Verdict {
     is_sound: bool,
     damaged: bool,
     harm: Option<Harm>,
+    /// What is wrong, for the mark.
+    text: String,
 }
 
 /// The fault that an error of the library tells of, in the file at `path`.

@@ -69,15 +69,6 @@ impl Harm {
     pub(super) fn hits(&self, frame: u32) -> bool {
         self.all || self.frames.contains(&frame)
     }
-
-    /// Whether one of the frames of a bitmap is lost (`formats/store.md#roots`).
-    pub(super) fn hits_any(&self, bitmap: &[u8]) -> bool {
-        let used = |frame: &u32| {
-            let byte = bitmap.get((frame / 8) as usize);
-            byte.is_some_and(|byte| byte >> (frame % 8) & 1 == 1)
-        };
-        self.all || self.frames.iter().any(used)
-    }
 }
 
 /// What a look at one file found.
@@ -87,6 +78,8 @@ pub(super) struct Inspected {
     pub(super) harm: Harm,
     /// The bytes are those that the name says.
     pub(super) is_named: bool,
+    /// They are those of another brick that is known.
+    pub(super) is_another: bool,
     /// Something of it cannot be read that may be sound all the same.
     pub(super) out_of_reach: bool,
     pub(super) frames: u64,
@@ -140,6 +133,7 @@ impl Inspection<'_> {
             None => self.bytes(&file, 0, length, scratch, &mut found)?,
         };
         found.is_named = hash == Some(self.name);
+        found.is_another = !found.is_named && hash.is_some_and(|hash| (self.known)(&hash));
         if toc.is_none() && !found.is_named && self.means.level() == Level::Frames {
             self.scan(&file, length, scratch, &mut found)?;
         }
@@ -420,30 +414,5 @@ impl Inspection<'_> {
             };
             self.fault(found, Kind::Brick, whose);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bitmap_is_hit_by_the_frames_that_it_names() {
-        let harm = |frames: &[u32]| Harm {
-            frames: frames.iter().copied().collect(),
-            ..Harm::default()
-        };
-        // Frames 1 and 10.
-        let bitmap = [0b10, 0b100];
-        for (frames, is_hit) in [
-            (&[][..], false),
-            (&[0, 2, 9, 11, 100], false),
-            (&[1], true),
-            (&[0, 10], true),
-        ] {
-            assert_eq!(harm(frames).hits_any(&bitmap), is_hit, "{frames:?}");
-        }
-        assert!(Harm::total().hits_any(&bitmap));
-        assert!(harm(&[3]).hits(3) && !harm(&[3]).hits(2));
     }
 }

@@ -15,6 +15,7 @@ mod bricks;
 mod copy;
 mod ends;
 mod finding;
+mod healed;
 mod index;
 mod jobs;
 mod means;
@@ -210,9 +211,14 @@ pub fn verify_store(
         bricks.say(Finding::Stray(path));
     };
     for run in snapshots {
-        // What an interrupted run has left.
-        if runs.binary_search(&run).is_err() && !means.layout.root_path(&run).exists() {
-            stray(means.layout.snapshot_path(&run));
+        let (path, root) = (
+            means.layout.snapshot_path(&run),
+            means.layout.root_path(&run),
+        );
+        // A root is written before its snapshot, and `forget` deletes it after that.
+        if runs.binary_search(&run).is_err() && !root.exists() && path.exists() {
+            let message = "missing, though the snapshot of its run is here";
+            bricks.report(Fault::new(Kind::Root, root, message));
         }
     }
     each_stray(&means.layout, &mut stray)?;

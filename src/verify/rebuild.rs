@@ -1,6 +1,6 @@
 //! Makes again what follows from bricks: sidecars, and from these the catalog.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,9 +18,10 @@ use crate::archive::Monitor;
 use crate::crypto::Key;
 use crate::error::{Error, Exit, Result};
 use crate::format::note::NoteKind;
+use crate::format::origins::Origins;
+use crate::format::toc::Toc;
 use crate::id::BrickName;
 use crate::store::catalog::{Catalog, CatalogReport};
-use crate::store::layout::Mark;
 use crate::store::runs::{self, Lease};
 use crate::store::{Store, is_missing};
 
@@ -93,8 +94,7 @@ impl RebuildSummary {
 /// Makes missing and damaged sidecars from their bricks, and the catalog from the sidecars.
 ///
 /// A sidecar is made only from a brick whose bytes have its name as hash. Of another
-/// brick, frames that open and hold chunks that no sidecar names are put, byte for byte,
-/// into a new brick (`formats/store.md#rebuilding`); that takes the secret key. Nothing is
+/// brick, frames that open are put, byte for byte, into a new brick (`formats/store.md#rebuilding`); that takes the secret key. Nothing is
 /// deleted, and to do it again changes nothing.
 ///
 /// # Errors
@@ -118,6 +118,7 @@ pub fn rebuild(
     all.retain(|job| dead.binary_search(&job.name).is_err());
     let sidecars = Sidecars {
         lease: &lease,
+        jobs: &all,
         means: &means,
         keyed,
         monitor,
@@ -132,10 +133,14 @@ pub fn rebuild(
         needed(keyed)?
     };
     let mut sound = 0;
+    let mut carriers: HashMap<BrickName, Vec<BrickName>> = HashMap::new();
     for job in &all {
         monitor.check()?;
-        if sidecars.is_sound(&job.name)? {
+        if let Some(toc) = sidecars.sound(&job.name)? {
             sound += 1;
+            for old in toc.origins().map_or(&[][..], Origins::bricks) {
+                carriers.entry(*old).or_default().push(job.name);
+            }
         } else if job.is_own()
             || store.layout().sidecar_stands(&job.name)?
             || needed
@@ -167,7 +172,9 @@ pub fn rebuild(
         catalog: report,
     };
     for (name, copies) in beyond {
-        let mut salvage = Salvage::new(&means, keyed, &lease, monitor, &mut catalog, name);
+        let before = carriers.get(&name).map_or(&[][..], Vec::as_slice);
+        let catalog = &mut catalog;
+        let mut salvage = Salvage::new(&means, keyed, &lease, monitor, catalog, name, before);
         for step in salvage.run(&copies)? {
             match &step {
                 Rebuilding::Salvaged { .. } => summary.salvaged += 1,
@@ -198,6 +205,8 @@ fn needed(keyed: &Keyed<'_>) -> Result<Option<BTreeSet<BrickName>>> {
 
 struct Sidecars<'a> {
     lease: &'a Lease,
+    /// All bricks, ascending.
+    jobs: &'a [Job],
     means: &'a Means<'a>,
     keyed: &'a Keyed<'a>,
     monitor: &'a Monitor,
@@ -223,19 +232,19 @@ impl Sidecars<'_> {
         (self.told)(Rebuilding::Fault(fault));
     }
 
-    /// Whether the sidecar of a brick is there and sound.
-    fn is_sound(&self, name: &BrickName) -> Result<bool> {
+    /// The sidecar of a brick, if it is there and sound.
+    fn sound(&self, name: &BrickName) -> Result<Option<Toc>> {
         let mut bytes = Vec::new();
         match self
             .keyed
             .store
             .read_sidecar(&self.keyed.keys, name, &mut bytes)
         {
-            Ok(_) => Ok(true),
-            Err(Error::Io { source, .. }) if is_missing(&source) => Ok(false),
+            Ok(toc) => Ok(Some(toc)),
+            Err(Error::Io { source, .. }) if is_missing(&source) => Ok(None),
             // What cannot be read is no reason to write.
             Err(error @ Error::Io { .. }) => Err(error),
-            Err(_) => Ok(false),
+            Err(_) => Ok(None),
         }
     }
 
@@ -249,23 +258,35 @@ impl Sidecars<'_> {
             self.fault(Fault::new(Kind::Sidecar, path, message).of(job.name));
             return Ok(());
         }
-        let mut problem = None;
-        for copy in &copies {
-            match self.attempt(job.name, copy, scratch)? {
+        let (mut problem, mut beyond) = (None, Vec::new());
+        for copy in copies {
+            match self.attempt(job.name, &copy, scratch)? {
                 Attempt::Made => {
                     self.state().made += 1;
                     (self.told)(Rebuilding::Sidecar(path));
                     return Ok(());
                 }
                 Attempt::Gone => return Ok(()),
-                Attempt::Beyond => {}
+                Attempt::Beyond => beyond.push(copy),
+                Attempt::Another => {
+                    if copy.folder.is_some() {
+                        let text = "its bytes are those of another brick";
+                        let keyed = self.keyed;
+                        keyed.store.mark(&keyed.keys, &job.name, text)?;
+                    }
+                    (self.told)(Rebuilding::Elsewhere {
+                        from: copy.path,
+                        lost: 0,
+                    });
+                }
                 Attempt::Refused(fault) => problem = Some(*fault),
             }
         }
         match problem {
             // Its bytes are right, so nothing better is to be had.
             Some(fault) => self.fault(fault),
-            None => self.state().beyond.push((job.name, copies)),
+            None if beyond.is_empty() => {}
+            None => self.state().beyond.push((job.name, beyond)),
         }
         Ok(())
     }
@@ -288,7 +309,10 @@ impl Sidecars<'_> {
             name,
             copy,
             sidecar: None,
-            known: &|_| false,
+            known: &|name| {
+                let found = self.jobs.binary_search_by_key(name, |job| job.name);
+                found.is_ok_and(|at| self.jobs.get(at).is_some_and(Job::is_here))
+            },
         };
         let Some(inspected) = inspection.whole(scratch)? else {
             return Ok(Attempt::Gone);
@@ -297,6 +321,9 @@ impl Sidecars<'_> {
             && let Some(fault) = inspected.faults.first()
         {
             return Ok(Attempt::Refused(Box::new(fault.clone())));
+        }
+        if inspected.is_another {
+            return Ok(Attempt::Another);
         }
         if !inspected.is_named {
             return Ok(Attempt::Beyond);
@@ -317,13 +344,10 @@ enum Attempt {
     Gone,
     /// Its bytes are not those of its name.
     Beyond,
+    /// Its bytes are those of another brick, which is here too.
+    Another,
     /// Its bytes are right, but no table of contents of this store is in it.
     Refused(Box<Fault>),
-}
-
-/// Marks the brick, if it stands in the store: it must not be relied upon.
-pub(super) fn mark(means: &Means<'_>, name: &BrickName) -> Result<()> {
-    means.layout.write_mark(Mark::Bad, name)
 }
 
 /// Opens a file of a brick, and says how long it is.

@@ -1,11 +1,12 @@
 //! Roots and snapshots, and which runs a fault hits.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 
 use super::bricks::{Bricks, fault_of};
 use super::copy::Harm;
 use super::finding::{Fault, Finding, Kind, RunHit};
+use super::healed::{Missing, used};
 use super::means::{Keyed, Level};
 use crate::brick::{open_snapshot, require_metadata};
 use crate::error::{Error, Result};
@@ -21,12 +22,29 @@ use crate::store::{MAX_ROOT_LENGTH, MAX_SNAPSHOT_LENGTH, is_missing, read_limite
 
 /// Looks at the roots and snapshots of `runs`, once all bricks were looked at.
 pub(super) fn check(bricks: &Bricks<'_>, runs: &[RunName]) -> Result<()> {
+    let Some(keyed) = &bricks.means.keyed else {
+        for run in runs {
+            bricks.monitor.check()?;
+            in_clear(bricks, run);
+        }
+        return Ok(());
+    };
+    let moved = bricks.state().moved.iter().map(|moved| moved.old).collect();
     let mut missing = BTreeSet::new();
     for run in runs {
         bricks.monitor.check()?;
-        match &bricks.means.keyed {
-            None => in_clear(bricks, run),
-            Some(keyed) => opened(bricks, keyed, run, &mut missing)?,
+        opened(bricks, keyed, run, &moved, &mut missing)?;
+    }
+    if bricks.state().harmed.is_empty() {
+        return Ok(());
+    }
+    let lost = Missing::find(bricks, keyed)?;
+    for run in runs {
+        bricks.monitor.check()?;
+        let path = bricks.means.layout.root_path(run);
+        // One that does not open was reported.
+        if let Ok(root) = keyed.store.read_root(&keyed.keys, &path, run.time) {
+            hit(bricks, keyed, run, root, &lost)?;
         }
     }
     Ok(())
@@ -93,6 +111,7 @@ fn opened(
     bricks: &Bricks<'_>,
     keyed: &Keyed<'_>,
     run: &RunName,
+    moved: &HashSet<(BrickName, u32)>,
     missing: &mut BTreeSet<BrickName>,
 ) -> Result<()> {
     let path = bricks.means.layout.root_path(run);
@@ -104,9 +123,11 @@ fn opened(
         }
     };
     bricks.state().summary.roots += 1;
-    for (name, _) in &root.bricks {
+    for (name, bitmap) in &root.bricks {
         bricks.needs(name);
-        if !bricks.knows(name) && missing.insert(*name) {
+        // What gc has moved is met by the new brick.
+        let is_met = || used(bitmap).all(|frame| moved.contains(&(*name, frame)));
+        if !bricks.knows(name) && !is_met() && missing.insert(*name) {
             let message =
                 format!("needs brick {name}, which is missing: neither it nor its sidecar is here");
             bricks.report(Fault::new(Kind::Brick, &path, message).of(*name));
@@ -118,7 +139,7 @@ fn opened(
     if root.snapshot.is_some() {
         check_snapshot(bricks, run, &root)?;
     }
-    hit(bricks, keyed, run, root)
+    Ok(())
 }
 
 fn check_snapshot(bricks: &Bricks<'_>, run: &RunName, root: &Root) -> Result<()> {
@@ -166,15 +187,14 @@ fn check_snapshot(bricks: &Bricks<'_>, run: &RunName, root: &Root) -> Result<()>
 }
 
 /// Says whether what was found hits a run, and its members.
-fn hit(bricks: &Bricks<'_>, keyed: &Keyed<'_>, run: &RunName, root: Root) -> Result<()> {
-    let count = {
-        let state = bricks.state();
-        let is_hit = |(name, bitmap): &&(BrickName, Vec<u8>)| {
-            let harm = state.harmed.get(name);
-            harm.is_some_and(|harm| harm.hits_any(bitmap))
-        };
-        root.bricks.iter().filter(is_hit).count() as u64
-    };
+fn hit(
+    bricks: &Bricks<'_>,
+    keyed: &Keyed<'_>,
+    run: &RunName,
+    root: Root,
+    lost: &Missing,
+) -> Result<()> {
+    let count = lost.hits(&root.bricks);
     if count == 0 {
         return Ok(());
     }
@@ -192,7 +212,7 @@ fn hit(bricks: &Bricks<'_>, keyed: &Keyed<'_>, run: &RunName, root: Root) -> Res
             root,
             snapshot,
         };
-        if let Err(error) = members(bricks, keyed, &run) {
+        if let Err(error) = members(bricks, keyed, &run, lost) {
             if matches!(error, Error::Interrupted) {
                 return Err(error);
             }
@@ -206,16 +226,13 @@ fn hit(bricks: &Bricks<'_>, keyed: &Keyed<'_>, run: &RunName, root: Root) -> Res
 }
 
 /// Names the members that are hit, by the run's snapshot.
-fn members(bricks: &Bricks<'_>, keyed: &Keyed<'_>, run: &Run) -> Result<()> {
+fn members(bricks: &Bricks<'_>, keyed: &Keyed<'_>, run: &Run, lost: &Missing) -> Result<()> {
     let Keyed { store, key, keys } = keyed;
     let index = snapshot::open(store, key, keys, run, &bricks.options.bricks_in)?;
     let (trailer, _) = open_index(&index, &Origin::from(*store), key)?;
-    // A copy: what is said about a member takes the state's lock.
-    let harmed = bricks.state().harmed.clone();
     let layout = &bricks.means.layout;
     let judge = |name: &BrickName, frame: &crate::format::trailer::UsedFrame| {
-        harmed.get(name).filter(|harm| harm.hits(frame.number))?;
-        Some(Lost {
+        lost.holds(name, frame.number).then(|| Lost {
             path: layout.brick_path(name, crate::id::Class::Data),
             reason: format!(
                 "frame {} of brick {name} is damaged or missing",

@@ -1,6 +1,7 @@
 //! What is left of a brick whose bytes are not those of its name, and that has no sidecar:
 //! its frames, put into a new brick (`formats/store.md#rebuilding`).
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::Path;
 
@@ -8,16 +9,17 @@ use super::copy::Scratch;
 use super::finding::{Fault, Kind};
 use super::jobs::Copy;
 use super::means::{Keyed, Means};
-use super::rebuild::{Rebuilding, mark, open};
+use super::rebuild::{Rebuilding, open};
 use super::scan::{Scanned, scan};
 use crate::archive::Monitor;
 use crate::brick::{BrickSealer, FrameOpener, OpenFrame, footer};
 use crate::error::{Error, Result};
+use crate::format::brick::HEADER_LENGTH;
 use crate::format::frame::FrameHeader;
 use crate::format::toc::{Toc, TocChunk};
-use crate::id::{BrickName, ChunkHash, Class};
+use crate::id::{BrickName, ChunkHash, ChunkId, Class};
 use crate::store::atomic::TempFile;
-use crate::store::catalog::{Catalog, Location};
+use crate::store::catalog::Catalog;
 use crate::store::runs::Lease;
 
 /// The salvage of one brick.
@@ -28,20 +30,39 @@ pub(super) struct Salvage<'a> {
     monitor: &'a Monitor,
     catalog: &'a mut Catalog,
     name: BrickName,
+    /// Chunks of the frames of this brick that stand in other bricks already.
+    moved: HashSet<Vec<ChunkId>>,
     /// New bricks, one a class.
     bricks: [Option<NewBrick>; 2],
 }
 
 impl<'a> Salvage<'a> {
-    pub(super) const fn new(
+    /// `carriers`: the bricks that frames of this one were put into before.
+    pub(super) fn new(
         means: &'a Means<'a>,
         keyed: &'a Keyed<'a>,
         lease: &'a Lease,
         monitor: &'a Monitor,
         catalog: &'a mut Catalog,
         name: BrickName,
+        carriers: &[BrickName],
     ) -> Self {
+        let mut moved = HashSet::new();
+        for carrier in carriers {
+            let toc = keyed
+                .store
+                .read_sidecar(&keyed.keys, carrier, &mut Vec::new());
+            // One that has gone since it was listed: then there is more to do.
+            if let Ok(toc) = toc {
+                moved.extend(
+                    toc.frames()
+                        .iter()
+                        .map(|frame| ids_of(toc.chunks_of(frame))),
+                );
+            }
+        }
         Self {
+            moved,
             means,
             keyed,
             lease,
@@ -57,7 +78,8 @@ impl<'a> Salvage<'a> {
     pub(super) fn run(&mut self, copies: &[Copy]) -> Result<Vec<Rebuilding>> {
         let mut steps = Vec::new();
         if copies.iter().any(|copy| copy.folder.is_some()) {
-            mark(self.means, &self.name)?;
+            let text = "found damaged by rebuild, without a sidecar";
+            self.keyed.store.mark(&self.keyed.keys, &self.name, text)?;
         }
         let Some(opener) = &self.means.opener else {
             let path = copies.first().map_or(Path::new(""), |copy| &copy.path);
@@ -81,21 +103,25 @@ impl<'a> Salvage<'a> {
         let mut scratch = Scratch::default();
         let mut sealed = Vec::new();
         let monitor = self.monitor;
-        let scanned = scan(&file, 0..length, monitor, &mut |_, bytes| {
+        // The place of a frame is known as long as none was missed before it.
+        let mut next = Some((HEADER_LENGTH as u64, 0));
+        let scanned = scan(&file, 0..length, monitor, &mut |offset, bytes| {
             // Opening decrypts in place.
             sealed.clear();
             sealed.extend_from_slice(bytes);
             if !scratch.opens(opener, &mut sealed) {
                 return Ok(false);
             }
-            self.frame(bytes, scratch.frame())?;
+            let place = next.filter(|(start, _)| *start == offset);
+            next = place.map(|(start, place)| (start + bytes.len() as u64, place + 1));
+            self.frame(bytes, scratch.frame(), place.map(|(_, place)| place))?;
             Ok(true)
         });
         scanned.map_err(Stop::Error)
     }
 
-    /// Takes a frame over, if it holds a chunk that is nowhere else.
-    fn frame(&mut self, bytes: &[u8], frame: &OpenFrame) -> Result<()> {
+    /// Takes a frame over, unless that was done before.
+    fn frame(&mut self, bytes: &[u8], frame: &OpenFrame, place: Option<u32>) -> Result<()> {
         let class = match FrameHeader::decode(bytes) {
             Ok(header) => header.fields.class,
             Err(_) => return Ok(()),
@@ -109,7 +135,7 @@ impl<'a> Salvage<'a> {
                 length: u32::try_from(chunk.len()).unwrap_or(u32::MAX),
             });
         }
-        if self.is_elsewhere(&chunks)? {
+        if !self.moved.insert(ids_of(&chunks)) {
             return Ok(());
         }
         let slot = match class {
@@ -121,18 +147,7 @@ impl<'a> Salvage<'a> {
             None => slot.insert(NewBrick::new(self.lease, self.keyed, class)?),
         };
         let plain = u32::try_from(frame.plain.len()).unwrap_or(u32::MAX);
-        brick.push(bytes, plain, chunks)
-    }
-
-    fn is_elsewhere(&mut self, chunks: &[TocChunk]) -> Result<bool> {
-        let (mut ids, mut lengths) = (Vec::new(), Vec::new());
-        for chunk in chunks {
-            ids.push(chunk.id);
-            lengths.push(chunk.length);
-        }
-        let mut found: Vec<Option<Location>> = Vec::new();
-        self.catalog.lookup(&ids, &lengths, &mut found)?;
-        Ok(found.iter().all(Option::is_some))
+        brick.push(bytes, plain, chunks, place)
     }
 
     /// Publishes what was taken over from a file.
@@ -142,7 +157,7 @@ impl<'a> Salvage<'a> {
         for brick in self.bricks.each_mut() {
             let Some(brick) = brick.take() else { continue };
             let frames = brick.toc.frames().len() as u64;
-            let to = brick.publish(self.keyed, self.lease, self.catalog)?;
+            let to = brick.publish(self.name, self.keyed, self.lease, self.catalog)?;
             steps.push(Rebuilding::Salvaged {
                 from: from.to_owned(),
                 to,
@@ -160,6 +175,10 @@ impl<'a> Salvage<'a> {
     }
 }
 
+fn ids_of(chunks: &[TocChunk]) -> Vec<ChunkId> {
+    chunks.iter().map(|chunk| chunk.id).collect()
+}
+
 enum Stop {
     Fault(Fault),
     Error(Error),
@@ -172,6 +191,8 @@ struct NewBrick {
     hasher: blake3::Hasher,
     length: u64,
     toc: Toc,
+    /// Of each frame its place in the old brick, if that is known.
+    places: Vec<Option<u32>>,
 }
 
 impl NewBrick {
@@ -182,6 +203,7 @@ impl NewBrick {
             file: lease.temp_file()?,
             hasher: blake3::Hasher::new(),
             length: 0,
+            places: Vec::new(),
             toc: Toc::new(class, lease.writer()),
             sealer,
         };
@@ -190,9 +212,16 @@ impl NewBrick {
         Ok(brick)
     }
 
-    fn push(&mut self, frame: &[u8], plain: u32, chunks: Vec<TocChunk>) -> Result<()> {
+    fn push(
+        &mut self,
+        frame: &[u8],
+        plain: u32,
+        chunks: Vec<TocChunk>,
+        place: Option<u32>,
+    ) -> Result<()> {
         let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
         self.toc.push_frame(length, plain, chunks)?;
+        self.places.push(place);
         self.write(frame)
     }
 
@@ -207,10 +236,15 @@ impl NewBrick {
     /// The brick, its sidecar, its catalog entry, each durable before the next.
     fn publish(
         mut self,
+        old: BrickName,
         keyed: &Keyed<'_>,
         lease: &Lease,
         catalog: &mut Catalog,
     ) -> Result<BrickName> {
+        // By these gc knows what the frames are needed for.
+        let origin = |place: &Option<u32>| place.map(|place| (old, place)).into_iter().collect();
+        let origins: Vec<_> = self.places.iter().map(origin).collect();
+        self.toc.set_origins(&origins, &[old])?;
         let toc_offset = self.length;
         let toc = self.sealer.seal_toc(&keyed.keys, &self.toc)?;
         self.write(&toc)?;

@@ -73,8 +73,11 @@ fn bytes_below(sandbox: &Sandbox, folder: &str) -> u64 {
     files.map(|(_, length)| length).sum()
 }
 
+/// Collects; what is left is all that runs and their indexes need.
 fn gc(sandbox: &Sandbox, options: &[&str]) -> Value {
     let run = sandbox.run(["gc", "--json"].iter().chain(options)).exits(0);
+    let verified = sandbox.run(["verify", "--json"]).exits(0);
+    assert_eq!(summary(&verified)["strays"], 0, "{}", verified.stderr);
     summary(&run)
 }
 

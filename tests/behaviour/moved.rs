@@ -12,7 +12,6 @@ use dtar::format::origins::Origin;
 use dtar::format::toc::Toc;
 use dtar::id::{BrickName, Class, WriterId};
 use dtar::store::Store;
-use dtar::store::layout::Mark;
 use dtar::store::runs::Lease;
 
 use crate::common::block::Stream;
@@ -81,7 +80,7 @@ fn move_all(store: &Store, class: Class) -> BrickName {
         fs::remove_file(store.toc_path(name)).unwrap();
         fs::remove_file(path).unwrap();
     }
-    toc.set_origins(&origins).unwrap();
+    toc.set_origins(&origins, &[]).unwrap();
     let end = content.len() as u64;
     let contents = sealer.seal_toc(&keys, &toc).unwrap();
     content.extend_from_slice(&contents);
@@ -149,7 +148,8 @@ fn chunks_that_were_stored_again_are_found_by_their_ids() {
     let mut bytes = fs::read(&damaged).unwrap();
     bytes[5000] ^= 1;
     fs::write(&damaged, bytes).unwrap();
-    store.mark(Mark::Bad, &names[1]).unwrap();
+    let keys = store.put_keys(&key()).unwrap();
+    store.mark(&keys, &names[1], "").unwrap();
     let run = sandbox.run(["restore", "index.tar"]).exits(3);
     run.says(&["needed for"]);
     // The same chunks, in other frames and at other places.

@@ -33,8 +33,50 @@ fn a_damaged_brick_is_marked_and_the_next_archive_heals() {
         assert_eq!(made.bricks().len(), 2, "its chunks are stored again");
         let again = made.sandbox.path().join("again.tar");
         made.sandbox.restores(&again, &made.stream[..]);
-        made.restore(&[]).exits(3);
+        // What was stored again is found by the old index, too, as long as it is there.
+        made.sandbox.restores(&made.index, &made.stream[..]);
+        let run = made.sandbox.run(["verify", "--json"]).exits(3);
+        assert_eq!(summary(&run)["hits"], 0, "{}", run.stderr);
     }
+}
+
+/// Whoever gives the newer run up does not take from the older one what heals it.
+#[test]
+fn gc_keeps_what_takes_the_place_of_a_damaged_brick() {
+    let made = Made::small();
+    flip(&made.brick(), 5000, 1);
+    made.sandbox.run(["verify"]).exits(3);
+    made.archive_again(&[]).exits(0);
+    made.sandbox.run(["forget", "@latest"]).exits(0);
+    made.sandbox.run(["gc", "--threshold", "0"]).exits(0);
+    assert_eq!(made.bricks().len(), 2);
+    made.sandbox.restores(&made.index, &made.stream[..]);
+    // Without the older run there is no need for either.
+    made.sandbox.run(["forget", "@latest"]).exits(0);
+    made.sandbox.run(["gc"]).exits(0);
+    assert_eq!(made.bricks().len(), 0);
+}
+
+#[test]
+fn a_mark_without_a_seal_counts_and_is_reported() {
+    let made = Made::small();
+    let bad = made.sandbox.store().join("bad");
+    fs::create_dir_all(&bad).unwrap();
+    let brick = made.brick();
+    let mark = bad.join(brick.file_stem().unwrap());
+    fs::write(&mark, b"").unwrap();
+    let run = made.archive_again(&[]).exits(0);
+    run.says(&["warning", text(&mark), "not sealed"]);
+    assert_eq!(made.bricks().len(), 2, "its chunks are stored again");
+    let run = made.sandbox.run(["verify"]).exits(0);
+    run.says(&["warning", text(&mark), "not sealed", "mark removed"]);
+    assert!(!mark.exists());
+    // What verify sets with a key is sealed, and nobody is warned.
+    flip(&brick, 5000, 1);
+    made.sandbox.run(["verify"]).exits(3);
+    assert!(mark.exists());
+    let run = made.archive_again(&[]).exits(0);
+    assert!(!run.stderr.contains("sealed"), "{}", run.stderr);
 }
 
 #[test]

@@ -182,15 +182,19 @@ fn copies_under_other_names_are_found_or_are_strays() {
         restores_or_refuses(&scene, &name);
         archives_or_refuses(&scene, &name);
     }
-    // What an interrupted run has left, and what is none of ours.
+    // What is none of ours, and a snapshot, which is never written before its root.
+    let readme = scene.file(Path::new("bricks/README"));
+    fs::write(&readme, "").unwrap();
+    let run = scene.verify(&[]).exits(0);
+    run.says(&[text(&readme), "belongs to nothing"]);
     let snapshot = scene.file(Path::new(
         "snapshots/00000000000000000007-0123456789abcdef.snap",
     ));
     fs::copy(scene.file(&scene.files("snapshots")[0]), &snapshot).unwrap();
-    let readme = scene.file(Path::new("bricks/README"));
-    fs::write(&readme, "").unwrap();
-    let run = scene.verify(&[]).exits(0);
-    run.says(&[text(&snapshot), text(&readme), "belongs to nothing"]);
+    let root = scene.file(Path::new(
+        "roots/00000000000000000007-0123456789abcdef.root",
+    ));
+    scene.verify(&[]).exits(3).says(&[text(&root), "missing"]);
 }
 
 #[test]

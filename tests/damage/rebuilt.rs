@@ -147,8 +147,51 @@ fn frames_of_a_brick_that_lost_its_table_go_into_a_new_one() {
     assert!(stored < damaged + (1 << 20), "{stored} of {damaged}");
     let again = made.sandbox.path().join("again.tar");
     made.sandbox.restores(&again, &made.stream[..]);
-    // The old index still finds what is left where it says.
+    // The old index finds what was stored again.
+    made.sandbox.restores(&made.index, &made.stream[..]);
+}
+
+/// What was put into a new brick is needed for what it was needed in the old one.
+#[test]
+fn gc_keeps_what_was_salvaged() {
+    let made = Made::many();
+    let brick = made.brick();
+    let parts = brick_parts(&brick);
+    fs::remove_file(&made.sidecars()[0]).unwrap();
+    flip(&brick, parts.toc.start + 20, 1);
+    made.sandbox.run(["rebuild"]).exits(0);
+    // All places are known, so that all needs are met.
+    let run = made.sandbox.run(["gc", "--json"]).exits(0);
+    assert_eq!(summary(&run)["missing"], 0);
+    assert_eq!(made.bricks().len(), 2);
+    fs::remove_file(&brick).unwrap();
+    made.sandbox.restores(&made.index, &made.stream[..]);
+    made.sandbox.run(["gc"]).exits(0);
+    made.sandbox.restores(&made.index, &made.stream[..]);
+    let run = made.sandbox.run(["verify", "--json"]).exits(0);
+    assert_eq!(summary(&run)["missing"], 0, "{}", run.stderr);
+}
+
+/// Where it is not known which frame was which, gc keeps all, and deletes nothing of
+/// what might be needed unless it is told to.
+#[test]
+fn gc_stops_where_it_is_not_known_what_is_missing() {
+    let made = Made::many();
+    let brick = made.brick();
+    let parts = brick_parts(&brick);
+    fs::remove_file(&made.sidecars()[0]).unwrap();
+    flip(&brick, parts.frames[1].1.start, 1);
+    flip(&brick, parts.toc.start + 20, 1);
+    made.sandbox.run(["rebuild"]).exits(0);
+    fs::remove_file(&brick).unwrap();
+    made.sandbox.run(["gc", "--dry-run"]).exits(3);
+    let run = made.sandbox.run(["gc"]).exits(3);
+    run.says(&["nothing is deleted", "--allow-missing"]);
+    made.sandbox.run(["gc", "--allow-missing"]).exits(3);
+    assert_eq!(made.bricks().len(), 1, "frames without a place");
     made.restore(&["--keep-going"]).exits(3);
+    made.archive_again(&[]).exits(0);
+    made.sandbox.restores(&made.index, &made.stream[..]);
 }
 
 #[test]

@@ -1,22 +1,15 @@
 //! Gc leaves parity in order (`formats/collection.md#parity`).
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use crate::common::block::Stream;
 use crate::common::sandbox::Sandbox;
 use crate::common::source::Random;
 use crate::scene::{
-    archive, below, bricks, each_comes_back, flip, forget, gc, in_order, parity, restore, summary,
+    ALL, archive, below, bricks, copy, each_comes_back, flip, forget, gc, in_order, parity,
+    protected, restore, summary,
 };
-
-/// Runs 0 to 11, with parity of 15 %.
-fn protected() -> Sandbox {
-    let sandbox = Sandbox::new();
-    archive(&sandbox, 0..12);
-    parity(&sandbox, ["add", "--share", "15%"]).exits(0);
-    sandbox
-}
 
 #[test]
 fn what_was_deleted_on_purpose_is_neither_lost_nor_brought_back() {
@@ -187,15 +180,6 @@ fn a_brick_may_be_in_two_sets() {
     restore(&sandbox, [0, 1, 3, 4, 6, 7, 8, 9, 10, 11]);
 }
 
-/// Copies all files into a folder.
-fn copy(from: &Path, to: &Path) {
-    for (path, bytes) in crate::scene::tree(from) {
-        let path = to.join(path.strip_prefix(from).unwrap());
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, bytes).unwrap();
-    }
-}
-
 /// The bricks that gc would delete, and the others.
 fn doomed_and_staying(sandbox: &Sandbox) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let trial = sandbox.with_copied_store();
@@ -205,8 +189,6 @@ fn doomed_and_staying(sandbox: &Sandbox) -> (Vec<PathBuf>, Vec<PathBuf>) {
     let (staying, doomed) = bricks(&sandbox.store()).into_iter().partition(stays);
     (doomed, staying)
 }
-
-const ALL: [&str; 4] = ["bricks", "meta", "tocs", "parity"];
 
 #[test]
 fn while_a_brick_is_lost_no_other_of_its_set_is_deleted() {

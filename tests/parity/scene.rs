@@ -168,3 +168,30 @@ pub fn each_comes_back(sandbox: &Sandbox) -> usize {
     }
     all.len()
 }
+
+/// What gc and parity alter.
+pub const ALL: [&str; 4] = ["bricks", "meta", "tocs", "parity"];
+
+/// Runs 0 to 11, with parity of 15 %.
+pub fn protected() -> Sandbox {
+    let sandbox = Sandbox::new();
+    archive(&sandbox, 0..12);
+    parity(&sandbox, ["add", "--share", "15%"]).exits(0);
+    sandbox
+}
+
+/// Nothing is left that belongs to a run, a gc or a parity command.
+#[track_caller]
+pub fn is_clean(sandbox: &Sandbox) {
+    let left = below(sandbox, &["runs", "tmp", "dead"]);
+    assert!(left.is_empty(), "{:?}", left.keys());
+}
+
+/// Copies all files into a folder.
+pub fn copy(from: &Path, to: &Path) {
+    for (path, bytes) in tree(from) {
+        let path = to.join(path.strip_prefix(from).unwrap());
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+}

@@ -91,7 +91,7 @@ def _origins(data: bytes, frames: int) -> list[list[tuple[bytes, int]]]:
         r.fail("old bricks out of order")
     left, origins = ORIGINS_MAX, []
     for _ in range(frames):
-        count = r.between(r.uv(), 1, min(left, r.left() // 2), "number of origins")
+        count = r.between(r.uv(), 0, min(left, r.left() // 2), "number of origins")
         left -= count
         places = []
         for _ in range(count):

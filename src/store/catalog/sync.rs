@@ -25,6 +25,8 @@ pub struct CatalogReport {
     pub loaded: u64,
     /// Bricks that stand in `tocs/` but are on a dead list or have a mark.
     pub marked: u64,
+    /// Marks that no holder of a key has made.
+    pub unsealed: Vec<PathBuf>,
     /// Bricks that the catalog knows and whose sidecars are gone.
     pub vanished: u64,
     /// Of these, those that had theirs when the catalog was opened last: gc has deleted
@@ -68,6 +70,7 @@ impl<'a> Sync<'a> {
 
     pub fn run(mut self) -> Step<CatalogReport> {
         let marks = Marks::read(self.store, self.keys)?;
+        self.report.unsealed = self.store.unsealed_marks(self.keys, &marks.bad)?;
         self.catalog.live.set_dead(&marks.dead);
         let known = self.catalog.known()?;
         let (mut standing, mut names, mut fresh) = (0, Vec::new(), Vec::new());

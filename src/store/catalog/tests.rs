@@ -102,7 +102,7 @@ impl Bed {
         if dead {
             return write_dead_list(&self.store, &self.keys, &[name(brick)]);
         }
-        self.store.mark(Mark::Bad, &name(brick)).unwrap();
+        self.store.mark(&self.keys, &name(brick), "").unwrap();
         self.store.layout().mark_path(Mark::Bad, &name(brick))
     }
 

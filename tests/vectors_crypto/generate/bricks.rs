@@ -220,7 +220,7 @@ fn library_seals(name: &str, origins: &[Vec<Origin>]) -> Vec<u8> {
             .unwrap();
     }
     if !origins.is_empty() {
-        toc.set_origins(origins).unwrap();
+        toc.set_origins(origins, &[]).unwrap();
     }
     let key = run::parse_key(&forge::key_text("dtar-secret-key-", &master()));
     let keys = key.put_keys(StoreId(forge::STORE), Epoch::FIRST).unwrap();
@@ -282,6 +282,10 @@ fn toc_origins(made: &mut Made, salt: &[u8; 16], plain: &[u8]) {
         "origins",
         holds_moved(vector, [&[(2, 7)], &[(1, 0), (2, 129)]]),
     );
+    let unplaced = with(1, &[2], &[1, 0, 7, 0]);
+    let comment = "one frame whose place in the old brick is known, and one of which it is not";
+    let vector = toc_vector(comment, "ok", &unplaced);
+    made.add("origins-unplaced", holds_moved(vector, [&[(2, 7)], &[]]));
     for (name, comment, expect, toc) in [
         (
             "origins-no-brick",
@@ -294,12 +298,6 @@ fn toc_origins(made: &mut Made, salt: &[u8; 16], plain: &[u8]) {
             "old bricks out of order",
             "value: old brick",
             with(2, &[2, 1], &[1, 0, 0, 1, 0, 0]),
-        ),
-        (
-            "origins-none",
-            "a frame without origin",
-            "value: number of origins",
-            with(1, &[1], &[1, 0, 0, 0]),
         ),
         (
             "origins-brick-beyond",
