@@ -12,6 +12,7 @@ use crate::crypto::{Key, KeyFile, PublicKey};
 use crate::error::{Error, Exit, Result};
 use crate::format::keyfile::{KeyFileError, check_mode};
 use crate::format::lock::Cost;
+use crate::store::atomic;
 
 /// A key file is at most so long.
 const MOST: u64 = 16 << 10;
@@ -138,7 +139,8 @@ fn text(key: &Key, line: &str) -> Zeroizing<String> {
 
 fn create_text(path: &Path, text: &str) -> Result<()> {
     let dir = folder_of(path);
-    std::fs::create_dir_all(dir).map_err(Error::io("make the folder", dir))?;
+    atomic::create_dir(dir)?;
+    atomic::sync_way_to(dir)?;
     let taken = || refused(path, "stands there already, and keys are never overwritten");
     // Asked first, so that nothing is written in vain, and for a message of its own.
     if path.symlink_metadata().is_ok() {
@@ -170,7 +172,19 @@ fn whole_file(
         .and_then(|()| temp.as_file().sync_all())
         .map_err(Error::io("write the key", path))?;
     settle(temp).map_err(Error::io("write the key", path))?;
-    sync_folder(dir)
+    atomic::sync_dir(dir)
+}
+
+/// Makes the name of a key file durable, before something depends on the key: whoever
+/// made it may have been cut off before he did.
+///
+/// # Errors
+/// [`Error::Io`]; but a folder in which this user can make nothing is no fault.
+pub fn settle(path: &Path) -> Result<()> {
+    match atomic::sync_dir(folder_of(path)) {
+        Err(Error::Io { source, .. }) if atomic::is_foreign(&source) => Ok(()),
+        result => result,
+    }
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -178,12 +192,6 @@ fn folder_of(path: &Path) -> &Path {
         Some(dir) if dir != Path::new("") => dir,
         _ => Path::new("."),
     }
-}
-
-fn sync_folder(dir: &Path) -> Result<()> {
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(Error::io("write", dir))
 }
 
 /// What is wrong with a key file, and what to do.

@@ -175,14 +175,14 @@ impl<'a> Bricks<'a> {
             let Some(mut inspected) = inspected else {
                 continue;
             };
-            if whole && inspected.is_named && matches!(sidecar, Sidecar::Sound(_)) {
-                self.compare(&job.name, scratch, &mut inspected);
-            }
             let verdict = if copy.folder.is_some() {
                 &mut own
             } else {
                 &mut elsewhere
             };
+            if whole && inspected.is_named && matches!(sidecar, Sidecar::Sound(_)) {
+                verdict.is_misdescribed |= self.compare(&job.name, scratch, &mut inspected);
+            }
             self.take(inspected, whole, verdict);
         }
         let verdict = if own.copies > 0 { own } else { elsewhere };
@@ -271,12 +271,13 @@ impl<'a> Bricks<'a> {
         }
     }
 
-    /// The sidecar of a brick whose bytes are right must be its table of contents.
-    fn compare(&self, name: &BrickName, scratch: &Scratch, inspected: &mut Inspected) {
+    /// The sidecar of a brick whose bytes are right must be its table of contents. Returns
+    /// whether it is not.
+    fn compare(&self, name: &BrickName, scratch: &Scratch, inspected: &mut Inspected) -> bool {
         let length = scratch.sidecar.len().saturating_sub(SIDECAR_SEAL_LENGTH);
         let (toc, _) = scratch.sidecar.split_at(length);
         if scratch.toc.is_empty() || toc == scratch.toc {
-            return;
+            return false;
         }
         let same = toc
             .iter()
@@ -286,6 +287,7 @@ impl<'a> Bricks<'a> {
         let message = format!("not the table of contents in its brick: they differ at byte {at}");
         let fault = Fault::new(Kind::Sidecar, self.means.layout.toc_path(name), message);
         inspected.faults.push(fault.at(at).of(*name));
+        true
     }
 
     /// Reports what was found in one file.
@@ -327,7 +329,6 @@ impl<'a> Bricks<'a> {
     /// Marks a damaged brick, and takes the mark from one that is whole.
     fn conclude(&self, name: BrickName, verdict: Verdict) {
         let harm = verdict.harm.unwrap_or_default();
-        let is_marked = self.marked.binary_search(&name).is_ok();
         // A damaged copy in the store itself must not be relied upon, though another is sound.
         if verdict.damaged {
             let mut state = self.state();
@@ -336,17 +337,31 @@ impl<'a> Bricks<'a> {
                 state.harmed.insert(name, harm);
             }
             drop(state);
-            if !is_marked && !self.options.quick {
-                self.mark(&name, &verdict.text);
-            }
+            self.distrust(&name, &verdict.text);
             return;
         }
         if harm.all || !harm.frames.is_empty() {
             self.state().harmed.insert(name, harm);
         }
+        if verdict.is_misdescribed {
+            // It is sound, but others rely on what its sidecar says.
+            self.distrust(&name, &verdict.text);
+            return;
+        }
         let level = self.means.level();
-        if is_marked && verdict.is_sound && verdict.read && level == Level::Frames {
+        if self.is_marked(&name) && verdict.is_sound && verdict.read && level == Level::Frames {
             self.unmark(&name);
+        }
+    }
+
+    fn is_marked(&self, name: &BrickName) -> bool {
+        self.marked.binary_search(name).is_ok()
+    }
+
+    /// Sees to it that a brick carries a mark.
+    fn distrust(&self, name: &BrickName, text: &str) {
+        if !self.is_marked(name) && !self.options.quick {
+            self.mark(name, text);
         }
     }
 
@@ -446,11 +461,14 @@ impl<'a> Bricks<'a> {
 
 /// What the files of a brick, in the store or elsewhere, come to.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is found out by itself")]
 struct Verdict {
     copies: u64,
     /// One of them was read whole, and its bytes are those of its name.
     read: bool,
     is_sound: bool,
+    /// The sidecar is not its table of contents.
+    is_misdescribed: bool,
     damaged: bool,
     harm: Option<Harm>,
     /// What is wrong, for the mark.
