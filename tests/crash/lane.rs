@@ -212,6 +212,10 @@ impl Lane {
         self.dead_gc = false;
         self.is_clean();
         self.tally.collections += 1;
+        // Sets lose no member that they have not been made anew without.
+        if self.sandbox.store().join("parity").exists() {
+            self.parity("check");
+        }
     }
 
     /// Of which share of a brick gc rewrites it.

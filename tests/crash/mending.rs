@@ -85,7 +85,7 @@ impl Lane {
         self.measure(Act::ParityAdd, &mut command).exits(0);
     }
 
-    fn parity(&mut self, what: &str) {
+    pub fn parity(&mut self, what: &str) {
         self.log.step(format!("parity {what}"));
         self.sandbox.run(["parity", what]).exits(0);
     }
@@ -128,7 +128,7 @@ impl Lane {
         matches!(end, End::Killed)
     }
 
-    /// So that no set holds what a gc deletes.
+    /// So that all sets are to be made.
     fn give_up_parity(&self) {
         let _ = fs::remove_dir_all(self.sandbox.store().join("parity"));
     }

@@ -189,5 +189,9 @@ impl World {
             );
         }
         self.collected(&before, run.code, &run.stderr);
+        if self.parity.is_some() {
+            let mut command = self.command(0, &["parity", "check"], false);
+            self.run("parity check", &mut command).exits(0);
+        }
     }
 }

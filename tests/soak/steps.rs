@@ -92,7 +92,9 @@ impl World {
     pub fn collected(&mut self, before: &BTreeSet<String>, code: Option<i32>, told: &str) {
         let store = self.sandbox.store();
         self.model.learn(&store);
-        self.parity = None;
+        if let Some(members) = &mut self.parity {
+            members.retain(|member| member.exists());
+        }
         if self.model.damages.is_empty() {
             assert_eq!(code, Some(0), "{told}");
         }
@@ -149,10 +151,7 @@ impl World {
         let before = self.standing();
         match self.kill("gc", &mut command) {
             Some(run) => self.collected(&before, run.code, &run.stderr),
-            None => {
-                self.parity = None;
-                self.model.learn(&self.sandbox.store());
-            }
+            None => self.model.learn(&self.sandbox.store()),
         }
     }
 
