@@ -190,7 +190,7 @@ impl World {
                 self.forget_run(&run);
             }
         }
-        let mut command = self.command(0, &["gc"], false);
+        let mut command = self.command(0, &["gc", "--json"], false);
         let before = self.standing();
         let run = self.run("gc", &mut command);
         let gone = std::mem::take(&mut self.model.damages);
@@ -202,7 +202,7 @@ impl World {
                 run.stderr
             );
         }
-        self.collected(&before, run.code, &run.stderr);
+        self.collected(&before, &run);
         if self.parity.is_some() {
             let mut command = self.command(0, &["parity", "check"], false);
             self.run("parity check", &mut command).exits(0);
