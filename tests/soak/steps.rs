@@ -159,14 +159,13 @@ impl World {
         let threshold = ["0", "50", "100"][self.pick(3)];
         let mut command = self.command(0, &["gc", "--json", "--threshold", threshold], true);
         let before = self.standing();
-        match self.kill("gc", &mut command) {
-            Some(run) => self.collected(&before, &run),
-            None => {
-                self.model.learn(&self.sandbox.store());
-                if self.once_in(2) {
-                    self.damage_remains();
-                }
-            }
+        if let Some(run) = self.kill("gc", &mut command) {
+            self.collected(&before, &run);
+            return;
+        }
+        self.model.learn(&self.sandbox.store());
+        if self.once_in(2) {
+            self.damage_remains();
         }
     }
 
