@@ -49,15 +49,13 @@ fn report(event: &GcEvent, say: Say) {
     match event {
         GcEvent::Step(step) => say.note(&format!("{step}…")),
         GcEvent::Kept { brick, reason } => say.warn(&format!("brick {brick} is kept: {reason}")),
+        GcEvent::UnsealedMarks(marks) => super::setup::warn_unsealed(say, marks),
         GcEvent::Waiting(run) => say.note(&format!(
             "waiting for {} to end, which began before; --end-runs does not wait",
             describe(run)
         )),
         GcEvent::Ended(run) => say.note(&format!("ended {}", describe(run))),
-        GcEvent::RootOfEnded(root) => say.warn(&format!(
-            "a run that was ended has left a root: if there is no index of it, give it up with \
-             `dtar forget @{root}`"
-        )),
+        GcEvent::RootOfEnded(root) => super::setup::warn_root_of_ended(say, root),
         GcEvent::Missing(bricks) => say.error_text(&format!(
             "{} that roots or kept indexes need {} nowhere, {}: bring back bricks and sidecars",
             count(bricks.len() as u64, "brick"),
