@@ -1,16 +1,18 @@
 //! Key files on disk (`formats/keys.md`, "Key file").
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::{File, Permissions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use tempfile::NamedTempFile;
 use zeroize::Zeroizing;
 
 use crate::crypto::{Key, KeyFile, PublicKey};
 use crate::error::{Error, Exit, Result};
 use crate::format::keyfile::{KeyFileError, check_mode};
 use crate::format::lock::Cost;
+use crate::store::atomic;
 
 /// A key file is at most so long.
 const MOST: u64 = 16 << 10;
@@ -111,17 +113,9 @@ pub fn replace(path: &Path, key: &Key, passphrase: Option<&str>) -> Result<()> {
         Some(passphrase) => key.lock(passphrase.as_bytes(), Cost::default())?,
         None => key.to_text(),
     };
-    let dir = folder_of(path);
-    let mut temp = tempfile::Builder::new()
-        .prefix(".dtar-key-")
-        .tempfile_in(dir)
-        .map_err(Error::io("make a file in", dir))?;
-    temp.write_all(text(key, &line).as_bytes())
-        .and_then(|()| temp.as_file().sync_all())
-        .map_err(Error::io("write the key", path))?;
-    temp.persist(path)
-        .map_err(|error| Error::io("write the key", path)(error.error))?;
-    sync_folder(dir)
+    whole_file(path, &text(key, &line), |temp| {
+        temp.persist(path).map_err(|error| error.error)
+    })
 }
 
 /// The key as one line, for paper.
@@ -145,22 +139,52 @@ fn text(key: &Key, line: &str) -> Zeroizing<String> {
 
 fn create_text(path: &Path, text: &str) -> Result<()> {
     let dir = folder_of(path);
-    std::fs::create_dir_all(dir).map_err(Error::io("make the folder", dir))?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(MODE)
-        .open(path)
-        .map_err(|error| {
-            if error.kind() == std::io::ErrorKind::AlreadyExists {
-                return refused(path, "stands there already, and keys are never overwritten");
-            }
-            Error::io("make the key", path)(error)
-        })?;
-    file.write_all(text.as_bytes())
-        .and_then(|()| file.sync_all())
+    atomic::create_dir(dir)?;
+    atomic::sync_way_to(dir)?;
+    let taken = || refused(path, "stands there already, and keys are never overwritten");
+    // Asked first, so that nothing is written in vain, and for a message of its own.
+    if path.symlink_metadata().is_ok() {
+        return Err(taken());
+    }
+    whole_file(path, text, |temp| {
+        temp.persist_noclobber(path).map_err(|error| error.error)
+    })
+    .map_err(|error| match error {
+        Error::Io { source, .. } if source.kind() == ErrorKind::AlreadyExists => taken(),
+        other => other,
+    })
+}
+
+/// A key that appears whole or not at all: half a key file would keep every later run
+/// from making one. The file is its owner's alone from the first.
+fn whole_file(
+    path: &Path,
+    text: &str,
+    settle: impl FnOnce(NamedTempFile) -> io::Result<File>,
+) -> Result<()> {
+    let dir = folder_of(path);
+    let mut temp = tempfile::Builder::new()
+        .prefix(".dtar-key-")
+        .permissions(Permissions::from_mode(MODE))
+        .tempfile_in(dir)
+        .map_err(Error::io("make a file in", dir))?;
+    temp.write_all(text.as_bytes())
+        .and_then(|()| temp.as_file().sync_all())
         .map_err(Error::io("write the key", path))?;
-    sync_folder(dir)
+    settle(temp).map_err(Error::io("write the key", path))?;
+    atomic::sync_dir(dir)
+}
+
+/// Makes the name of a key file durable, before something depends on the key: whoever
+/// made it may have been cut off before he did.
+///
+/// # Errors
+/// [`Error::Io`]; but a folder in which this user can make nothing is no fault.
+pub fn settle(path: &Path) -> Result<()> {
+    match atomic::sync_dir(folder_of(path)) {
+        Err(Error::Io { source, .. }) if atomic::is_foreign(&source) => Ok(()),
+        result => result,
+    }
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -168,12 +192,6 @@ fn folder_of(path: &Path) -> &Path {
         Some(dir) if dir != Path::new("") => dir,
         _ => Path::new("."),
     }
-}
-
-fn sync_folder(dir: &Path) -> Result<()> {
-    File::open(dir)
-        .and_then(|dir| dir.sync_all())
-        .map_err(Error::io("write", dir))
 }
 
 /// What is wrong with a key file, and what to do.

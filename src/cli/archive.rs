@@ -129,7 +129,7 @@ fn to_open(
         let output = EagerFile::new(output);
         archive(input, output, name, context, catalog, options, monitor)
     })?;
-    match rustix::fs::fsync(output.file()) {
+    match rustix::io::retry_on_intr(|| rustix::fs::fsync(output.file())) {
         // A pipe or a device cannot be synced; there is nothing to wait for.
         Ok(()) | Err(Errno::INVAL | Errno::NOTSUP | Errno::NOSYS | Errno::ROFS) => Ok(summary),
         // A file keeps what it was told only if the disk has it.

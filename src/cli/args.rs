@@ -589,6 +589,13 @@ pub struct ParityAddArgs {
     /// The more, the better they bring each other back, and the more a repair has to read.
     #[arg(long, value_name = "BRICKS", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=500))]
     pub group: u32,
+    /// Make small sets into large ones
+    ///
+    /// Sets with fewer than half of --group bricks, and no larger --share, are made anew
+    /// together with the bricks that have none: all of these are read. After many runs
+    /// with few bricks each, so that they survive the loss of whole bricks.
+    #[arg(long)]
+    pub merge: bool,
 }
 
 #[derive(Debug, Args)]

@@ -124,8 +124,13 @@ pub fn open_or_make(global: &GlobalArgs, say: Say) -> Result<(Store, Key)> {
         return open(global);
     }
     make(global, say, &[]).or_else(|error| {
-        // Another first run may have been faster.
-        if wait_for_store(&path) {
+        // Another first run may have been faster. Then this one found key or store there.
+        let is_late = match &error {
+            Error::Refused { .. } => true,
+            Error::Io { source, .. } => source.kind() == io::ErrorKind::AlreadyExists,
+            _ => false,
+        };
+        if is_late && wait_for_store(&path) {
             open(global)
         } else {
             Err(error)
@@ -155,7 +160,9 @@ pub fn make(
     let path = store_path(global)?;
     let key_path = key_path(global)?;
     let key = if exists(&key_path)? {
-        key_file::load(&key_path, &mut ask_passphrase)?
+        let key = key_file::load(&key_path, &mut ask_passphrase)?;
+        key_file::settle(&key_path)?;
+        key
     } else {
         let key = Key::generate()?;
         key_file::create(&key_path, &key)?;

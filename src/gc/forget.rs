@@ -8,7 +8,7 @@ use crate::crypto::PutKeys;
 use crate::error::{Error, Exit, Result};
 use crate::snapshot::{self, Selector};
 use crate::store::Store;
-use crate::store::atomic::sync_dir;
+use crate::store::atomic::sync_dir_if_there;
 use crate::store::layout::RunName;
 
 /// What [`forget`] has deleted.
@@ -61,13 +61,13 @@ pub fn forget(store: &Store, run: &RunName) -> Result<Forgotten> {
     })
 }
 
+/// What is not there may have been deleted by one who was cut off before that was durable.
 fn delete(path: &Path, folder: &Path) -> Result<bool> {
-    match fs::remove_file(path) {
-        Ok(()) => {
-            sync_dir(folder)?;
-            Ok(true)
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Error::io("delete", path)(error)),
-    }
+    let was_there = match fs::remove_file(path) {
+        Ok(()) => true,
+        Err(error) if error.kind() == ErrorKind::NotFound => false,
+        Err(error) => return Err(Error::io("delete", path)(error)),
+    };
+    sync_dir_if_there(folder)?;
+    Ok(was_there)
 }

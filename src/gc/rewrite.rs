@@ -50,7 +50,7 @@ pub(super) struct Moved {
     /// By old brick.
     pub(super) frames: HashMap<BrickName, Frames>,
     pub(super) frame_count: u64,
-    pub(super) new_bricks: u64,
+    pub(super) new_bricks: Vec<BrickName>,
     pub(super) new_bytes: u64,
 }
 
@@ -303,7 +303,7 @@ impl<'a> Rewriter<'a> {
             // What it does not remember costs deduplication, and nothing else.
             let _ = own.add(&seal);
         }
-        self.moved.new_bricks += 1;
+        self.moved.new_bricks.push(name);
         self.moved.new_bytes += open.length;
         for (old, place) in self.waiting.drain(..) {
             self.moved.frame_count += 1;

@@ -156,7 +156,7 @@ impl Drop for TempFile {
 
 /// Whether a name still leads to the file that was made under it: a cleaner may have
 /// found it before it was locked, and somebody else may have taken the name since.
-pub(super) fn is_in_place(file: &File, path: &Path) -> Result<bool> {
+pub(crate) fn is_in_place(file: &File, path: &Path) -> Result<bool> {
     let own = file.metadata().map_err(Error::io("examine", path))?;
     match fs::symlink_metadata(path) {
         Ok(found) => Ok((found.dev(), found.ino()) == (own.dev(), own.ino())),
@@ -238,6 +238,48 @@ pub fn sync_dir(dir: &Path) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
         result => result.map_err(Error::io("sync the folder", dir)),
     }
+}
+
+/// The same, if there is such a folder.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn sync_dir_if_there(dir: &Path) -> Result<()> {
+    match sync_dir(dir) {
+        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
+
+/// Makes the names durable that lead to a folder. A run that was cut off may have made
+/// folders and not synced them, and none that finds them there would do it again.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn sync_way_to(dir: &Path) -> Result<()> {
+    for above in dir.ancestors().skip(1) {
+        let above = if above == Path::new("") {
+            Path::new(".")
+        } else {
+            above
+        };
+        match sync_dir(above) {
+            Err(Error::Io { source, .. }) if is_foreign(&source) => {}
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+/// Whether a folder refuses to be synced because no run of this user can have made it,
+/// or because its file system knows no such thing.
+pub(crate) fn is_foreign(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::Unsupported
+    )
 }
 
 /// The folder in which `path` stands; `.` for a bare name.

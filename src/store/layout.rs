@@ -248,6 +248,15 @@ impl Layout {
         Ok(())
     }
 
+    /// Makes the names of the sidecars in one shard durable.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn sync_sidecars(&self, shard: u8) -> Result<()> {
+        atomic::sync_dir_if_there(&shard_dir(self.tocs_dir(), shard))?;
+        atomic::sync_dir_if_there(&self.tocs_dir())
+    }
+
     /// Calls `each` with name and length in bytes of the bricks of a class
     /// that are present, in no order.
     ///

@@ -8,6 +8,7 @@ mod host;
 pub mod inventory;
 pub mod last_run;
 pub mod layout;
+pub(crate) mod own_toc;
 pub mod places;
 pub mod runs;
 #[cfg(test)]
@@ -117,6 +118,8 @@ impl Store {
         let text = config.encode(key)?;
         let path = layout.config_path();
         let mut temp = TempFile::create(&layout.temp_dir())?;
+        // Before `store.toml` is there: who finds it takes the store for made.
+        atomic::sync_way_to(dir)?;
         temp.write_all(text.as_bytes())
             .map_err(Error::io("write", &path))?;
         temp.publish_new(&path)?;

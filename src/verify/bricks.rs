@@ -20,6 +20,7 @@ use crate::format::toc::{Toc, TocHeader};
 use crate::format::wire::DecodeError;
 use crate::id::BrickName;
 use crate::store::layout::Mark;
+use crate::store::runs::dead_bricks;
 use crate::store::{MAX_SIDECAR_LENGTH, is_missing, read_limited};
 
 /// What all workers share.
@@ -44,6 +45,10 @@ pub(super) struct State {
     pub(super) harmed: BTreeMap<BrickName, Harm>,
     /// Frames that gc or a rebuild has moved.
     pub(super) moved: Vec<Moved>,
+    /// Bricks that runs need.
+    needed: BTreeSet<BrickName>,
+    /// What some run needs is not known, or not here.
+    is_uncertain: bool,
     /// Bricks that are here and have no sidecar, each with its file.
     without_sidecar: Vec<(BrickName, PathBuf)>,
     /// Bricks that are elsewhere and have no sidecar: a fault if a run needs them.
@@ -129,6 +134,14 @@ impl<'a> Bricks<'a> {
     /// Looks at one brick: its sidecar, then its files.
     pub(super) fn check(&self, job: &Job, scratch: &mut Scratch) -> Result<()> {
         let sidecar = self.sidecar(&job.name, scratch);
+        let found;
+        let job = if job.is_here() {
+            job
+        } else {
+            // It may have come between the listings of bricks and of sidecars.
+            found = Job::find(&self.means.layout, job.name);
+            &found
+        };
         if !job.is_here() {
             if matches!(sidecar, Sidecar::Sound(_)) {
                 self.away(job);
@@ -378,11 +391,43 @@ impl<'a> Bricks<'a> {
         }
     }
 
-    /// Reports the bricks without sidecars, unless these have been written meanwhile.
+    /// Reports the bricks without sidecars, unless these have been written meanwhile. One
+    /// that no run needs is what an archiver that was stopped, or is at work, has left.
     pub(super) fn report_missing_sidecars(&self) -> Result<()> {
-        let missing = std::mem::take(&mut self.state().without_sidecar);
+        let (missing, unlisted, needed, is_uncertain) = {
+            let mut state = self.state();
+            (
+                std::mem::take(&mut state.without_sidecar),
+                std::mem::take(&mut state.unlisted),
+                std::mem::take(&mut state.needed),
+                state.is_uncertain,
+            )
+        };
+        for name in unlisted.intersection(&needed) {
+            self.report_missing_sidecar(*name);
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let layout = &self.means.layout;
+        // The lists before the bricks: gc deletes the bricks first.
+        let dying = match &self.means.keyed {
+            Some(keyed) => dead_bricks(keyed.store, &keyed.keys).unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let is_at_work = !layout.leases()?.is_empty();
         for (name, brick) in missing {
-            if !self.means.layout.sidecar_stands(&name)? && brick.exists() {
+            if layout.sidecar_stands(&name)? || !brick.exists() {
+                continue;
+            }
+            let is_garbage = match self.means.keyed {
+                Some(_) => !is_uncertain && !needed.contains(&name),
+                None => is_at_work,
+            };
+            if is_garbage {
+                self.state().summary.strays += 1;
+                self.say(Finding::Stray(brick));
+            } else if dying.binary_search(&name).is_err() {
                 self.report_missing_sidecar(name);
             }
         }
@@ -397,10 +442,13 @@ impl<'a> Bricks<'a> {
 
     /// Takes note that a run needs a brick.
     pub(super) fn needs(&self, name: &BrickName) {
-        let unlisted = self.state().unlisted.remove(name);
-        if unlisted {
-            self.report_missing_sidecar(*name);
-        }
+        self.state().needed.insert(*name);
+    }
+
+    /// It is not known what a run needs, or it is not here: a brick that seems not to be
+    /// needed may be the one that takes its place.
+    pub(super) fn cannot_tell(&self) {
+        self.state().is_uncertain = true;
     }
 }
 

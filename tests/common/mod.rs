@@ -5,10 +5,14 @@
 )]
 
 pub mod block;
+pub mod kill;
 pub mod listing;
+pub mod log;
 pub mod sandbox;
 pub mod shell;
 pub mod source;
+pub mod stored;
+pub mod tree;
 
 /// A named stream to archive.
 #[derive(Clone)]

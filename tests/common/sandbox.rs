@@ -61,6 +61,16 @@ impl Run {
 pub struct Sandbox {
     dir: TempDir,
     threads: Option<usize>,
+    kept: bool,
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        if self.kept && thread::panicking() {
+            self.dir.disable_cleanup(true);
+            eprintln!("kept for inspection: {}", self.path().display());
+        }
+    }
 }
 
 impl Sandbox {
@@ -92,12 +102,22 @@ impl Sandbox {
             .tempdir_in(parent)
             .unwrap();
         std::fs::create_dir(dir.path().join("home")).unwrap();
-        Self { dir, threads: None }
+        Self {
+            dir,
+            threads: None,
+            kept: false,
+        }
     }
 
     /// The same, with the number of worker threads fixed.
     pub fn with_threads(mut self, threads: usize) -> Self {
         self.threads = Some(threads);
+        self
+    }
+
+    /// The same, but it stays if the test fails.
+    pub fn kept_on_failure(mut self) -> Self {
+        self.kept = true;
         self
     }
 

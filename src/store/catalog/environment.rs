@@ -57,11 +57,10 @@ pub(super) struct Tables {
 
 /// An open environment.
 pub(super) struct Environment {
-    env: Env<WithoutTls>,
+    /// Nothing once the map could not be put back after a change of its size.
+    env: Option<Env<WithoutTls>>,
     tables: Tables,
     dir: PathBuf,
-    /// False once the map could not be put back after a change of its size.
-    mapped: bool,
     /// On which whoever merges runs holds a `flock`. It stays open: by its name one
     /// might later find that of a catalog that was made anew.
     merging: File,
@@ -83,25 +82,7 @@ impl Environment {
             .map_err(Error::io("make the folder", dir))?;
         host::refuse_network(dir)?;
         let user = enter(dir)?;
-        let mut options = EnvOpenOptions::new().read_txn_without_tls();
-        options
-            .map_size(first_map)
-            .max_dbs(5)
-            .max_readers(MAX_READERS);
-        // SAFETY: A map is unsound if the file changes behind LMDB's back or
-        // does not reach as far as its own records say. The file lies in a
-        // folder of this user (mode 0700), on a local file system, so that
-        // LMDB's locks order all of its writers; `enter` has compared its length
-        // with its last used page; heed refuses to open it twice in one process;
-        // and none of the flags that give up LMDB's guarantees is set.
-        let env = unsafe { options.open(dir) }?;
-        // A process that was killed may have left its place among the readers.
-        env.clear_stale_readers()?;
-        let tables = open_tables(&env).map_err(|fault| match fault {
-            // Tables that are there need no room, and a new file has enough.
-            Fault::Lmdb(heed::Error::Mdb(MdbError::MapFull)) => Fault::Corrupt("without tables"),
-            fault => fault,
-        })?;
+        let (env, tables) = open_env(dir, first_map)?;
         let merging = dir.join("merging");
         let mut options = File::options();
         options.create(true).truncate(false).write(true);
@@ -109,10 +90,9 @@ impl Environment {
             .open(&merging)
             .map_err(Error::io("open", &merging))?;
         Ok(Self {
-            env,
+            env: Some(env),
             tables,
             dir: dir.to_owned(),
-            mapped: true,
             merging,
             #[cfg(test)]
             room: u32::MAX,
@@ -128,15 +108,16 @@ impl Environment {
     /// Runs `step` on the state that was committed last.
     pub fn read<T>(&mut self, step: impl FnOnce(&RoTxn, &Tables) -> Step<T>) -> Step<T> {
         loop {
-            self.require_map()?;
-            let error = match self.env.read_txn() {
+            let env = self.env()?;
+            let error = match env.read_txn() {
                 Ok(txn) => return step(&txn, &self.tables),
                 Err(error) => error,
             };
             match error {
                 heed::Error::Mdb(MdbError::MapResized) => self.adopt_size()?,
                 // Processes that were killed keep their places until somebody looks.
-                heed::Error::Mdb(MdbError::ReadersFull) if self.env.clear_stale_readers()? > 0 => {}
+                heed::Error::Mdb(MdbError::ReadersFull) if env.clear_stale_readers()? > 0 => {}
+                heed::Error::Mdb(MdbError::Panic) => self.reopen()?,
                 error => return Err(error.into()),
             }
         }
@@ -146,10 +127,10 @@ impl Environment {
     /// happened. It runs again from the start whenever the map was too small.
     pub fn write<T>(&mut self, mut step: impl FnMut(&mut RwTxn, &Tables) -> Step<T>) -> Step<T> {
         loop {
-            self.require_map()?;
             match self.attempt(&mut step) {
                 Err(Fault::Lmdb(heed::Error::Mdb(MdbError::MapFull))) => self.grow()?,
                 Err(Fault::Lmdb(heed::Error::Mdb(MdbError::MapResized))) => self.adopt_size()?,
+                Err(Fault::Lmdb(heed::Error::Mdb(MdbError::Panic))) => self.reopen()?,
                 result => {
                     #[cfg(test)]
                     {
@@ -162,7 +143,7 @@ impl Environment {
     }
 
     fn attempt<T>(&self, step: &mut impl FnMut(&mut RwTxn, &Tables) -> Step<T>) -> Step<T> {
-        let mut txn = self.env.write_txn()?;
+        let mut txn = self.env()?.write_txn()?;
         let value = step(&mut txn, &self.tables)?;
         #[cfg(test)]
         if self.room == 0 {
@@ -184,7 +165,7 @@ impl Environment {
             }
         }
         // Pages that a merge frees cannot be used again while a reader, even a dead one, sees them.
-        self.env.clear_stale_readers()?;
+        self.env()?.clear_stale_readers()?;
         Ok(true)
     }
 
@@ -198,18 +179,21 @@ impl Environment {
     /// not grow meanwhile.
     #[cfg(test)]
     pub fn snapshots(&self) -> (Env<WithoutTls>, Tables) {
-        (self.env.clone(), self.tables)
+        (self.env().unwrap().clone(), self.tables)
     }
 
     /// The size of the map in bytes.
+    #[cfg(test)]
     pub fn map_size(&self) -> usize {
-        self.env.info().map_size
+        self.env().unwrap().info().map_size
     }
 
     /// Doubles the map.
     fn grow(&mut self) -> Step<()> {
-        let (info, map_size) = (self.env.info(), self.map_size());
-        let page_size = self.env.unnamed_database_stat().page_size as usize;
+        let env = self.env()?;
+        let info = env.info();
+        let map_size = info.map_size;
+        let page_size = env.unnamed_database_stat().page_size as usize;
         let used = info.last_page_number.saturating_mul(page_size);
         if map_size > used.saturating_mul(4).saturating_add(MAX_STEP) {
             return Err(Fault::Corrupt("full, but there is nothing in it"));
@@ -226,23 +210,60 @@ impl Environment {
     }
 
     fn resize(&mut self, size: usize) -> Step<()> {
-        self.mapped = false;
+        let env = self.env.take();
+        let env = env.ok_or_else(|| no_map(&self.dir))?;
         // SAFETY: No transaction of this process may be active. The environment
         // is private to this struct and never cloned; transactions begin and
         // end within `read` and `write`, whose closures get them by reference
         // only; and this function has the struct to itself (`&mut self`).
-        unsafe { self.env.resize(size) }?;
-        self.mapped = true;
+        unsafe { env.resize(size) }?;
+        self.env = Some(env);
+        Ok(())
+    }
+
+    /// Closes the environment and opens it again: after a failure to write the page that
+    /// says which state is the last one, LMDB does nothing more with it. What was
+    /// committed before is there, as for any other process.
+    fn reopen(&mut self) -> Step<()> {
+        let env = self.env.take();
+        let size = env.ok_or_else(|| no_map(&self.dir))?.info().map_size;
+        let (env, tables) = open_env(&self.dir, size)?;
+        (self.env, self.tables) = (Some(env), tables);
         Ok(())
     }
 
     /// After a failed change of size there is no map: LMDB must not be entered again.
-    fn require_map(&self) -> Step<()> {
-        if self.mapped {
-            return Ok(());
-        }
-        Err(Error::io("map the catalog", &self.dir)(std::io::ErrorKind::OutOfMemory.into()).into())
+    fn env(&self) -> Step<&Env<WithoutTls>> {
+        Ok(self.env.as_ref().ok_or_else(|| no_map(&self.dir))?)
     }
+}
+
+fn no_map(dir: &Path) -> Error {
+    Error::io("map the catalog", dir)(std::io::ErrorKind::OutOfMemory.into())
+}
+
+/// Opens the environment itself, or makes it, with a map of so many bytes.
+fn open_env(dir: &Path, map_size: usize) -> Step<(Env<WithoutTls>, Tables)> {
+    let mut options = EnvOpenOptions::new().read_txn_without_tls();
+    options
+        .map_size(map_size)
+        .max_dbs(5)
+        .max_readers(MAX_READERS);
+    // SAFETY: A map is unsound if the file changes behind LMDB's back or
+    // does not reach as far as its own records say. The file lies in a
+    // folder of this user (mode 0700), on a local file system, so that
+    // LMDB's locks order all of its writers; `enter` has compared its length
+    // with its last used page; heed refuses to open it twice in one process;
+    // and none of the flags that give up LMDB's guarantees is set.
+    let env = unsafe { options.open(dir) }?;
+    // A process that was killed may have left its place among the readers.
+    env.clear_stale_readers()?;
+    let tables = open_tables(&env).map_err(|fault| match fault {
+        // Tables that are there need no room, and a new file has enough.
+        Fault::Lmdb(heed::Error::Mdb(MdbError::MapFull)) => Fault::Corrupt("without tables"),
+        fault => fault,
+    })?;
+    Ok((env, tables))
 }
 
 /// Checks the data file, and leaves a mark that this process uses it. Only one
@@ -303,7 +324,7 @@ mod tests {
     fn many_readers_at_once_find_a_place() {
         let dir = tempfile::tempdir().unwrap();
         let mut environment = Environment::open(dir.path(), FIRST_MAP).unwrap();
-        let env = environment.env.clone();
+        let env = environment.env().unwrap().clone();
         let others: Vec<_> = (1..MAX_READERS).map(|_| env.read_txn().unwrap()).collect();
         environment.read(|_, _| Ok(())).unwrap();
         let last = env.read_txn().unwrap();
@@ -322,7 +343,7 @@ mod tests {
             return;
         };
         let environment = Environment::open(Path::new(&dir), FIRST_MAP).unwrap();
-        while let Ok(reader) = environment.env.read_txn() {
+        while let Ok(reader) = environment.env().unwrap().read_txn() {
             std::mem::forget(reader);
         }
         std::process::abort();

@@ -79,6 +79,10 @@ impl<'a> Sync<'a> {
             fresh.clear();
             self.store.layout().sidecar_names(shard, &mut names)?;
             standing += self.sort_out(&names, &marks, &mut fresh)?;
+            if !fresh.is_empty() {
+                // Whoever wrote them may have been cut off before their names were durable.
+                self.store.layout().sync_sidecars(shard)?;
+            }
             for (place, name) in fresh.iter().enumerate() {
                 if let Some(fault) = &self.hindrance {
                     let rest = fresh.len() - place;
