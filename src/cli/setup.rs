@@ -18,6 +18,7 @@ use dtar::index::{IndexFile, Trailer};
 use dtar::key_file;
 use dtar::snapshot::Selector;
 use dtar::store::catalog::{Catalog, Unentered};
+use dtar::store::last_run::LastRun;
 use dtar::store::layout::RunName;
 use dtar::store::{Store, places, runs};
 
@@ -244,6 +245,25 @@ pub fn warn_root_of_ended(say: Say, run: &RunName) {
         "a run that was cut off has left a root: if there is no index of it, give it up with \
          `dtar forget @{run}`"
     ));
+}
+
+/// What is remembered of the last run from here; nothing, if there is no place for it.
+pub fn last_run(global: &GlobalArgs, store: &Store) -> Option<LastRun> {
+    Some(LastRun::new(&catalog_dir(global).ok()?, store))
+}
+
+/// Warns if the last root that was written from here is gone.
+pub fn warn_if_set_back(global: &GlobalArgs, say: Say, store: &Store) -> Result<()> {
+    let last = last_run(global, store);
+    if let Some(run) = last.map(|last| last.missing()).transpose()?.flatten() {
+        say.warn(&format!(
+            "{} is gone, which the last run from here wrote: unless somebody has given it up with \
+             `dtar forget`, this store is not as that run left it, but an older copy perhaps, and \
+             newer runs of others may be missing too",
+            store.layout().root_path(&run).display()
+        ));
+    }
+    Ok(())
 }
 
 /// The catalog, brought up to date. Damaged sidecars are warned about.

@@ -6,6 +6,7 @@ pub mod catalog;
 pub mod config;
 mod host;
 pub mod inventory;
+pub mod last_run;
 pub mod layout;
 pub(crate) mod own_toc;
 pub mod places;
