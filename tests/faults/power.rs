@@ -328,6 +328,40 @@ pub fn cut_after_failure(again: &Again, effort: Effort) -> Report {
     report
 }
 
+/// Panics unless the disk, with nothing lost, holds what stands there, but for what a
+/// process has written through a map.
+pub fn records_are_whole(steps: &[Step]) {
+    let mut recorder = Recorder::new();
+    for &step in steps {
+        recorder.follow(step, None);
+    }
+    let image = recorder.disk.after(Loss::Nothing);
+    let mut files = 0;
+    for (path, bytes) in &image {
+        let stands = recorder.place.path().join(path);
+        match bytes {
+            None => assert!(stands.is_dir(), "{}", path.display()),
+            Some(_) if path.ends_with("lock.mdb") => {}
+            Some(bytes) => {
+                assert!(fs::read(stands).unwrap() == **bytes, "{}", path.display());
+                files += 1;
+            }
+        }
+    }
+    assert!(files > 10, "{files}");
+    let mut folders = vec![recorder.place.path().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(recorder.place.path()).unwrap();
+            assert!(image.contains_key(name), "{}", name.display());
+            if path.is_dir() {
+                folders.push(path);
+            }
+        }
+    }
+}
+
 fn digest(image: &Image) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new();
     for (path, bytes) in image {
