@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use dtar::brick::BrickSealer;
+use dtar::brick::{BrickSealer, SidecarSeal};
 use dtar::crypto::PutKeys;
 use dtar::format::note::NoteKind;
 use dtar::format::toc::{Toc, TocChunk};
@@ -164,7 +164,8 @@ impl Bed {
             let first = 2 * UNKNOWN + chunks + brick * CHUNKS_OF_INSERT;
             let toc = toc(first..first + CHUNKS_OF_INSERT)?;
             let begin = Instant::now();
-            catalog.insert(&brick_name(first), toc.end(), &toc)?;
+            let name = brick_name(first);
+            catalog.insert(&name, toc.end(), &toc, &SidecarSeal(*name.as_bytes()))?;
             let elapsed = begin.elapsed().as_secs_f64();
             seconds += elapsed;
             slowest = slowest.max(elapsed);

@@ -20,7 +20,7 @@ use rayon::ThreadPool;
 use super::monitor::Monitor;
 use super::{Context, wait};
 use crate::brick::{
-    BrickSealer, CompressedFrame, Compressor, Effort, FrameBuilder, Pad, footer,
+    BrickSealer, CompressedFrame, Compressor, Effort, FrameBuilder, Pad, SidecarSeal, footer,
     frame_header_length,
 };
 use crate::error::{Error, Result};
@@ -79,7 +79,10 @@ enum ToWrite {
 
 struct ClosedBrick {
     file: TempFile,
-    published: Published,
+    name: BrickName,
+    length: u64,
+    toc: Toc,
+    series: Vec<Series>,
     toc_bytes: Vec<u8>,
 }
 
@@ -88,6 +91,8 @@ pub(super) struct Published {
     pub(super) name: BrickName,
     pub(super) length: u64,
     pub(super) toc: Toc,
+    /// That of its sidecar.
+    pub(super) seal: SidecarSeal,
     /// Of each frame.
     pub(super) series: Vec<Series>,
 }
@@ -374,12 +379,10 @@ impl Write {
         Monitor::add(&self.monitor.stored, around);
         Ok(ClosedBrick {
             file: brick.file,
-            published: Published {
-                name: BrickName(*brick.hasher.finalize().as_bytes()),
-                length: brick.length,
-                toc: brick.toc,
-                series: brick.series,
-            },
+            name: BrickName(*brick.hasher.finalize().as_bytes()),
+            length: brick.length,
+            toc: brick.toc,
+            series: brick.series,
             toc_bytes,
         })
     }
@@ -392,11 +395,25 @@ fn publish_bricks(
     published: &Sender<Published>,
 ) -> Result<()> {
     for brick in closed {
-        let name = brick.published.name;
+        let ClosedBrick {
+            file,
+            name,
+            length,
+            toc,
+            series,
+            toc_bytes,
+        } = brick;
         let Context { store, keys, lease } = context;
-        store.publish_brick(lease, brick.file, &name, brick.published.toc.class())?;
-        store.write_sidecar(lease, keys, &name, &brick.toc_bytes)?;
-        if published.send(brick.published).is_err() {
+        store.publish_brick(lease, file, &name, toc.class())?;
+        let seal = store.write_sidecar(lease, keys, &name, &toc_bytes)?;
+        let brick = Published {
+            name,
+            length,
+            toc,
+            seal,
+            series,
+        };
+        if published.send(brick).is_err() {
             return Ok(());
         }
     }

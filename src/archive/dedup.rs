@@ -250,9 +250,16 @@ fn note(
     published: &Published,
     each: &mut impl FnMut(&Published, u32) -> Result<()>,
 ) -> Result<()> {
-    let brick = catalog.insert(&published.name, published.length, &published.toc)?;
+    let Published {
+        name,
+        length,
+        toc,
+        seal,
+        ..
+    } = published;
+    let brick = catalog.insert(name, *length, toc, seal)?;
     each(published, brick.0)?;
-    for chunk in published.toc.chunks() {
+    for chunk in toc.chunks() {
         pending.remove(&chunk.id);
     }
     Ok(())

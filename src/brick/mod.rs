@@ -22,7 +22,9 @@ pub use root::{open_root, seal_root, seal_root_with_random};
 pub use sealer::{BrickSealer, MovedBrick, frame_header_length};
 pub(crate) use snapshot::require_metadata;
 pub use snapshot::{open_snapshot, seal_snapshot, seal_snapshot_with_random};
-pub use toc::{SIDECAR_SEAL_LENGTH, make_sidecar, open_brick_toc, open_sidecar, open_toc};
+pub use toc::{
+    SIDECAR_SEAL_LENGTH, SidecarSeal, make_sidecar, open_brick_toc, open_sidecar, open_toc,
+};
 
 use crate::format::brick::{FOOTER_LENGTH, Footer};
 

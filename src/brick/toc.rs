@@ -11,6 +11,20 @@ use crate::id::BrickName;
 /// Length of the bytes that bind a sidecar to its brick.
 pub const SIDECAR_SEAL_LENGTH: usize = 32;
 
+/// The last bytes of a sidecar: the keyed hash over a brick's name and its TOC
+/// (`formats/brick.md#sidecar`). Two sidecars that differ in either have others, whoever
+/// made them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SidecarSeal(pub [u8; SIDECAR_SEAL_LENGTH]);
+
+impl SidecarSeal {
+    /// That of a sidecar; `None` for what is too short to be one.
+    #[must_use]
+    pub fn of(sidecar: &[u8]) -> Option<Self> {
+        sidecar.last_chunk().copied().map(Self)
+    }
+}
+
 /// Opens a TOC: header and sealed bytes, no more. [`TocHeader::decode`] says, without
 /// keys, of which epoch and store it is.
 ///

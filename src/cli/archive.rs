@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use serde_json::json;
 use tempfile::NamedTempFile;
 
-use super::args::{ArchiveArgs, GlobalArgs, PadArg};
+use super::args::{ArchiveArgs, DedupArg, GlobalArgs, PadArg};
 use super::progress::{Progress, speed};
 use super::say::Say;
 use super::{setup, size};
@@ -30,7 +30,11 @@ pub fn run(args: &ArchiveArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let keys = store.put_keys(&key)?;
     setup::clean_up(say, &store, &keys)?;
     let lease = Lease::take(&store, &keys, NoteKind::ArchiverLease, &args.label)?;
-    let catalog = setup::catalog(global, say, &store, &keys)?;
+    let mut catalog = setup::catalog(global, say, &store, &keys)?;
+    let left_out = match args.dedup_against {
+        DedupArg::All => None,
+        DedupArg::Own => Some(catalog.trust_own()?),
+    };
     let options = ArchiveOptions {
         effort: Effort {
             level: args.level,
@@ -59,7 +63,7 @@ pub fn run(args: &ArchiveArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     {
         setup::warn_unentered(global, say, now)?;
     }
-    tell(&summary, start.elapsed(), say);
+    tell(&summary, left_out, start.elapsed(), say);
     Ok(Exit::Done)
 }
 
@@ -212,7 +216,8 @@ fn with_monitor<T>(say: Say, run: impl FnOnce(&Arc<Monitor>) -> Result<T>) -> Re
     run(&monitor)
 }
 
-fn tell(summary: &ArchiveSummary, time: std::time::Duration, say: Say) {
+/// `left_out`: bricks of others that were not relied upon, if none were to be.
+fn tell(summary: &ArchiveSummary, left_out: Option<u64>, time: std::time::Duration, say: Say) {
     if let Some(offset) = summary.first_opaque {
         say.warn(&format!(
             "{} from byte {offset} on {} not tar; kept as opaque bytes, restored exactly",
@@ -238,6 +243,11 @@ fn tell(summary: &ArchiveSummary, time: std::time::Duration, say: Say) {
         if summary.bricks == 1 { "" } else { "s" },
         size::show(speed),
     );
+    let text = match left_out {
+        None | Some(0) => text,
+        Some(1) => format!("{text}; 1 brick of others was not relied upon"),
+        Some(bricks) => format!("{text}; {bricks} bricks of others were not relied upon"),
+    };
     say.summary(
         &text,
         &json!({
@@ -254,6 +264,8 @@ fn tell(summary: &ArchiveSummary, time: std::time::Duration, say: Say) {
             "snapshot": summary.snapshot,
             "opaque": summary.opaque,
             "truncated": summary.truncated,
+            "dedup_against": if left_out.is_some() { "own" } else { "all" },
+            "left_out": left_out.unwrap_or(0),
             "seconds": time.as_secs_f64(),
             "bytes_per_second": speed,
         }),

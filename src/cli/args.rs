@@ -90,6 +90,22 @@ pub struct ArchiveArgs {
     /// Only whoever keeps the index can then restore this run.
     #[arg(long)]
     pub no_snapshot: bool,
+    /// Whose bricks to rely on instead of storing a chunk again
+    ///
+    /// Whoever has a put key of this store can claim that a brick of his holds a chunk
+    /// which it does not hold. `own` relies on no such claim: only on what was written
+    /// with this catalog folder, which is remembered in a file there. If that file is
+    /// lost, chunks are stored once more, and nothing else happens.
+    #[arg(long, value_enum, env = "DTAR_DEDUP_AGAINST", default_value_t = DedupArg::All, value_name = "WHOSE")]
+    pub dedup_against: DedupArg,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum DedupArg {
+    /// All that stand in the store
+    All,
+    /// Those that were written from here
+    Own,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -208,6 +224,18 @@ pub enum Command {
     #[command(subcommand)]
     Key(KeyCommand),
     /// Say what is in the store
+    ///
+    /// Bricks, sidecars, roots, snapshots and parity; and what comes and goes: runs at work
+    /// or cut off, lists of bricks that a gc is about to delete, marks of damaged bricks,
+    /// roots without a snapshot. A put key is enough. With --json one object: `store`,
+    /// `store_id`, `key_id`, `epoch`, `recipients`, `bricks`, `brick_bytes`,
+    /// `metadata_bricks`, `metadata_brick_bytes`, `sidecars`, `roots`, `snapshots`, `chunks`;
+    /// `parity` with `sets`, `files`, `bytes`, `unusable` (files); and lists, whose objects
+    /// have `name`, `time`, `time_ns`, and `host` and `process` if they are sealed as they
+    /// should be: `runs` with `kind` (archive, gc or unknown), `dead`, `label`; `dead_lists`
+    /// with `bricks` (how many); `marks` with `sealed` and `text`, where `name` is the
+    /// brick's; `roots_without_snapshot` with `label` and `lost` (it had one, or the root
+    /// does not open); `snapshots_without_root`.
     Store,
     /// Protect bricks with parity: what is lost or damaged comes back, without a key
     #[command(subcommand)]
@@ -229,6 +257,12 @@ pub struct SnapshotsArgs {
     /// Only up to TIME; of a day up to its end
     #[arg(long, value_name = "TIME")]
     pub until: Option<String>,
+    /// Only those of this host
+    #[arg(long, value_name = "NAME")]
+    pub host: Option<String>,
+    /// Only those with this label, the whole of it
+    #[arg(long, value_name = "TEXT")]
+    pub label: Option<String>,
     /// Oldest first
     #[arg(long)]
     pub oldest_first: bool,
@@ -555,6 +589,13 @@ pub struct ParityAddArgs {
     /// The more, the better they bring each other back, and the more a repair has to read.
     #[arg(long, value_name = "BRICKS", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=500))]
     pub group: u32,
+    /// Make small sets into large ones
+    ///
+    /// Sets with fewer than half of --group bricks, and no larger --share, are made anew
+    /// together with the bricks that have none: all of these are read. After many runs
+    /// with few bricks each, so that they survive the loss of whole bricks.
+    #[arg(long)]
+    pub merge: bool,
 }
 
 #[derive(Debug, Args)]

@@ -13,6 +13,7 @@ use dtar::archive::Monitor;
 use dtar::error::{Exit, Result};
 use dtar::gc::{GcEvent, GcOptions, GcSummary, Run, gc};
 use dtar::id::BrickName;
+use dtar::store::catalog::OwnSidecars;
 
 pub fn run(args: &GcArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let (store, key) = setup::open(global)?;
@@ -22,6 +23,9 @@ pub fn run(args: &GcArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
         min_age: args.min_age,
         threshold: args.threshold,
         end_runs: args.end_runs,
+        own: setup::catalog_dir(global)
+            .ok()
+            .map(|dir| OwnSidecars::new(&dir, store.id())),
         allow_missing: args.allow_missing,
         ..GcOptions::default()
     };
@@ -59,6 +63,18 @@ fn report(event: &GcEvent, say: Say) {
             count(bricks.len() as u64, "brick"),
             if bricks.len() == 1 { "is" } else { "are" },
             names(bricks)
+        )),
+        GcEvent::WaitingForParity => {
+            say.note("waiting for a parity command to end, which makes or repairs sets");
+        }
+        GcEvent::KeptSet(set) => say.warn(&format!(
+            "{} that nobody needs must stay with parity set {}, which protects {} that cannot be \
+             read here: {}. If they are lost or damaged, `dtar parity repair` brings them back; \
+             if they were moved away, bring them back, or delete the set if it is not needed",
+            count(set.held.len() as u64, "brick"),
+            set.id,
+            count(set.bricks.len() as u64, "brick"),
+            names(&set.bricks)
         )),
         GcEvent::Cold(bricks) => say.note(&format!(
             "of {} that {} not here nothing is needed any more, and they may be deleted where \
@@ -111,6 +127,7 @@ fn tell(summary: &GcSummary, dry_run: bool, time: Duration, say: Say) {
         freed,
         spared,
         left_out,
+        parity,
         ..
     } = *summary;
     let freed = size::show(freed.saturating_sub(new_bytes));
@@ -127,11 +144,22 @@ fn tell(summary: &GcSummary, dry_run: bool, time: Duration, say: Say) {
     );
     for (number, what) in [
         (spared, "came to be needed meanwhile"),
+        (parity.held, "kept for the sake of parity"),
         (left_out, "left out: young, or of a living run"),
     ] {
         if number > 0 {
             text = format!("{text}, {number} {what}");
         }
+    }
+    if parity.old_sets + parity.new_sets > 0 {
+        let would = if dry_run { "would be " } else { "" };
+        text = format!(
+            "{text}; {} {would}replaced by {}: {} read, {} of parity made",
+            count(parity.old_sets, "parity set"),
+            parity.new_sets,
+            size::show(parity.read),
+            size::show(parity.bytes),
+        );
     }
     say.summary(&text, &json_summary(summary, dry_run, time));
 }
@@ -152,6 +180,14 @@ fn json_summary(summary: &GcSummary, dry_run: bool, time: Duration) -> Value {
         "left_out": summary.left_out,
         "missing": summary.missing,
         "cold": summary.cold,
+        "parity": {
+            "old_sets": summary.parity.old_sets,
+            "new_sets": summary.parity.new_sets,
+            "read": summary.parity.read,
+            "bytes": summary.parity.bytes,
+            "kept_sets": summary.parity.kept_sets,
+            "held": summary.parity.held,
+        },
         "seconds": time.as_secs_f64(),
     })
 }

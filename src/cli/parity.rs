@@ -44,7 +44,8 @@ pub fn run(command: &ParityCommand, global: &GlobalArgs, say: Say) -> Result<Exi
             let monitor = monitor(say)?;
             let progress = Progress::start(say, &monitor, "checked");
             let mut report = |state: &SetState| report_set(state, say);
-            let summary = parity::repair(&places, &options, &monitor, &mut report);
+            let mut waiting = || tell_waiting(say);
+            let summary = parity::repair(&places, &options, &monitor, &mut waiting, &mut report);
             drop(progress);
             let summary = summary?;
             tell(&summary, &places, start.elapsed(), say, true);
@@ -74,10 +75,11 @@ fn add(args: &ParityAddArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let options = AddOptions {
         share: args.share,
         group: args.group as usize,
+        merge: args.merge,
     };
     let monitor = monitor(say)?;
     let progress = Progress::start(say, &monitor, "protected");
-    let summary = parity::add(&places, &options, &monitor);
+    let summary = parity::add(&places, &options, &monitor, &mut || tell_waiting(say));
     drop(progress);
     let summary = summary?;
     tell_added(&summary, start.elapsed(), say);
@@ -86,6 +88,10 @@ fn add(args: &ParityAddArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     } else {
         Ok(Exit::Damaged)
     }
+}
+
+fn tell_waiting(say: Say) {
+    say.note("waiting: another parity command, or a gc, is at work here");
 }
 
 fn tell_added(summary: &AddSummary, time: Duration, say: Say) {
@@ -102,7 +108,7 @@ fn tell_added(summary: &AddSummary, time: Duration, say: Say) {
              brick: give a larger --share, or add when there are more bricks",
         );
     }
-    let text = format!(
+    let mut text = format!(
         "{} bricks, {}, in {} new sets; {} of parity in {} files; {} bricks were in sets before",
         summary.bricks,
         size::show(summary.brick_bytes),
@@ -111,6 +117,9 @@ fn tell_added(summary: &AddSummary, time: Duration, say: Say) {
         summary.files,
         summary.covered,
     );
+    if summary.merged > 0 {
+        text = format!("{text}; {} old sets were merged", summary.merged);
+    }
     say.summary(
         &text,
         &json!({
@@ -118,6 +127,7 @@ fn tell_added(summary: &AddSummary, time: Duration, say: Say) {
             "sets": summary.sets,
             "bricks": summary.bricks,
             "brick_bytes": summary.brick_bytes,
+            "merged": summary.merged,
             "files": summary.files,
             "parity_bytes": summary.parity_bytes,
             "covered": summary.covered,

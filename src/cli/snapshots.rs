@@ -28,6 +28,7 @@ pub fn run(args: &SnapshotsArgs, global: &GlobalArgs, say: Say) -> Result<Exit> 
     let mut out = Vec::new();
     for name in names {
         match Run::read(&store, &keys, name) {
+            Ok(Some(run)) if !is_wanted(args, &run) => {}
             Ok(Some(run)) => {
                 let missing = is_missing(&store, &run.name, &written)?;
                 if say.is_json() {
@@ -50,6 +51,14 @@ pub fn run(args: &SnapshotsArgs, global: &GlobalArgs, say: Say) -> Result<Exit> 
     }
     super::print(&out)?;
     Ok(exit)
+}
+
+/// Whether host and label are those that are asked for.
+fn is_wanted(args: &SnapshotsArgs, run: &Run) -> bool {
+    let is = |wanted: &Option<String>, found: &[u8]| {
+        wanted.as_ref().is_none_or(|text| text.as_bytes() == found)
+    };
+    is(&args.host, &run.root.host) && is(&args.label, &run.root.label)
 }
 
 /// Whether the snapshot file of a run is not there, though its root says that there is one.
@@ -83,14 +92,20 @@ pub fn range(since: Option<&str>, until: Option<&str>) -> Result<(u64, u64)> {
 
 const HEAD: &str = "TIME                               STREAM      ADDED      INDEX  HOST  LABEL\n";
 
-/// When a run ended. Times from 2262 on, which no `Timestamp` holds, stand as its end.
-pub fn time_of(name: &RunName) -> Timestamp {
-    Timestamp::from_nanosecond(i128::from(name.time)).unwrap_or(Timestamp::MAX)
+/// A time in nanoseconds since 1970. Those from 2262 on, which no `Timestamp` holds, stand
+/// as its end.
+pub fn time_of(time: u64) -> Timestamp {
+    Timestamp::from_nanosecond(i128::from(time)).unwrap_or(Timestamp::MAX)
 }
 
 /// When a run ended, as people read it and as `@TIME` takes it.
 pub fn show(name: &RunName, zone: &TimeZone) -> String {
-    let time = time_of(name).to_zoned(zone.clone());
+    show_time(name.time, zone)
+}
+
+/// The same of a time in nanoseconds since 1970.
+pub fn show_time(time: u64, zone: &TimeZone) -> String {
+    let time = time_of(time).to_zoned(zone.clone());
     time.strftime("%Y-%m-%d %H:%M:%S.%9f").to_string()
 }
 
@@ -126,7 +141,7 @@ fn line(run: &Run, missing: bool, zone: &TimeZone, out: &mut Vec<u8>) {
 fn json_line(run: &Run, missing: bool) -> Value {
     let mut value = json!({
         "name": run.name.to_string(),
-        "time": time_of(&run.name).to_string(),
+        "time": time_of(run.name.time).to_string(),
         "time_ns": run.name.time,
         "stream": run.root.stream_length,
         "index": run.snapshot.index_length,

@@ -239,7 +239,7 @@ impl Teller {
 
     fn run(&self, hit: &RunHit) {
         let name = hit.run.to_string();
-        let time = snapshots::time_of(&hit.run);
+        let time = snapshots::time_of(hit.run.time);
         if self.say.is_json() {
             let mut event = json!({
                 "type": "hit",

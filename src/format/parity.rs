@@ -26,6 +26,8 @@ pub const MAX_STRIPE_SHARDS: u64 = 1 << 16;
 pub const MAX_MEMBERS: u32 = 1 << 16;
 /// Most shards of members in a set, and most recovery shards.
 pub const MAX_SHARDS: u64 = 1 << 21;
+/// All of it, as a share: shares are in millionths.
+pub const WHOLE_SHARE: u32 = 1_000_000;
 
 /// What a shard's bytes are compared with: the first bytes of their BLAKE3-256.
 pub type ShardCheck = [u8; CHECK_LENGTH];
@@ -168,6 +170,8 @@ pub struct Shape {
     pub recovery: u32,
     /// Recovery shards of each stripe in one file.
     pub per_file: u32,
+    /// The share that was asked for, in millionths; 0 if that is not known.
+    pub share: u32,
     /// The members, ascending by name.
     pub members: Vec<Member>,
 }
@@ -319,7 +323,7 @@ impl Description {
             shape.recovery,
             shape.per_file,
             members,
-            0,
+            shape.share,
         ] {
             out.extend_from_slice(&number.to_le_bytes());
         }
@@ -364,7 +368,7 @@ fn decode_shape(decoder: &mut Decoder<'_>) -> DecodeResult<Shape> {
     let recovery = decoder.u32_in("recovery shards of a stripe", 1..=MAX_STRIPE_SHARDS / 2)?;
     let per_file = decoder.u32_in("recovery shards of a file", 1..=u64::from(recovery))?;
     let count = decoder.u32_in("number of members", 1..=u64::from(MAX_MEMBERS))?;
-    let _reserved = decoder.u32("reserved")?;
+    let asked = decoder.u32_in("share", 0..=u64::from(WHOLE_SHARE))?;
     let mut members: Vec<Member> = Vec::new();
     for _ in 0..count {
         let start = decoder.clone();
@@ -379,6 +383,7 @@ fn decode_shape(decoder: &mut Decoder<'_>) -> DecodeResult<Shape> {
         stripes,
         recovery,
         per_file,
+        share: asked,
         members,
     };
     match shape.fault() {
@@ -424,6 +429,7 @@ mod tests {
             stripes: 2,
             recovery: 3,
             per_file: 2,
+            share: 50_000,
             members: vec![member(1, 200), member(2, 64), member(3, 1)],
         };
         Description {
@@ -482,6 +488,7 @@ mod tests {
         refused(|shape| shape.per_file = 0, "recovery shards of a file");
         refused(|shape| shape.per_file = 4, "recovery shards of a file");
         refused(|shape| shape.members.clear(), "number of members");
+        refused(|shape| shape.share = WHOLE_SHARE + 1, "share");
         refused(|shape| shape.members.swap(0, 1), "member");
         refused(
             |shape| shape.members[1].name = shape.members[0].name,

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! lease -> other gcs -> list bricks, then roots -> plan -> rewrite -> dead list
-//!       -> wait for older runs -> roots again -> delete sidecars, then bricks -> end of the list
+//!       -> wait for older runs -> roots again -> parity of what stays
+//!       -> delete sidecars, bricks, old parity -> end of the list
 //! ```
 //!
 //! The numbers of the steps in this folder are those of the page, whose model goes
@@ -13,6 +14,7 @@ mod forget;
 mod frames;
 mod needs;
 mod others;
+mod parity;
 mod plan;
 mod rewrite;
 mod standins;
@@ -31,8 +33,10 @@ use crate::crypto::{Key, PutKeys};
 use crate::error::{Error, Exit, Result};
 use crate::format::note::{Note, NoteKind};
 use crate::id::{BrickName, Class, WriterId};
+use crate::parity::KeptSet;
 use crate::store::Store;
 use crate::store::atomic::{sync_dir, sync_dir_if_there};
+use crate::store::catalog::OwnSidecars;
 use crate::store::layout::{Mark, RunName};
 use crate::store::runs::{Lease, new_note};
 use frames::Frames;
@@ -57,6 +61,9 @@ pub struct GcOptions {
     pub allow_missing: bool,
     /// A new brick is closed before it grows beyond this many bytes.
     pub brick_size: u64,
+    /// Which sidecars were made here: the new ones are too, if all their frames come from
+    /// such bricks.
+    pub own: Option<OwnSidecars>,
 }
 
 impl Default for GcOptions {
@@ -69,6 +76,7 @@ impl Default for GcOptions {
             end_runs: false,
             allow_missing: false,
             brick_size: 64 << 20,
+            own: None,
         }
     }
 }
@@ -96,6 +104,11 @@ pub enum GcEvent {
     /// Bricks whose sidecars were deleted, and which do not lie here: nothing of them is
     /// needed.
     Cold(Vec<BrickName>),
+    /// A parity set stays, and with it all its bricks, for it has some that cannot be read
+    /// here.
+    KeptSet(KeptSet),
+    /// Gc waits for a command that changes parity.
+    WaitingForParity,
 }
 
 /// A run of somebody else.
@@ -134,6 +147,26 @@ pub struct GcSummary {
     pub missing: u64,
     /// Bricks whose sidecars were deleted, and which do not lie here.
     pub cold: u64,
+    /// What became of parity.
+    pub parity: ParitySummary,
+}
+
+/// What a gc did to parity sets, or would do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ParitySummary {
+    /// Sets that were deleted: bricks in them were, or another set has all of theirs.
+    pub old_sets: u64,
+    /// New sets, over what stays.
+    pub new_sets: u64,
+    /// Bytes of bricks that were read for these.
+    pub read: u64,
+    /// Bytes of recovery shards in them.
+    pub bytes: u64,
+    /// Sets that nothing can take the place of, for they have bricks that cannot be read
+    /// here.
+    pub kept_sets: u64,
+    /// Bricks that nobody needs, and that were not deleted for the sake of these sets.
+    pub held: u64,
 }
 
 /// A gc at work.
@@ -180,7 +213,7 @@ pub fn gc(
         monitor,
     };
     let outcome = gc.run(needs, tell).map_err(|error| lease.explain(error));
-    // Step 10.
+    // Step 12.
     let given_up = lease.give_up();
     let summary = outcome?;
     given_up?;
@@ -206,8 +239,10 @@ fn dry_run(
     let bricks = Bricks::list(store, keys, young, monitor, tell)?;
     let roots = needs.add_roots(store, keys)?;
     let met = bricks.meet(&needs, store, keys)?;
-    let plan = Plan::make(&bricks, met, living, options);
+    let mut plan = Plan::make(&bricks, met, living, options);
+    plan.look_again(store)?;
     let mut summary = begin_summary(&bricks, &plan, roots, tell);
+    summary.parity = parity::hold(store, &bricks, &mut plan, tell)?;
     summary.deleted = plan.delete.len() as u64;
     summary.rewritten = plan.rewrite.len() as u64;
     let mut cold = Vec::new();
@@ -267,7 +302,8 @@ impl Gc<'_> {
         let bricks = Bricks::list(store, keys, self.young()?, monitor, tell)?;
         let roots = needs.add_roots(store, keys)?;
         let met = bricks.meet(&needs, store, keys)?;
-        let plan = Plan::make(&bricks, met, &living, options);
+        let mut plan = Plan::make(&bricks, met, &living, options);
+        plan.look_again(store)?;
         let mut summary = begin_summary(&bricks, &plan, roots, tell);
         if !plan.missing.is_empty() && !options.allow_missing {
             return Err(Error::Refused {
@@ -280,17 +316,22 @@ impl Gc<'_> {
                 exit: Exit::Damaged,
             });
         }
+        let ParitySummary {
+            kept_sets, held, ..
+        } = parity::hold(store, &bricks, &mut plan, tell)?;
+        summary.parity.kept_sets = kept_sets;
+        summary.parity.held = held;
         // Step 4.
         if !plan.rewrite.is_empty() {
             tell(GcEvent::Step("rewriting bricks"));
         }
-        let mut rewriter = Rewriter::new(self);
+        let mut rewriter = Rewriter::new(self)?;
         for (name, class, needed) in &plan.rewrite {
             rewriter.brick(name, *class, needed, tell)?;
         }
         let moved = rewriter.finish()?;
         summary.moved = moved.frame_count;
-        summary.new_bricks = moved.new_bricks;
+        summary.new_bricks = moved.new_bricks.len() as u64;
         summary.new_bytes = moved.new_bytes;
         // Step 5.
         let mut candidates = plan.delete;
@@ -298,12 +339,15 @@ impl Gc<'_> {
         candidates.sort_unstable();
         self.write_list(&candidates)?;
         self.delete_lists(&old_lists)?;
-        // Steps 6 and 7. What stops them has deleted nothing, so that the list may go.
-        let doomed = self
-            .judge(&bricks, &mut needs, &moved, &candidates, &mut ended, tell)
-            .inspect_err(|_| {
-                let _ = self.withdraw_list();
-            })?;
+        // Steps 6 to 8. What stops them has deleted nothing, so that the list may go.
+        let (mut doomed, missing) = if candidates.is_empty() {
+            (Vec::new(), plan.missing)
+        } else {
+            self.judge(&bricks, &mut needs, &moved, &candidates, &mut ended, tell)
+                .inspect_err(|_| {
+                    let _ = self.withdraw_list();
+                })?
+        };
         summary.spared = (candidates.len() - doomed.len()) as u64;
         for run in ended {
             let writer = run.lease.map(|lease| lease.writer);
@@ -311,8 +355,16 @@ impl Gc<'_> {
                 tell(GcEvent::RootOfEnded(root.clone()));
             }
         }
-        // Steps 8 and 9.
+        let gone = parity::GivenUp::new(store, &bricks, &missing, &doomed);
+        let told = &mut summary.parity;
+        let remaking = self
+            .remake_parity(&gone, &moved, &mut doomed, told, tell)
+            .inspect_err(|_| {
+                let _ = self.withdraw_list();
+            })?;
+        // Steps 9 to 11.
         self.delete(&bricks, &doomed, &moved, &mut summary, tell)?;
+        self.delete_parity(&remaking)?;
         if !candidates.is_empty() {
             self.delete_lists(std::slice::from_ref(self.lease.name()))?;
         }
@@ -380,7 +432,8 @@ impl Gc<'_> {
         self.delete_lists(std::slice::from_ref(self.lease.name()))
     }
 
-    /// Of the candidates those that nothing needs, once all older runs have ended.
+    /// Of the candidates those that nothing needs, once all older runs have ended; and
+    /// the bricks that are needed and nowhere.
     fn judge(
         &self,
         bricks: &Bricks,
@@ -389,15 +442,12 @@ impl Gc<'_> {
         candidates: &[BrickName],
         ended: &mut Vec<Run>,
         tell: &mut dyn FnMut(GcEvent),
-    ) -> Result<Vec<BrickName>> {
-        if candidates.is_empty() {
-            return Ok(Vec::new());
-        }
+    ) -> Result<(Vec<BrickName>, Vec<BrickName>)> {
         self.await_others(ended, tell)?;
         needs.add_roots(self.store, self.keys)?;
         self.monitor.check()?;
         let met = bricks.meet(needs, self.store, self.keys)?;
-        Ok(doomed(candidates, &met.frames, &moved.frames))
+        Ok((doomed(candidates, &met.frames, &moved.frames), met.missing))
     }
 
     fn delete(

@@ -285,6 +285,22 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// Leaves out of the missing bricks those that are here by now: a run that has ended
+    /// since bricks were listed, and before roots were, has brought them.
+    pub(super) fn look_again(&mut self, store: &Store) -> Result<()> {
+        let layout = store.layout();
+        let mut missing = Vec::new();
+        for name in std::mem::take(&mut self.missing) {
+            if !layout.sidecar_stands(&name)? {
+                missing.push(name);
+            }
+        }
+        self.missing = missing;
+        Ok(())
+    }
+}
+
 impl Facts {
     /// Whether it holds frames of which only the old brick is known. Moved, they would
     /// lose that.

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use super::frames::Frames;
 use super::{Gc, GcEvent, GcOptions};
-use crate::brick::{BrickSealer, footer, open_brick_toc};
+use crate::brick::{BrickSealer, SidecarSeal, footer, open_brick_toc};
 use crate::error::{Error, Result};
 use crate::format::brick::{
     BrickHeader, FOOTER_LENGTH, Footer, HEADER_LENGTH, MAX_CHUNKS, MAX_FRAMES,
@@ -20,6 +20,7 @@ use crate::format::toc::{MAX_SEALED_TOC_LENGTH, TOC_HEADER_LENGTH, Toc, TocFrame
 use crate::format::wire::DecodeError;
 use crate::id::{BrickName, Class};
 use crate::store::atomic::TempFile;
+use crate::store::catalog::{OwnSeals, OwnSidecars};
 
 /// Read at a time.
 const PIECE: usize = 1 << 20;
@@ -49,7 +50,7 @@ pub(super) struct Moved {
     /// By old brick.
     pub(super) frames: HashMap<BrickName, Frames>,
     pub(super) frame_count: u64,
-    pub(super) new_bricks: u64,
+    pub(super) new_bricks: Vec<BrickName>,
     pub(super) new_bytes: u64,
 }
 
@@ -60,6 +61,8 @@ struct Open {
     file: TempFile,
     hasher: blake3::Hasher,
     length: u64,
+    /// Whether all frames are of bricks that were made here.
+    is_own: bool,
     toc: Toc,
     origins: Vec<Vec<Origin>>,
     origin_count: usize,
@@ -92,17 +95,20 @@ pub(super) struct Rewriter<'a> {
     waiting: Vec<Origin>,
     moved: Moved,
     buffer: Vec<u8>,
+    own: OwnSeals,
 }
 
 impl<'a> Rewriter<'a> {
-    pub(super) fn new(gc: &'a Gc<'a>) -> Self {
-        Self {
+    pub(super) fn new(gc: &'a Gc<'a>) -> Result<Self> {
+        let own = gc.options.own.as_ref();
+        Ok(Self {
+            own: own.map(OwnSidecars::read).transpose()?.unwrap_or_default(),
             gc,
             open: None,
             waiting: Vec::new(),
             moved: Moved::default(),
             buffer: Vec::new(),
-        }
+        })
     }
 
     /// Moves the needed frames of a brick, unless something is wrong with it. To be
@@ -119,7 +125,7 @@ impl<'a> Rewriter<'a> {
             .map_err(Hindrance::from)
             .and_then(|file| Ok((self.examine(&file, name, class, needed)?, file)));
         match examined {
-            Ok((toc, file)) => self.move_frames(&file, &path, name, &toc, needed),
+            Ok(((toc, is_own), file)) => self.move_frames(&file, &path, name, &toc, is_own, needed),
             Err(hindrance) => {
                 self.gc.monitor.check()?;
                 let reason = match hindrance {
@@ -140,14 +146,14 @@ impl<'a> Rewriter<'a> {
     }
 
     /// The TOC of a brick whose bytes have its name as hash, and whose needed frames are
-    /// where the TOC says.
+    /// where the TOC says; and whether it was made here.
     fn examine(
         &mut self,
         file: &File,
         name: &BrickName,
         class: Class,
         needed: &Frames,
-    ) -> Result<Toc, Hindrance> {
+    ) -> Result<(Toc, bool), Hindrance> {
         let length = self.hash(file, name)?;
         let mut head = [0; HEADER_LENGTH];
         file.read_exact_at(&mut head, 0)?;
@@ -169,6 +175,7 @@ impl<'a> Rewriter<'a> {
             let text = "its TOC is not that of its sidecar".to_owned();
             return Err(Hindrance::Other(text));
         }
+        let is_own = SidecarSeal::of(&bytes).is_some_and(|seal| self.own.contains(&seal));
         if header.class != class {
             return Err(Hindrance::Other(
                 "it stands in the other class's folder".into(),
@@ -185,7 +192,7 @@ impl<'a> Rewriter<'a> {
                 return Err(Hindrance::Other(text));
             }
         }
-        Ok(toc)
+        Ok((toc, is_own))
     }
 
     /// The length of a brick whose hash is its name.
@@ -218,6 +225,7 @@ impl<'a> Rewriter<'a> {
         path: &Path,
         name: &BrickName,
         toc: &Toc,
+        is_own: bool,
         needed: &Frames,
     ) -> Result<()> {
         for (number, frame) in needed_frames(toc, needed) {
@@ -235,6 +243,9 @@ impl<'a> Rewriter<'a> {
             let written = self.frame(&bytes, toc, frame, origins);
             self.buffer = bytes;
             written?;
+            if let Some(open) = &mut self.open {
+                open.is_own &= is_own;
+            }
             self.waiting.push((*name, number));
         }
         Ok(())
@@ -287,8 +298,12 @@ impl<'a> Rewriter<'a> {
         open.write(&footer(end, toc.len() as u64))?;
         let name = BrickName(*open.hasher.finalize().as_bytes());
         store.publish_brick(lease, open.file, &name, open.class)?;
-        store.write_sidecar(lease, keys, &name, &toc)?;
-        self.moved.new_bricks += 1;
+        let seal = store.write_sidecar(lease, keys, &name, &toc)?;
+        if let Some(own) = self.gc.options.own.as_ref().filter(|_| open.is_own) {
+            // What it does not remember costs deduplication, and nothing else.
+            let _ = own.add(&seal);
+        }
+        self.moved.new_bricks.push(name);
         self.moved.new_bytes += open.length;
         for (old, place) in self.waiting.drain(..) {
             self.moved.frame_count += 1;
@@ -315,6 +330,7 @@ impl Gc<'_> {
             file: self.lease.temp_file()?,
             hasher: blake3::Hasher::new(),
             length: 0,
+            is_own: true,
             toc: Toc::new(class, self.lease.writer()),
             origins: Vec::new(),
             origin_count: 0,

@@ -1,6 +1,6 @@
 //! Makes sets over the bricks that are in none yet.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -8,6 +8,8 @@ use std::sync::atomic::Ordering;
 use rayon::ThreadPool;
 
 use super::encode::{Encoded, Outcome, encode};
+use super::lock::Lock;
+use super::merge;
 use super::places::{Found, Places};
 use super::plan::{Share, shapes};
 use super::read::read_at;
@@ -27,6 +29,8 @@ pub struct AddOptions {
     pub share: Share,
     /// Most bricks in a set.
     pub group: usize,
+    /// Make small sets into large ones.
+    pub merge: bool,
 }
 
 /// What was made.
@@ -40,6 +44,8 @@ pub struct AddSummary {
     pub bricks: u64,
     /// The lengths of these bricks together, in bytes.
     pub brick_bytes: u64,
+    /// Old sets that became part of new ones, or that others made superfluous.
+    pub merged: u64,
     /// New parity files.
     pub files: u64,
     /// Recovery shards in them, in bytes.
@@ -52,55 +58,88 @@ pub struct AddSummary {
     pub unusable: Vec<Unusable>,
 }
 
+/// What `dtar parity add` takes for [`AddOptions::group`] if nothing else is said.
+pub(super) const USUAL_GROUP: usize = 100;
+
 /// Makes sets over the bricks of the folder that are in none. A brick counts as covered
-/// if any parity file names it.
+/// if any parity file names it. `waiting` is called if somebody else changes the parity of
+/// the folder at the moment.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Interrupted`]. What was published before stays, and is whole.
-pub fn add(places: &Places, options: &AddOptions, monitor: &Monitor) -> Result<AddSummary> {
+pub fn add(
+    places: &Places,
+    options: &AddOptions,
+    monitor: &Monitor,
+    waiting: &mut dyn FnMut(),
+) -> Result<AddSummary> {
+    let lock = Lock::take(&places.temp_dir(), monitor, waiting)?;
     atomic::remove_stale(&places.temp_dir())?;
     let mut summary = AddSummary::default();
-    let known = covered(places, &mut summary)?;
-    let (members, paths) = uncovered(places, &known, &mut summary)?;
+    let (known, unusable) = sets::known(places)?;
+    summary.unusable = unusable;
+    let small = merge::small(&known, places, options);
+    let mut covered: HashSet<BrickName> = HashSet::new();
+    for set in &known {
+        covered.extend(set.shape.members.iter().map(|member| member.name));
+    }
+    let (mut members, mut paths) = uncovered(places, &covered, &mut summary)?;
+    let merged = small.merges(members.is_empty());
+    if merged {
+        small.take(&mut members, &mut paths);
+    }
     let total: u64 = members.iter().map(|member| member.length).sum();
     monitor.total.store(total, Ordering::Relaxed);
     let pool = threads::pool(0)?;
-    let mut groups = shapes(members, options.group, options.share);
-    groups.reverse();
-    while let Some(shape) = groups.pop() {
-        let paths = paths_of(&shape, &paths);
-        match encode(&shape, &paths, places, &pool, monitor)? {
-            Outcome::Done(set) => publish(set, places, &mut summary)?,
-            Outcome::Damaged(damaged) => {
-                let rest = without(&shape, &damaged);
-                let bad = damaged
-                    .iter()
-                    .filter_map(|member| paths.get(*member).cloned());
-                summary.damaged.extend(bad);
-                groups.extend(shapes(rest, options.group, options.share));
-            }
-        }
+    let mut made = Vec::new();
+    let mut publish = |set: Encoded| {
+        made.push((set.id, set.description.shape.members.clone()));
+        publish(set, places, &mut summary)
+    };
+    let how = (options.group, options.share);
+    let work = (places, &*pool, monitor);
+    let damaged = protect(members, &paths, how, work, &mut publish)?;
+    let damaged = damaged.iter().filter_map(|name| paths.get(name).cloned());
+    summary.damaged.extend(damaged);
+    if options.merge {
+        summary.merged = small.remove(if merged { &made } else { &[] })?;
     }
+    drop(lock);
     places.leave();
     Ok(summary)
 }
 
-/// The bricks that parity files name.
-fn covered(places: &Places, summary: &mut AddSummary) -> Result<HashSet<BrickName>> {
-    let (groups, unusable) = sets::find(places)?;
-    summary.unusable = unusable;
-    let mut known = HashSet::new();
-    for mut group in groups {
-        let (description, unusable) = group.describe();
-        summary.unusable.extend(unusable);
-        if let Some(description) = description {
-            known.extend(description.shape.members.iter().map(|member| member.name));
+/// Puts members into new sets, of which `how` says the most members and the share, and
+/// hands these to `publish`. Returns the members that are damaged.
+pub(super) fn protect(
+    members: Vec<Member>,
+    paths: &Paths,
+    how: (usize, Share),
+    (places, pool, monitor): (&Places, &ThreadPool, &Monitor),
+    publish: &mut dyn FnMut(Encoded) -> Result<()>,
+) -> Result<Vec<BrickName>> {
+    let (group, share) = how;
+    let mut all_damaged = Vec::new();
+    let mut groups = shapes(members, group, share);
+    groups.reverse();
+    while let Some(shape) = groups.pop() {
+        match encode(&shape, &paths_of(&shape, paths), places, pool, monitor)? {
+            Outcome::Done(set) => publish(set)?,
+            Outcome::Damaged(damaged) => {
+                let rest = without(&shape, &damaged);
+                let names = damaged
+                    .iter()
+                    .filter_map(|member| shape.members.get(*member));
+                all_damaged.extend(names.map(|member| member.name));
+                groups.extend(shapes(rest, group, share));
+            }
         }
     }
-    Ok(known)
+    Ok(all_damaged)
 }
 
-type Paths = std::collections::HashMap<BrickName, PathBuf>;
+/// Where bricks are.
+pub(super) type Paths = HashMap<BrickName, PathBuf>;
 
 /// The bricks that are in no set, and where they are.
 fn uncovered(

@@ -121,7 +121,7 @@ impl<'a> Encoder<'a> {
         let start = HEAD_LENGTH as u64 + shape.description_length();
         let mut files = Vec::new();
         for _ in shape.files() {
-            let mut file = TempFile::create(&places.temp_dir())?;
+            let mut file = places.temp_file()?;
             seek(&mut file, start)?;
             files.push(file);
         }

@@ -4,6 +4,7 @@
 //! add:    bricks in no set -> groups -> stripes -> sums -> parity files
 //! check:  parity files -> sets -> their bricks and recovery shards -> what is lost
 //! repair: check -> sums of what is there -> what is lost -> hash -> in place
+//! gc:     sets with bricks that are to be deleted -> sets of the others -> old sets away
 //! ```
 //!
 //! Memory is that of one stripe, twice its recovery shards: at most 128 MiB, and 32 MiB
@@ -12,8 +13,11 @@
 
 mod add;
 mod code;
+mod collect;
 mod encode;
 mod examine;
+mod lock;
+mod merge;
 mod places;
 mod plan;
 mod read;
@@ -24,11 +28,15 @@ mod sets;
 mod tests;
 
 use std::collections::HashSet;
+use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 pub use add::{AddOptions, AddSummary, add};
+pub use collect::KeptSet;
+pub(crate) use collect::{Collection, Made, Remade};
 pub use examine::{Copy, FileState, MemberState, SetState};
+pub(crate) use lock::Lock;
 pub use places::Places;
 pub use plan::Share;
 pub use repair::{RepairOptions, Repaired};
@@ -130,7 +138,8 @@ pub fn check(
 }
 
 /// Checks all sets, and repairs what can be repaired; calls `report` for each set as it was
-/// found. The summary's exit code is that of what is left to repair.
+/// found, and `waiting` if somebody else changes the parity of the folder at the moment.
+/// The summary's exit code is that of what is left to repair.
 ///
 /// # Errors
 /// As [`check()`], and if files cannot be written.
@@ -138,8 +147,14 @@ pub fn repair(
     places: &Places,
     options: &RepairOptions,
     monitor: &Monitor,
+    waiting: &mut dyn FnMut(),
     report: &mut dyn FnMut(&SetState),
 ) -> Result<CheckSummary> {
+    // What goes elsewhere alters nothing here.
+    let lock = match options.to {
+        None => Some(Lock::take(&places.temp_dir(), monitor, waiting)?),
+        Some(_) => None,
+    };
     atomic::remove_stale(&places.temp_dir())?;
     let pool = threads::pool(0)?;
     let mut summary = CheckSummary::default();
@@ -167,6 +182,7 @@ pub fn repair(
         }
         Ok(())
     })?;
+    drop(lock);
     places.leave();
     summary.restored = restored;
     summary.remade = remade;
@@ -189,6 +205,37 @@ impl CheckSummary {
             Exit::Damaged
         }
     }
+}
+
+/// The parity in a folder, by the heads of its files alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ParityTotals {
+    /// Sets of which a file is there.
+    pub sets: u64,
+    /// Their files.
+    pub files: u64,
+    /// The lengths of these together, in bytes.
+    pub bytes: u64,
+    /// Files that are of no use.
+    pub unusable: u64,
+}
+
+/// What parity there is.
+///
+/// # Errors
+/// [`Error::Io`] if a folder cannot be listed.
+pub fn totals(places: &Places) -> Result<ParityTotals> {
+    let (groups, unusable) = sets::find(places)?;
+    let mut totals = ParityTotals {
+        sets: groups.len() as u64,
+        unusable: unusable.len() as u64,
+        ..ParityTotals::default()
+    };
+    for file in groups.iter().flat_map(|group| &group.files) {
+        totals.files += 1;
+        totals.bytes += fs::metadata(&file.path).map_or(0, |found| found.len());
+    }
+    Ok(totals)
 }
 
 fn each_set(

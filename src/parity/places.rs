@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Exit, Result};
 use crate::id::{BrickName, Class, ParityName};
+use crate::store::atomic::TempFile;
 use crate::store::layout::{Layout, places_of_brick};
 
 const BRICK: &str = "brick";
@@ -20,6 +21,8 @@ pub struct Places {
     extra: Vec<PathBuf>,
     /// Whether bricks stand in `bricks/ab/` and `meta/ab/`, rather than side by side.
     is_store: bool,
+    /// The run that works on it, and its folder for files in the making.
+    run: Option<PathBuf>,
 }
 
 /// A file with a brick's name.
@@ -54,7 +57,18 @@ impl Places {
             is_store: signs.iter().any(|sign| dir.join(sign).exists()),
             dir: dir.to_owned(),
             extra: extra.to_vec(),
+            run: None,
         })
+    }
+
+    /// The store `dir`, worked on by a run that has the folder `run`.
+    pub(crate) fn of_run(dir: &Path, run: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            extra: Vec::new(),
+            is_store: true,
+            run: Some(run.to_owned()),
+        }
     }
 
     /// The folder that is worked on.
@@ -66,6 +80,15 @@ impl Places {
     /// Where files in the making stand.
     pub(super) fn temp_dir(&self) -> PathBuf {
         Layout::new(&self.dir).temp_dir()
+    }
+
+    /// Begins a file that will get its name later.
+    pub(super) fn temp_file(&self) -> Result<TempFile> {
+        match &self.run {
+            // It must not be made again: that would undo the end of the run.
+            Some(dir) => TempFile::create_in(dir),
+            None => TempFile::create(&self.temp_dir()),
+        }
     }
 
     /// Removes the folder for files in the making, unless it is a store's, or in use.

@@ -3,17 +3,17 @@
 use std::str::FromStr;
 
 use crate::format::parity::{
-    MAX_SHARD_LENGTH, MAX_SHARDS, MAX_STRIPE_PARITY, MAX_STRIPE_SHARDS, Member, Shape,
+    MAX_SHARD_LENGTH, MAX_SHARDS, MAX_STRIPE_PARITY, MAX_STRIPE_SHARDS, Member, Shape, WHOLE_SHARE,
 };
 
 /// Parity as a part of what it protects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Share {
     /// In millionths.
     millionths: u32,
 }
 
-const WHOLE: u64 = 1_000_000;
+const WHOLE: u64 = WHOLE_SHARE as u64;
 
 impl Default for Share {
     /// 5 %.
@@ -48,6 +48,14 @@ impl FromStr for Share {
 }
 
 impl Share {
+    /// The share with which a set was made; if it does not say, what it has.
+    pub(super) fn of_set(shape: &Shape) -> Self {
+        let has = u64::from(shape.recovery) * WHOLE / shape.stripe_shards().max(1);
+        let has = u32::try_from(has.clamp(1, WHOLE)).unwrap_or(WHOLE_SHARE);
+        let millionths = if shape.share > 0 { shape.share } else { has };
+        Self { millionths }
+    }
+
     /// The share of `shards`, rounded up.
     fn of(self, shards: u64) -> u64 {
         (shards * u64::from(self.millionths)).div_ceil(WHOLE)
@@ -99,6 +107,7 @@ fn shape(members: &[Member], part: Share) -> Option<Shape> {
         stripes: 1,
         recovery: 1,
         per_file: 1,
+        share: part.millionths,
         members: members.to_vec(),
     };
     loop {

@@ -1,14 +1,15 @@
 //! Finds the parity files, and reads what they say of their sets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::places::Places;
+use super::plan::Share;
 use super::read::read_at;
 use crate::error::{Error, Result};
-use crate::format::parity::{Description, HEAD_LENGTH, Head, Shape};
-use crate::id::{ParityName, SetId};
+use crate::format::parity::{Description, HEAD_LENGTH, Head, Member, Shape};
+use crate::id::{BrickName, ParityName, SetId};
 
 /// A parity file of which a head is whole.
 #[derive(Debug, Clone)]
@@ -16,6 +17,13 @@ pub(super) struct ParityFile {
     pub(super) path: PathBuf,
     pub(super) name: ParityName,
     pub(super) head: Head,
+}
+
+impl ParityFile {
+    fn has_full_length(&self) -> bool {
+        let found = std::fs::metadata(&self.path);
+        found.is_ok_and(|found| found.len() == self.head.file_length())
+    }
 }
 
 /// What was found of one set.
@@ -32,6 +40,89 @@ pub struct Unusable {
     pub path: PathBuf,
     /// What is wrong with it.
     pub reason: String,
+}
+
+/// A set that files tell of.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) id: SetId,
+    pub(super) shape: Shape,
+    pub(super) files: Vec<PathBuf>,
+    /// Whether all its files stand, at their full lengths.
+    pub(super) is_complete: bool,
+}
+
+/// The sets that files tell of, without the checks of their shards.
+pub(super) fn known(places: &Places) -> Result<(Vec<Known>, Vec<Unusable>)> {
+    let (groups, mut unusable) = find(places)?;
+    let mut sets = Vec::new();
+    for mut group in groups {
+        let (description, others) = group.describe();
+        unusable.extend(others);
+        if let Some(Description { shape, .. }) = description {
+            let stands = |first| {
+                let mut files = group.files.iter();
+                files.any(|file| file.head.first == first && file.has_full_length())
+            };
+            sets.push(Known {
+                id: group.id,
+                is_complete: shape.files().all(|(first, _)| stands(first)),
+                files: group.files.into_iter().map(|file| file.path).collect(),
+                shape,
+            });
+        }
+    }
+    Ok((sets, unusable))
+}
+
+impl Known {
+    pub(super) fn has(&self, name: &BrickName) -> bool {
+        let members = &self.shape.members;
+        members
+            .binary_search_by_key(name, |member| member.name)
+            .is_ok()
+    }
+
+    /// Whether all its members are among these, which are ascending by name.
+    pub(super) fn is_within(&self, members: &[Member]) -> bool {
+        let name = |member: &Member| member.name;
+        let mut own = self.shape.members.iter();
+        own.all(|member| members.binary_search_by_key(&member.name, name).is_ok())
+    }
+
+    pub(super) fn share(&self) -> Share {
+        Share::of_set(&self.shape)
+    }
+}
+
+/// Those sets that others make superfluous: another complete set has all their members,
+/// and no smaller share.
+pub(super) fn superfluous(sets: &[Known]) -> Vec<SetId> {
+    let mut having: HashMap<BrickName, Vec<&Known>> = HashMap::new();
+    for set in sets.iter().filter(|set| set.is_complete) {
+        for member in &set.shape.members {
+            having.entry(member.name).or_default().push(set);
+        }
+    }
+    let serves = |set: &Known, other: &Known| {
+        let rank = |set: &Known| {
+            (
+                set.shape.members.len(),
+                set.is_complete,
+                set.share(),
+                set.id,
+            )
+        };
+        rank(set) < rank(other)
+            && set.share() <= other.share()
+            && set.is_within(&other.shape.members)
+    };
+    let is_served = |set: &&Known| {
+        let first = set.shape.members.first();
+        let others = first.and_then(|member| having.get(&member.name));
+        others.into_iter().flatten().any(|other| serves(set, other))
+    };
+    sets.iter().filter(is_served).map(|set| set.id).collect()
 }
 
 /// The sets of which a parity file is there, in the order of their ids, and the files

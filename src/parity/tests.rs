@@ -66,8 +66,9 @@ fn protect(dir: &Path, share: &str, group: usize) -> AddSummary {
     let options = AddOptions {
         share: share.parse().unwrap(),
         group,
+        merge: false,
     };
-    add(&places(dir), &options, &Monitor::default()).unwrap()
+    add(&places(dir), &options, &Monitor::default(), &mut || {}).unwrap()
 }
 
 fn places(dir: &Path) -> Places {
@@ -80,7 +81,14 @@ fn checked(dir: &Path) -> CheckSummary {
 
 fn repaired(dir: &Path) -> CheckSummary {
     let options = RepairOptions::default();
-    repair(&places(dir), &options, &Monitor::default(), &mut |_| {}).unwrap()
+    repair(
+        &places(dir),
+        &options,
+        &Monitor::default(),
+        &mut || {},
+        &mut |_| {},
+    )
+    .unwrap()
 }
 
 fn parity_files(dir: &Path) -> Vec<PathBuf> {
@@ -287,6 +295,7 @@ fn protect_in_stripes(dir: &Path, bricks: &[PathBuf], stripes: u32, recovery: u3
         stripes,
         recovery,
         per_file: recovery.div_ceil(2),
+        share: 0,
         members: named.iter().map(member).collect(),
     };
     assert!(shape.keeps_limits());

@@ -17,11 +17,13 @@ use crate::format::toc::{Toc, TocFrame};
 use crate::format::trailer::UsedFrame;
 use crate::id::{BrickName, ChunkHash, ChunkId};
 use crate::store::catalog::Catalog;
+use crate::store::inventory::bricks_below;
 use crate::store::layout::Layout;
+use crate::store::own_toc::read_own_toc;
 use crate::store::{Store, read_sidecar};
 
-/// Looks in the sidecars of the store, and of the folders that were named, for whoever
-/// has the put secret.
+/// Looks in the sidecars of the store, and of the folders that were named, and in bricks
+/// that have none, for whoever has the put secret.
 pub(super) struct Elsewhere {
     stores: Vec<Layout>,
     bricks_in: Vec<PathBuf>,
@@ -49,7 +51,7 @@ struct Moves {
     new: HashMap<BrickName, Vec<BrickName>>,
     /// Bricks that were looked for.
     asked: HashSet<BrickName>,
-    /// Sidecars that were read, by the first bytes of their names.
+    /// TOCs that were read, by the first bytes of their names.
     read: HashSet<u64>,
 }
 
@@ -198,9 +200,9 @@ impl Elsewhere {
         found
     }
 
-    /// Reads the sidecars that were not read yet.
+    /// Reads the TOCs that were not read yet.
     fn read_moves(&self, state: &mut State) -> Result<()> {
-        self.each_sidecar(|name| {
+        self.each_brick(|name| {
             if !state.moves.read.insert(first_bytes(name)) {
                 return Ok(true);
             }
@@ -244,7 +246,7 @@ impl Elsewhere {
         self.scan(state, &wanted, out)
     }
 
-    /// Looks through all sidecars, if the chunk may be in one.
+    /// Looks through all TOCs, if the chunk may be in one.
     fn scan(&self, state: &mut State, wanted: &Wanted<'_>, out: &mut Vec<u8>) -> bool {
         if state.filter.is_none() {
             state.filter = self.make_filter().ok();
@@ -254,7 +256,7 @@ impl Elsewhere {
             return false;
         }
         let mut found = false;
-        let _ = self.each_sidecar(|name| {
+        let _ = self.each_brick(|name| {
             found = self.take_from_brick(state, name, wanted, out);
             Ok(!found)
         });
@@ -263,12 +265,12 @@ impl Elsewhere {
 
     fn make_filter(&self) -> Result<Filter> {
         let mut bricks = 0;
-        self.each_sidecar(|_| {
+        self.each_brick(|_| {
             bricks += 1;
             Ok(true)
         })?;
         let mut filter = Filter::new(bricks);
-        self.each_sidecar(|name| {
+        self.each_brick(|name| {
             if self.is_here(name)
                 && let Some(toc) = self.read_toc(name)
             {
@@ -369,17 +371,25 @@ impl Elsewhere {
         Some(toc)
     }
 
-    /// The TOC of a brick by the first of its sidecars that opens.
+    /// The TOC of a brick: by the first of its sidecars that opens, or else its own.
     fn read_toc(&self, name: &BrickName) -> Option<Arc<Toc>> {
         let mut bytes = Vec::new();
         let mut tocs = self.stores.iter().filter_map(|store| {
             read_sidecar(&store.toc_path(name), &self.keys, name, &mut bytes).ok()
         });
-        tocs.next().map(Arc::new)
+        let toc = tocs.next().or_else(|| {
+            let mut own = self.copies(name).filter_map(|(path, file)| {
+                let own = read_own_toc(&file, &path, &self.keys, &mut bytes);
+                own.ok().map(|(_, toc)| toc)
+            });
+            own.next()
+        });
+        toc.map(Arc::new)
     }
 
-    /// Calls `each` for the sidecars, until it says that that was enough.
-    fn each_sidecar(&self, mut each: impl FnMut(&BrickName) -> Result<bool>) -> Result<()> {
+    /// Calls `each` for the bricks with sidecars, then for those without, until it says
+    /// that that was enough.
+    fn each_brick(&self, mut each: impl FnMut(&BrickName) -> Result<bool>) -> Result<()> {
         let mut names = Vec::new();
         for shard in 0..=u8::MAX {
             names.clear();
@@ -391,6 +401,19 @@ impl Elsewhere {
                 if !each(name)? {
                     return Ok(());
                 }
+            }
+        }
+        names.clear();
+        for store in &self.stores {
+            bricks_below(store.path(), &mut |name, _| names.push(name))?;
+        }
+        names.sort_unstable();
+        names.dedup();
+        for name in &names {
+            let mut stores = self.stores.iter();
+            let has_sidecar = stores.any(|store| store.sidecar_stands(name).unwrap_or(false));
+            if !has_sidecar && !each(name)? {
+                return Ok(());
             }
         }
         Ok(())

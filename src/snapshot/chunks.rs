@@ -2,20 +2,18 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::runs::{Run, refused};
-use crate::brick::{FrameOpener, OpenFrame, OpenScratch, open_brick_toc, require_metadata};
+use crate::brick::{FrameOpener, OpenFrame, OpenScratch, require_metadata};
 use crate::crypto::{Key, PutKeys};
 use crate::error::{Error, Exit, Result};
-use crate::format::brick::{BrickHeader, FOOTER_LENGTH, Footer, HEADER_LENGTH};
 use crate::format::frame::FrameHeader;
-use crate::format::toc::{MAX_SEALED_TOC_LENGTH, TOC_HEADER_LENGTH, Toc, TocFrame};
-use crate::format::wire::DecodeError;
+use crate::format::toc::{Toc, TocFrame};
 use crate::id::{BrickName, ChunkHash, ChunkId, Class};
 use crate::store::Store;
 use crate::store::layout::{Layout, places_of_brick};
+use crate::store::own_toc::{read_brick, read_own_toc};
 
 /// Where a chunk lies: which of the bricks, which frame of it, the place in the frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -227,7 +225,7 @@ impl<'a> Chunks<'a> {
         let (offset, length) = frames[frame as usize];
         self.sealed.resize(length as usize, 0);
         let file = File::open(path).map_err(Error::io("open", path))?;
-        read(&file, path, offset, &mut self.sealed)?;
+        read_brick(&file, path, offset, &mut self.sealed)?;
         FrameHeader::decode(&self.sealed)
             .and_then(|header| require_metadata(header.fields.class))
             .map_err(Error::decode(path, offset))?;
@@ -235,21 +233,6 @@ impl<'a> Chunks<'a> {
             .open(&mut self.sealed, &mut self.scratch, &mut self.frame)
             .map_err(|error| error.into_error(path, offset))
     }
-}
-
-/// Reads bytes of a brick, which may be shorter than it should be.
-pub(super) fn read(file: &File, path: &Path, offset: u64, bytes: &mut [u8]) -> Result<()> {
-    file.read_exact_at(bytes, offset).map_err(|error| {
-        if error.kind() == std::io::ErrorKind::UnexpectedEof {
-            let message = format!(
-                "brick cut short: expected {} bytes from byte {offset} on; take another copy of \
-                 this file",
-                bytes.len()
-            );
-            return refused(path.to_owned(), message, Exit::Damaged);
-        }
-        Error::io("read", path)(error)
-    })
 }
 
 /// The table of contents of a brick: its sidecar, or if that is missing or damaged the
@@ -265,27 +248,7 @@ fn read_toc(
         return Ok(toc);
     }
     let file = File::open(path).map_err(Error::io("open", path))?;
-    let length = file.metadata().map_err(Error::io("read", path))?.len();
-    let end = length.saturating_sub(FOOTER_LENGTH as u64);
-    let mut footer = [0; FOOTER_LENGTH];
-    read(&file, path, end, &mut footer)?;
-    let footer = Footer::decode(&footer, length).map_err(Error::decode(path, end))?;
-    let mut header = [0; HEADER_LENGTH];
-    read(&file, path, 0, &mut header)?;
-    let header = BrickHeader::decode(&header).map_err(Error::decode(path, 0))?;
+    let (header, toc) = read_own_toc(&file, path, keys, buffer)?;
     require_metadata(header.class).map_err(Error::decode(path, 0))?;
-    let most = TOC_HEADER_LENGTH as u64 + u64::from(MAX_SEALED_TOC_LENGTH);
-    if footer.toc_length > most {
-        let error = DecodeError::value(
-            "brick footer",
-            "length of the TOC",
-            24,
-            most,
-            footer.toc_length,
-        );
-        return Err(Error::decode(path, end)(error));
-    }
-    buffer.resize(footer.toc_length as usize, 0);
-    read(&file, path, footer.toc_offset, buffer)?;
-    open_brick_toc(keys, &header, buffer, &footer).map_err(Error::decode(path, footer.toc_offset))
+    Ok(toc)
 }

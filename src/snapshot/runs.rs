@@ -9,8 +9,8 @@ use super::moment::{Moment, ParseMomentError};
 use crate::crypto::PutKeys;
 use crate::error::{Error, Exit, Result};
 use crate::format::root::{Root, SnapshotRef};
-use crate::store::Store;
 use crate::store::layout::RunName;
+use crate::store::{Store, is_missing};
 
 /// A finished run with a snapshot.
 #[derive(Debug, Clone)]
@@ -24,13 +24,17 @@ pub struct Run {
 }
 
 impl Run {
-    /// Reads the root of a run. `None`: the run made no snapshot.
+    /// Reads the root of a run. `None`: the run made no snapshot, or has been forgotten
+    /// since it was listed.
     ///
     /// # Errors
     /// As [`Store::read_root`].
     pub fn read(store: &Store, keys: &PutKeys, name: RunName) -> Result<Option<Self>> {
         let path = store.layout().root_path(&name);
-        let root = store.read_root(keys, &path, name.time)?;
+        let root = match store.read_root(keys, &path, name.time) {
+            Err(Error::Io { source, .. }) if is_missing(&source) => return Ok(None),
+            root => root?,
+        };
         Ok(root.snapshot.map(|snapshot| Self {
             name,
             root,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::chunks::{Brick, Chunks, Ids, Place, read};
+use super::chunks::{Brick, Chunks, Ids, Place};
 use super::read::put_together;
 use super::runs::{Selector, refused};
 use crate::brick::{FrameOpener, OpenFrame, OpenScratch, open_snapshot};
@@ -16,6 +16,7 @@ use crate::format::frame::{FrameHeader, MAX_HEADER_LENGTH};
 use crate::id::{BrickName, ChunkHash, Class};
 use crate::index::IndexFile;
 use crate::store::layout::{Layout, RunName};
+use crate::store::own_toc::read_brick;
 use crate::store::{Store, read_snapshot};
 
 /// Puts together the index of a snapshot of the store in `dir` with a key that cannot
@@ -111,7 +112,7 @@ impl Scanner {
         let mut offset = HEADER_LENGTH as u64;
         while let Some(frame_length) = self.frame_length(&file, &path, offset, length)? {
             self.bytes.resize(frame_length as usize, 0);
-            read(&file, &path, offset, &mut self.bytes)?;
+            read_brick(&file, &path, offset, &mut self.bytes)?;
             let frame = frames.len() as u32;
             if self.opens(&chunks.opener) {
                 for number in 0..self.frame.chunk_count() {
@@ -149,7 +150,7 @@ impl Scanner {
         let rest = length.saturating_sub(offset);
         let header = rest.min(u64::from(MAX_HEADER_LENGTH)) as usize;
         self.bytes.resize(header, 0);
-        read(file, path, offset, &mut self.bytes)?;
+        read_brick(file, path, offset, &mut self.bytes)?;
         Ok(FrameHeader::decode(&self.bytes)
             .ok()
             .map(|header| header.frame_length())

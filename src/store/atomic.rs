@@ -156,7 +156,7 @@ impl Drop for TempFile {
 
 /// Whether a name still leads to the file that was made under it: a cleaner may have
 /// found it before it was locked, and somebody else may have taken the name since.
-pub(super) fn is_in_place(file: &File, path: &Path) -> Result<bool> {
+pub(crate) fn is_in_place(file: &File, path: &Path) -> Result<bool> {
     let own = file.metadata().map_err(Error::io("examine", path))?;
     match fs::symlink_metadata(path) {
         Ok(found) => Ok((found.dev(), found.ino()) == (own.dev(), own.ino())),

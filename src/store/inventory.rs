@@ -155,6 +155,7 @@ mod tests {
             format!("roots/{run}.root"),
             format!("snapshots/{run}.snap"),
             format!("bad/{hex}"),
+            format!("parity/ab/{hex}.parity"),
             format!("dead/{run}.dead"),
             "tmp/anything".to_owned(),
             format!("runs/{run}/lease"),
@@ -167,6 +168,7 @@ mod tests {
             format!("bricks/{hex}.brick"),
             format!("tocs/ab/{hex}.brick"),
             format!("roots/{run}.snap"),
+            format!("parity/ab/{hex}.brick"),
             "bad/x".to_owned(),
         ];
         for stray in &strays {

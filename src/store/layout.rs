@@ -3,11 +3,13 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::atomic::TempFile;
 use super::{atomic, is_missing};
+use crate::brick::{SIDECAR_SEAL_LENGTH, SidecarSeal};
 use crate::id::{BrickName, Class};
 use crate::{Error, Result};
 
@@ -313,6 +315,28 @@ impl Layout {
     /// [`Error::Io`] if that cannot be told.
     pub fn sidecar_stands(&self, name: &BrickName) -> Result<bool> {
         stands(&self.toc_path(name))
+    }
+
+    /// The seal of a brick's sidecar, unverified; nothing if none stands, or a file too
+    /// short for one.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if that cannot be told.
+    pub fn sidecar_seal(&self, name: &BrickName) -> Result<Option<SidecarSeal>> {
+        let path = self.toc_path(name);
+        let mut seal = [0; SIDECAR_SEAL_LENGTH];
+        let read = File::open(&path).and_then(|file| {
+            let length = file.metadata()?.len();
+            let Some(at) = length.checked_sub(seal.len() as u64) else {
+                return Ok(false);
+            };
+            file.read_exact_at(&mut seal, at).map(|()| true)
+        });
+        match read {
+            Ok(whole) => Ok(whole.then_some(SidecarSeal(seal))),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(Error::io("read", path)(error)),
+        }
     }
 
     /// Whether a brick may be relied upon that is on no dead list: its sidecar stands,

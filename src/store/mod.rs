@@ -7,10 +7,12 @@ pub mod config;
 mod host;
 pub mod inventory;
 pub mod layout;
+pub(crate) mod own_toc;
 pub mod places;
 pub mod runs;
 #[cfg(test)]
 mod testing;
+pub mod upkeep;
 pub mod writeback;
 
 use std::fs::{self, File};
@@ -21,7 +23,7 @@ use self::atomic::TempFile;
 use self::config::StoreConfig;
 use self::layout::{Layout, Mark, RunName};
 use self::runs::Lease;
-use crate::brick::{self, SIDECAR_SEAL_LENGTH};
+use crate::brick::{self, SIDECAR_SEAL_LENGTH, SidecarSeal};
 use crate::crypto::{Key, PublicKey, PutKeys};
 use crate::error::Exit;
 use crate::format::note::{MAX_TEXT_LENGTH, Note, NoteKind};
@@ -258,7 +260,8 @@ impl Store {
         Ok(path)
     }
 
-    /// Writes a brick's sidecar, durably: the bytes of its TOC and what binds them to its name.
+    /// Writes a brick's sidecar, durably: the bytes of its TOC and what binds them to its
+    /// name, which is returned.
     ///
     /// # Errors
     /// As [`Store::publish_brick`].
@@ -268,9 +271,10 @@ impl Store {
         keys: &PutKeys,
         name: &BrickName,
         toc: &[u8],
-    ) -> Result<()> {
+    ) -> Result<SidecarSeal> {
         let sidecar = brick::make_sidecar(keys, name, toc);
-        lease.write(&self.toc_path(name), &sidecar)
+        lease.write(&self.toc_path(name), &sidecar)?;
+        SidecarSeal::of(&sidecar).ok_or_else(|| Error::Internal("a sidecar without seal".into()))
     }
 
     /// Reads a brick's sidecar; its bytes are in `bytes` then.
@@ -365,7 +369,7 @@ impl Store {
         read_limited(file, path, MAX_ROOT_LENGTH, &mut bytes)?;
         let decode = |error| Error::decode(path, 0)(error);
         let header = SealedHeader::decode(sealed::NOTE, &bytes).map_err(decode)?;
-        self.require_own(path, header.store_id)?;
+        self.require_own(path, header.store_id, header.epoch)?;
         brick::open_note(keys, &bytes).map_err(decode)
     }
 
@@ -389,7 +393,7 @@ impl Store {
         read_limited(file, path, MAX_ROOT_LENGTH, &mut bytes)?;
         let decode = |error| Error::decode(path, 0)(error);
         let header = SealedHeader::decode(sealed::ROOT, &bytes).map_err(decode)?;
-        self.require_own(path, header.store_id)?;
+        self.require_own(path, header.store_id, header.epoch)?;
         let root = brick::open_root(keys, &bytes).map_err(decode)?;
         if root.time == time {
             return Ok(root);
@@ -401,9 +405,10 @@ impl Store {
         )))
     }
 
-    /// Refuses what names another store.
-    fn require_own(&self, path: &Path, found: StoreId) -> Result<()> {
-        require_own(path, *self.id(), found)
+    /// Refuses what names another store or epoch.
+    fn require_own(&self, path: &Path, store: StoreId, epoch: Epoch) -> Result<()> {
+        require_own(path, *self.id(), store)?;
+        require_epoch(path, self.epoch(), epoch)
     }
 
     /// What stands in the store's folders.
@@ -476,7 +481,23 @@ fn read_sidecar_of(
     let decode = |error| Error::decode(path, 0)(error);
     let header = TocHeader::decode(bytes).map_err(decode)?;
     require_own(path, store, header.store_id)?;
+    require_epoch(path, keys.epoch, header.epoch)?;
     brick::open_sidecar(keys, name, bytes).map_err(decode)
+}
+
+/// Refuses what was written under another put secret. That is no damage.
+fn require_epoch(path: &Path, expected: Epoch, found: Epoch) -> Result<()> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::Refused {
+        path: path.to_owned(),
+        message: format!(
+            "written in epoch {found}, but the store is in epoch {expected}, and this dtar reads \
+             no other; use a newer dtar"
+        ),
+        exit: Exit::Failed,
+    })
 }
 
 /// Refuses what names another store.

@@ -20,6 +20,7 @@ use crate::format::toc::{Toc, TocHeader};
 use crate::format::wire::DecodeError;
 use crate::id::BrickName;
 use crate::store::layout::Mark;
+use crate::store::runs::dead_bricks;
 use crate::store::{MAX_SIDECAR_LENGTH, is_missing, read_limited};
 
 /// What all workers share.
@@ -44,6 +45,10 @@ pub(super) struct State {
     pub(super) harmed: BTreeMap<BrickName, Harm>,
     /// Frames that gc or a rebuild has moved.
     pub(super) moved: Vec<Moved>,
+    /// Bricks that runs need.
+    needed: BTreeSet<BrickName>,
+    /// What some run needs is not known, or not here.
+    is_uncertain: bool,
     /// Bricks that are here and have no sidecar, each with its file.
     without_sidecar: Vec<(BrickName, PathBuf)>,
     /// Bricks that are elsewhere and have no sidecar: a fault if a run needs them.
@@ -129,6 +134,14 @@ impl<'a> Bricks<'a> {
     /// Looks at one brick: its sidecar, then its files.
     pub(super) fn check(&self, job: &Job, scratch: &mut Scratch) -> Result<()> {
         let sidecar = self.sidecar(&job.name, scratch);
+        let found;
+        let job = if job.is_here() {
+            job
+        } else {
+            // It may have come between the listings of bricks and of sidecars.
+            found = Job::find(&self.means.layout, job.name);
+            &found
+        };
         if !job.is_here() {
             if matches!(sidecar, Sidecar::Sound(_)) {
                 self.away(job);
@@ -159,14 +172,14 @@ impl<'a> Bricks<'a> {
             let Some(mut inspected) = inspected else {
                 continue;
             };
-            if whole && inspected.is_named && matches!(sidecar, Sidecar::Sound(_)) {
-                self.compare(&job.name, scratch, &mut inspected);
-            }
             let verdict = if copy.folder.is_some() {
                 &mut own
             } else {
                 &mut elsewhere
             };
+            if whole && inspected.is_named && matches!(sidecar, Sidecar::Sound(_)) {
+                verdict.is_misdescribed |= self.compare(&job.name, scratch, &mut inspected);
+            }
             self.take(inspected, whole, verdict);
         }
         let verdict = if own.copies > 0 { own } else { elsewhere };
@@ -251,12 +264,13 @@ impl<'a> Bricks<'a> {
         }
     }
 
-    /// The sidecar of a brick whose bytes are right must be its table of contents.
-    fn compare(&self, name: &BrickName, scratch: &Scratch, inspected: &mut Inspected) {
+    /// The sidecar of a brick whose bytes are right must be its table of contents. Returns
+    /// whether it is not.
+    fn compare(&self, name: &BrickName, scratch: &Scratch, inspected: &mut Inspected) -> bool {
         let length = scratch.sidecar.len().saturating_sub(SIDECAR_SEAL_LENGTH);
         let (toc, _) = scratch.sidecar.split_at(length);
         if scratch.toc.is_empty() || toc == scratch.toc {
-            return;
+            return false;
         }
         let same = toc
             .iter()
@@ -266,6 +280,7 @@ impl<'a> Bricks<'a> {
         let message = format!("not the table of contents in its brick: they differ at byte {at}");
         let fault = Fault::new(Kind::Sidecar, self.means.layout.toc_path(name), message);
         inspected.faults.push(fault.at(at).of(*name));
+        true
     }
 
     /// Reports what was found in one file.
@@ -307,7 +322,6 @@ impl<'a> Bricks<'a> {
     /// Marks a damaged brick, and takes the mark from one that is whole.
     fn conclude(&self, name: BrickName, verdict: Verdict) {
         let harm = verdict.harm.unwrap_or_default();
-        let is_marked = self.marked.binary_search(&name).is_ok();
         // A damaged copy in the store itself must not be relied upon, though another is sound.
         if verdict.damaged {
             let mut state = self.state();
@@ -316,17 +330,31 @@ impl<'a> Bricks<'a> {
                 state.harmed.insert(name, harm);
             }
             drop(state);
-            if !is_marked && !self.options.quick {
-                self.mark(&name, &verdict.text);
-            }
+            self.distrust(&name, &verdict.text);
             return;
         }
         if harm.all || !harm.frames.is_empty() {
             self.state().harmed.insert(name, harm);
         }
+        if verdict.is_misdescribed {
+            // It is sound, but others rely on what its sidecar says.
+            self.distrust(&name, &verdict.text);
+            return;
+        }
         let level = self.means.level();
-        if is_marked && verdict.is_sound && verdict.read && level == Level::Frames {
+        if self.is_marked(&name) && verdict.is_sound && verdict.read && level == Level::Frames {
             self.unmark(&name);
+        }
+    }
+
+    fn is_marked(&self, name: &BrickName) -> bool {
+        self.marked.binary_search(name).is_ok()
+    }
+
+    /// Sees to it that a brick carries a mark.
+    fn distrust(&self, name: &BrickName, text: &str) {
+        if !self.is_marked(name) && !self.options.quick {
+            self.mark(name, text);
         }
     }
 
@@ -363,11 +391,43 @@ impl<'a> Bricks<'a> {
         }
     }
 
-    /// Reports the bricks without sidecars, unless these have been written meanwhile.
+    /// Reports the bricks without sidecars, unless these have been written meanwhile. One
+    /// that no run needs is what an archiver that was stopped, or is at work, has left.
     pub(super) fn report_missing_sidecars(&self) -> Result<()> {
-        let missing = std::mem::take(&mut self.state().without_sidecar);
+        let (missing, unlisted, needed, is_uncertain) = {
+            let mut state = self.state();
+            (
+                std::mem::take(&mut state.without_sidecar),
+                std::mem::take(&mut state.unlisted),
+                std::mem::take(&mut state.needed),
+                state.is_uncertain,
+            )
+        };
+        for name in unlisted.intersection(&needed) {
+            self.report_missing_sidecar(*name);
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let layout = &self.means.layout;
+        // The lists before the bricks: gc deletes the bricks first.
+        let dying = match &self.means.keyed {
+            Some(keyed) => dead_bricks(keyed.store, &keyed.keys).unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let is_at_work = !layout.leases()?.is_empty();
         for (name, brick) in missing {
-            if !self.means.layout.sidecar_stands(&name)? && brick.exists() {
+            if layout.sidecar_stands(&name)? || !brick.exists() {
+                continue;
+            }
+            let is_garbage = match self.means.keyed {
+                Some(_) => !is_uncertain && !needed.contains(&name),
+                None => is_at_work,
+            };
+            if is_garbage {
+                self.state().summary.strays += 1;
+                self.say(Finding::Stray(brick));
+            } else if dying.binary_search(&name).is_err() {
                 self.report_missing_sidecar(name);
             }
         }
@@ -382,20 +442,26 @@ impl<'a> Bricks<'a> {
 
     /// Takes note that a run needs a brick.
     pub(super) fn needs(&self, name: &BrickName) {
-        let unlisted = self.state().unlisted.remove(name);
-        if unlisted {
-            self.report_missing_sidecar(*name);
-        }
+        self.state().needed.insert(*name);
+    }
+
+    /// It is not known what a run needs, or it is not here: a brick that seems not to be
+    /// needed may be the one that takes its place.
+    pub(super) fn cannot_tell(&self) {
+        self.state().is_uncertain = true;
     }
 }
 
 /// What the files of a brick, in the store or elsewhere, come to.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is found out by itself")]
 struct Verdict {
     copies: u64,
     /// One of them was read whole, and its bytes are those of its name.
     read: bool,
     is_sound: bool,
+    /// The sidecar is not its table of contents.
+    is_misdescribed: bool,
     damaged: bool,
     harm: Option<Harm>,
     /// What is wrong, for the mark.

@@ -1,6 +1,6 @@
 //! Whether all that an index needs is there, and right.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::bricks::{Bricks, fault_of};
 use super::copy::Scratch;
 use super::finding::{Fault, Finding, Kind};
+use super::healed::Moved;
 use super::jobs::Job;
 use super::means::{Keyed, Level, Means};
 use super::sample::Share;
@@ -147,17 +148,33 @@ impl IndexCheck<'_> {
     /// Looks whether the bricks are there.
     fn quick(&mut self, trailer: &Trailer) -> Result<()> {
         let mut lost = BTreeMap::new();
-        let mut absent = Vec::new();
+        let mut needed = Vec::new();
         each_brick(self.index, trailer, |brick| {
-            absent.push((brick.name, brick.length));
+            let numbers = brick.frames.iter().map(|frame| frame.number);
+            let frames: Vec<_> = numbers.collect();
+            needed.push((brick.name, brick.length, frames));
         })?;
-        self.summary.bricks += absent.len() as u64;
-        for (name, length) in absent {
+        self.summary.bricks += needed.len() as u64;
+        let mut moved = None;
+        for (name, length, frames) in needed {
             self.monitor.check()?;
-            if let Some(fault) = self.absence(&name, length)? {
-                lost.insert(name, (fault.path.clone(), fault.message.clone()));
-                self.report(fault);
+            let Some(fault) = self.absence(&name, length)? else {
+                continue;
+            };
+            if moved.is_none() {
+                moved = Some(self.moved()?);
             }
+            if let Some(moved) = &moved
+                && self.are_elsewhere(&name, &frames, moved)?
+            {
+                continue;
+            }
+            self.summary.missing += u64::from(fault.is_missing);
+            lost.insert(
+                name,
+                (fault.fault.path.clone(), fault.fault.message.clone()),
+            );
+            self.report(fault.fault);
         }
         if lost.is_empty() {
             return Ok(());
@@ -178,8 +195,47 @@ impl IndexCheck<'_> {
         Ok(())
     }
 
+    /// The frames that gc has moved, by all sidecars.
+    fn moved(&self) -> Result<Moves> {
+        let (mut found, mut names, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+        for shard in 0..=u8::MAX {
+            self.monitor.check()?;
+            names.clear();
+            self.means.layout.sidecar_names(shard, &mut names)?;
+            for name in &names {
+                let Keyed { store, keys, .. } = self.keyed;
+                // One that does not open is for the check of the store.
+                if let Ok(toc) = store.read_sidecar(keys, name, &mut bytes) {
+                    Moved::of(*name, &toc, &mut found);
+                }
+            }
+        }
+        let mut moved = Moves::new();
+        for Moved { old, new } in found {
+            moved.entry(old).or_default().push(new.0);
+        }
+        Ok(moved)
+    }
+
+    /// Whether all these frames were moved, to bricks that are here, or away.
+    fn are_elsewhere(&self, name: &BrickName, frames: &[u32], moved: &Moves) -> Result<bool> {
+        let layout = &self.means.layout;
+        for frame in frames {
+            let mut is_there = false;
+            for new in moved.get(&(*name, *frame)).into_iter().flatten() {
+                let found = Job::find(layout, *new);
+                is_there |=
+                    found.is_here() || layout.sidecar_stands(new)? && !self.options.all_here;
+            }
+            if !is_there {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// What is wrong with a brick that should be somewhere, at this length.
-    fn absence(&mut self, name: &BrickName, length: u64) -> Result<Option<Fault>> {
+    fn absence(&mut self, name: &BrickName, length: u64) -> Result<Option<Absence>> {
         let layout = &self.means.layout;
         let mut short = None;
         for copy in layout.copies_of_brick(name, &self.options.bricks_in) {
@@ -191,18 +247,21 @@ impl IndexCheck<'_> {
             let message = format!("brick {name} has {found} bytes, not {length}");
             short.get_or_insert(Fault::new(Kind::Brick, path, message).of(*name));
         }
-        if short.is_some() {
-            return Ok(short);
+        if let Some(fault) = short {
+            let is_missing = false;
+            return Ok(Some(Absence { fault, is_missing }));
         }
         if layout.sidecar_stands(name)? && !self.options.all_here {
             self.summary.away += 1;
             (self.found)(Finding::Away(*name));
             return Ok(None);
         }
-        self.summary.missing += 1;
         let dir = layout.bricks_dir(crate::id::Class::Data);
         let message = format!("brick {name} is missing");
-        Ok(Some(Fault::new(Kind::Brick, dir, message).of(*name)))
+        Ok(Some(Absence {
+            fault: Fault::new(Kind::Brick, dir, message).of(*name),
+            is_missing: true,
+        }))
     }
 
     /// Looks at the bricks in which something was wrong, so that they are marked if they
@@ -229,6 +288,16 @@ impl IndexCheck<'_> {
         self.summary.unmarked += state.summary.unmarked;
         Ok(())
     }
+}
+
+/// The bricks in which frames stand now that were in others.
+type Moves = HashMap<(BrickName, u32), Vec<BrickName>>;
+
+/// Why a brick is not where it should be.
+struct Absence {
+    fault: Fault,
+    /// There is no file of it.
+    is_missing: bool,
 }
 
 fn each_brick(

@@ -204,8 +204,8 @@ pub fn verify_store(
     monitor.total.store(total, Ordering::Relaxed);
     let threads = if options.quick { 1 } else { options.threads };
     workers::for_each(threads, &jobs, |job, scratch| bricks.check(job, scratch))?;
-    bricks.report_missing_sidecars()?;
     runs::check(&bricks, &runs)?;
+    bricks.report_missing_sidecars()?;
     let mut stray = |path| {
         bricks.state().summary.strays += 1;
         bricks.say(Finding::Stray(path));

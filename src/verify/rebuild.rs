@@ -1,7 +1,9 @@
 //! Makes again what follows from bricks: sidecars, and from these the catalog.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,8 +17,10 @@ use super::means::{Keyed, Means};
 use super::salvage::Salvage;
 use super::workers;
 use crate::archive::Monitor;
+use crate::brick::SIDECAR_SEAL_LENGTH;
 use crate::crypto::Key;
 use crate::error::{Error, Exit, Result};
+use crate::format::brick::{FOOTER_LENGTH, Footer};
 use crate::format::note::NoteKind;
 use crate::format::origins::Origins;
 use crate::format::toc::Toc;
@@ -24,7 +28,7 @@ use crate::id::BrickName;
 use crate::store::atomic;
 use crate::store::catalog::{Catalog, CatalogReport};
 use crate::store::runs::{self, Lease};
-use crate::store::{Store, is_missing};
+use crate::store::{MAX_SIDECAR_LENGTH, Store, is_missing};
 
 /// How to rebuild.
 #[derive(Debug, Clone, Default)]
@@ -137,7 +141,7 @@ pub fn rebuild(
     let mut carriers: HashMap<BrickName, Vec<BrickName>> = HashMap::new();
     for job in &all {
         monitor.check()?;
-        if let Some(toc) = sidecars.sound(&job.name)? {
+        if let Some(toc) = sidecars.sound(job)? {
             sound += 1;
             for old in toc.origins().map_or(&[][..], Origins::bricks) {
                 carriers.entry(*old).or_default().push(job.name);
@@ -234,19 +238,43 @@ impl Sidecars<'_> {
     }
 
     /// The sidecar of a brick, if it is there and sound.
-    fn sound(&self, name: &BrickName) -> Result<Option<Toc>> {
+    fn sound(&self, job: &Job) -> Result<Option<Toc>> {
         let mut bytes = Vec::new();
         match self
             .keyed
             .store
-            .read_sidecar(&self.keyed.keys, name, &mut bytes)
+            .read_sidecar(&self.keyed.keys, &job.name, &mut bytes)
         {
-            Ok(toc) => Ok(Some(toc)),
+            Ok(toc) => {
+                let length = bytes.len().saturating_sub(SIDECAR_SEAL_LENGTH);
+                let is_refuted = self.is_refuted(job, bytes.get(..length).unwrap_or_default());
+                Ok((!is_refuted).then_some(toc))
+            }
             Err(Error::Io { source, .. }) if is_missing(&source) => Ok(None),
             // What cannot be read is no reason to write.
             Err(error @ Error::Io { .. }) => Err(error),
             Err(_) => Ok(None),
         }
+    }
+
+    /// Whether a file of the brick is sound and holds another table of contents than its
+    /// sidecar: everybody with a put key can seal one for any name.
+    fn is_refuted(&self, job: &Job, toc: &[u8]) -> bool {
+        job.copies(&self.means.layout).iter().any(|copy| {
+            // To open a pipe is to wait for its writer.
+            if !fs::metadata(&copy.path).is_ok_and(|found| found.is_file()) {
+                return false;
+            }
+            let opened = File::open(&copy.path);
+            let tables = opened.and_then(|file| Ok((table_of(&file)?, file)));
+            tables.is_ok_and(|(table, mut file)| {
+                // Only if they differ is it worth reading all of it.
+                let mut hasher = blake3::Hasher::new();
+                table != toc
+                    && hasher.update_reader(&mut file).is_ok()
+                    && hasher.finalize() == *job.name.as_bytes()
+            })
+        })
     }
 
     /// Makes the sidecar of a brick, if one of its files is sound.
@@ -353,6 +381,20 @@ enum Attempt {
     Another,
     /// Its bytes are right, but no table of contents of this store is in it.
     Refused(Box<Fault>),
+}
+
+/// The bytes where a brick's footer says that its table of contents is.
+fn table_of(file: &File) -> io::Result<Vec<u8>> {
+    let length = file.metadata()?.len();
+    let mut end = [0; FOOTER_LENGTH];
+    file.read_exact_at(&mut end, length.saturating_sub(FOOTER_LENGTH as u64))?;
+    let footer = Footer::decode(&end, length).map_err(io::Error::other)?;
+    if footer.toc_length > MAX_SIDECAR_LENGTH {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let mut toc = vec![0; usize::try_from(footer.toc_length).unwrap_or_default()];
+    file.read_exact_at(&mut toc, footer.toc_offset)?;
+    Ok(toc)
 }
 
 /// Opens a file of a brick, and says how long it is.

@@ -118,6 +118,9 @@ fn opened(
     let root = match keyed.store.read_root(&keyed.keys, &path, run.time) {
         Ok(root) => root,
         Err(error) => {
+            if !matches!(&error, Error::Io { source, .. } if is_missing(source)) {
+                bricks.cannot_tell();
+            }
             note(bricks, Kind::Root, &path, Err(error));
             return Ok(());
         }
@@ -131,6 +134,7 @@ fn opened(
             let message =
                 format!("needs brick {name}, which is missing: neither it nor its sidecar is here");
             bricks.report(Fault::new(Kind::Brick, &path, message).of(*name));
+            bricks.cannot_tell();
             let mut state = bricks.state();
             state.harmed.insert(*name, Harm::total());
             state.summary.missing += 1;

@@ -253,8 +253,8 @@ impl NewBrick {
         keyed
             .store
             .publish_brick(lease, self.file, &name, self.toc.class())?;
-        keyed.store.write_sidecar(lease, &keyed.keys, &name, &toc)?;
-        catalog.insert(&name, self.length, &self.toc)?;
+        let seal = keyed.store.write_sidecar(lease, &keyed.keys, &name, &toc)?;
+        catalog.insert(&name, self.length, &self.toc, &seal)?;
         Ok(name)
     }
 }

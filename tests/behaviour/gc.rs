@@ -156,6 +156,27 @@ fn of_bricks_that_are_needed_a_little_that_little_is_moved() {
         assert_eq!(plan[field], done[field], "{field}");
     }
     assert!(done["rewritten"].as_u64() > Some(0), "{done}");
+    // Nothing is missing: roots and indexes name places that frames have left.
+    let run = sandbox.run(["verify", "--all-here", "--json"]).exits(0);
+    assert_eq!(summary(&run)["strays"], 0);
+    for way in ["--quick", "--all-here"] {
+        sandbox.run(["verify", way, "two.tar", "@latest"]).exits(0);
+    }
+    // Bricks alone are enough, as on a tape: what was moved is found by their own TOCs.
+    let (tocs, away) = (sandbox.store().join("tocs"), sandbox.path().join("tocs"));
+    fs::rename(&tocs, &away).unwrap();
+    let catalog = sandbox.path().join("no-catalog");
+    let restored = sandbox
+        .command(["restore", "two.tar"])
+        .env("DTAR_CATALOG", catalog)
+        .output()
+        .unwrap();
+    assert!(
+        restored.stdout == two,
+        "{}",
+        String::from_utf8_lossy(&restored.stderr)
+    );
+    fs::rename(&away, &tocs).unwrap();
     // A frame holds several of the files.
     let after = bytes_below(&sandbox, "bricks");
     assert!(after < before, "{before} to {after}");
@@ -320,6 +341,19 @@ fn what_a_killed_archiver_leaves_is_collected() {
     archiver.kill().unwrap();
     archiver.wait().unwrap();
     assert!(!below(&sandbox, "runs").is_empty());
+    // A brick that was about to get its sidecar: nobody needs it.
+    let lost = below(&sandbox, "bricks")
+        .into_iter()
+        .find(|path| !before.contains(path));
+    let name = lost.as_ref().and_then(|path| path.file_stem()).unwrap();
+    let hex = name.to_str().unwrap();
+    let sidecar = format!("tocs/{}/{hex}.toc", &hex[..2]);
+    let _ = fs::remove_file(sandbox.store().join(sidecar));
+    for key in [&["--json"][..], &["--json", "--no-key"]] {
+        let run = sandbox.run(["verify"].iter().chain(key)).exits(0);
+        assert_eq!(summary(&run)["strays"], 1);
+        assert!(run.stderr.contains(hex), "{}", run.stderr);
+    }
     let run = sandbox.run(["gc"]).exits(0);
     run.says(&["ended a run on"]);
     assert_eq!(below(&sandbox, "bricks"), before);

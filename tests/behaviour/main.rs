@@ -22,6 +22,8 @@ mod options;
 mod selection;
 mod snapshots;
 mod together;
+mod trust;
+mod upkeep;
 
 use std::process::Command;
 

@@ -256,6 +256,12 @@ fn runs_are_found_by_time_label_host_and_name() {
     assert_eq!(labels(&list(&sandbox, &["--until", &time])), ["two", "one"]);
     assert_eq!(labels(&list(&sandbox, &["--since", "today"])).len(), 3);
     assert!(list(&sandbox, &["--until", "2020-01-01"]).is_empty());
+    assert_eq!(labels(&list(&sandbox, &["--label", "two"])), ["two"]);
+    assert!(list(&sandbox, &["--label", "tw"]).is_empty());
+    let host = text(two, "host");
+    let options = ["--host", &host, "--since", &time];
+    assert_eq!(labels(&list(&sandbox, &options)), ["three", "two"]);
+    assert!(list(&sandbox, &["--host", "nobody"]).is_empty());
     for selector in [
         format!("@{time}"),
         "@label:two".into(),

@@ -58,6 +58,11 @@ impl Tree {
         }
     }
 
+    /// Some frames more.
+    pub fn grow(&mut self) {
+        (0..9).for_each(|_| self.add());
+    }
+
     /// Leaves only a few files: what most frames hold is needed no more.
     pub fn thin(&mut self) {
         while self.files.len() > 3 {

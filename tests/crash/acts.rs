@@ -22,10 +22,16 @@ pub enum Act {
     Gc,
     /// Makes key and store.
     FirstRun,
+    /// Of a store with a damaged brick, so that it sets a mark.
+    Verify,
+    Rebuild,
+    ParityAdd,
+    ParityRepair,
 }
 
 impl Act {
-    pub const ALL: [Self; 7] = [
+    /// Those with more to go wrong more than once.
+    pub const ALL: [Self; 11] = [
         Self::Archive,
         Self::Archive,
         Self::ArchiveToFile,
@@ -33,6 +39,10 @@ impl Act {
         Self::Gc,
         Self::Gc,
         Self::FirstRun,
+        Self::Verify,
+        Self::Rebuild,
+        Self::ParityAdd,
+        Self::ParityRepair,
     ];
 }
 
@@ -44,6 +54,10 @@ impl Lane {
             Act::Forget => self.kill_forget(),
             Act::Gc => self.kill_gc(),
             Act::FirstRun => return self.kill_first_run(),
+            Act::Verify => self.kill_verify(),
+            Act::Rebuild => self.kill_rebuild(),
+            Act::ParityAdd => self.kill_parity_add(),
+            Act::ParityRepair => self.kill_parity_repair(),
         };
         if !killed {
             return;
@@ -52,6 +66,7 @@ impl Lane {
             self.tree.thin();
         }
         self.archive();
+        self.verify();
         self.restore_all();
         if self.random.below(2) == 0 {
             self.collect();
@@ -140,15 +155,14 @@ impl Lane {
 
     fn kill_gc(&mut self) -> bool {
         // Something to delete, and something to rewrite.
-        if self.finished.len() < 3 {
-            self.archive();
-            self.tree.thin();
-            self.archive();
-        }
-        let finished = self.finished.remove(0);
-        self.forget(&finished.run);
-        fs::remove_file(finished.index).unwrap();
-        let threshold = ["0", "50", "100"][usize::try_from(self.random.below(3)).unwrap()];
+        self.tree.grow();
+        self.archive();
+        let given_up = self.finished.pop().unwrap();
+        self.tree.thin();
+        self.archive();
+        self.forget(&given_up.run);
+        fs::remove_file(given_up.index).unwrap();
+        let threshold = self.threshold();
         let mut command = self.sandbox.command(["gc", "--threshold", threshold]);
         command.stdout(Stdio::null());
         match self.kill(Act::Gc, &mut command) {

@@ -200,7 +200,10 @@ impl Lane {
         for run in std::mem::take(&mut self.abandoned) {
             self.forget(&run);
         }
-        let mut command = self.sandbox.command(["gc", "--json"]);
+        let threshold = self.threshold();
+        let mut command = self
+            .sandbox
+            .command(["gc", "--json", "--threshold", threshold]);
         command.stdout(Stdio::null());
         let run = self.measure(Act::Gc, &mut command).exits(0);
         let summary = summary(&run);
@@ -209,6 +212,18 @@ impl Lane {
         self.dead_gc = false;
         self.is_clean();
         self.tally.collections += 1;
+    }
+
+    /// Of which share of a brick gc rewrites it.
+    pub fn threshold(&mut self) -> &'static str {
+        ["0", "50", "100"][usize::try_from(self.random.below(3)).unwrap()]
+    }
+
+    /// Nothing in the store is damaged or missing.
+    pub fn verify(&mut self) {
+        let mut command = self.sandbox.command(["verify", "--json", "--all-here"]);
+        let run = self.measure(Act::Verify, command.stdout(Stdio::null()));
+        self.tally.verified += summary(&run.exits(0))["frames"].as_u64().unwrap();
     }
 
     /// Forgets a run, if its root or snapshot is still there.

@@ -2,8 +2,8 @@
 //! not looks finished, and what is left is cleaned.
 //!
 //! Commands are killed (`kill -9`) at random moments of their whole course, by time or
-//! by system call. After each kill follow a good archive run and the restore of all that
-//! was finished before; then, now and then, gc, after which no brick may be left
+//! by system call. After each kill follow a good archive run, verify, and the restore of
+//! all that was finished before; then, now and then, gc, after which no brick may be left
 //! that nobody needs.
 //!
 //! `DTAR_KILLS` (100): how many kills; the long form is `DTAR_KILLS=300`.
@@ -14,6 +14,7 @@ mod common;
 
 mod acts;
 mod lane;
+mod mending;
 mod tally;
 
 use std::thread;

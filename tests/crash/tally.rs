@@ -27,6 +27,8 @@ pub struct Tally {
     pub lost_runs: u64,
     /// Bytes of their streams that did not come out.
     pub lost_bytes: u64,
+    /// Frames that verify found sound.
+    pub verified: u64,
     /// Gcs after which there was no garbage.
     pub collections: u64,
     /// Bricks that these deleted.
@@ -61,6 +63,7 @@ impl Tally {
         self.restores += other.restores;
         self.lost_runs += other.lost_runs;
         self.lost_bytes += other.lost_bytes;
+        self.verified += other.verified;
         self.collections += other.collections;
         self.deleted += other.deleted;
         self.rewritten += other.rewritten;
@@ -77,7 +80,7 @@ impl fmt::Display for Tally {
         write!(
             out,
             "by call {}), too late {}, unfinished indexes refused {}, killed but whole {}, \
-             roots left {}, leftovers cleaned {}, gcs without garbage {} (bricks deleted {}, rewritten {}), restores of finished \
+             roots left {}, leftovers cleaned {}, gcs without garbage {} (bricks deleted {}, rewritten {}), frames verified {}, restores of finished \
              runs {}, lost runs {}, bytes lost {}",
             self.by_call,
             self.too_late,
@@ -88,6 +91,7 @@ impl fmt::Display for Tally {
             self.collections,
             self.deleted,
             self.rewritten,
+            self.verified,
             self.restores,
             self.lost_runs,
             self.lost_bytes,

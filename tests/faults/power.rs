@@ -49,6 +49,18 @@ pub const HISTORIES: &[History] = &[
         next: &[102, 5],
     },
     History {
+        name: "parity add, gc under parity",
+        steps: &[
+            Step::Archive("a", &[1, 2]),
+            Step::Archive("b", &[3]),
+            Step::Command(&["parity", "add", "--share", "50"]),
+            Step::Forget("a"),
+            Step::Command(&["gc", "--threshold", "0"]),
+        ],
+        from: 3,
+        next: &[1, 3, 5],
+    },
+    History {
         name: "parity add, parity repair, rebuild",
         steps: &[
             Step::Archive("a", &[1, 2]),

@@ -141,6 +141,7 @@ fn small() -> Set {
         stripes: 2,
         recovery: 3,
         per_file: 2,
+        share: 0,
         bricks: bricks(&[80, 300, 64]),
     }
 }
@@ -244,6 +245,7 @@ fn sets() -> Vec<(String, Vector)> {
             stripes: 1,
             recovery,
             per_file: 1,
+            share: if share == "5%" { 50_000 } else { 400_000 },
             bricks: bricks(lengths),
         };
         let mut vector = Vector::new(comment, "ok").with("share", share);

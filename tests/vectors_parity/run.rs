@@ -77,8 +77,9 @@ fn set(vector: &Vector) {
     let options = AddOptions {
         share: vector.text("share").parse().unwrap(),
         group: 100,
+        merge: false,
     };
-    add(&places, &options, &Monitor::default()).unwrap();
+    add(&places, &options, &Monitor::default(), &mut || {}).unwrap();
     for file in vector.list("file") {
         let name = blake3::hash(&file).to_hex();
         let path = dir
@@ -96,7 +97,14 @@ fn set(vector: &Vector) {
         fs::remove_file(dir.path().join(format!("{name}.brick"))).unwrap();
     }
     let options = RepairOptions::default();
-    let summary = repair(&places, &options, &Monitor::default(), &mut |_| {}).unwrap();
+    let summary = repair(
+        &places,
+        &options,
+        &Monitor::default(),
+        &mut || {},
+        &mut |_| {},
+    )
+    .unwrap();
     assert_eq!(summary.exit_after_repair(), Exit::Done);
     for brick in &bricks {
         let name = blake3::hash(brick).to_hex();

@@ -8,6 +8,8 @@ pub struct Set {
     pub stripes: usize,
     pub recovery: usize,
     pub per_file: usize,
+    /// In millionths.
+    pub share: usize,
     /// Ascending by name.
     pub bricks: Vec<Vec<u8>>,
 }
@@ -73,7 +75,7 @@ impl Set {
             self.recovery,
             self.per_file,
             self.bricks.len(),
-            0,
+            self.share,
         ];
         out.extend(numbers.into_iter().flat_map(number));
         out

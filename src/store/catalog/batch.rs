@@ -7,6 +7,7 @@ use super::environment::{Environment, Tables};
 use super::fault::{Fault, Step};
 use super::run::RunWriter;
 use super::{BrickInfo, BrickRef, FrameInfo};
+use crate::brick::SidecarSeal;
 use crate::format::toc::Toc;
 use crate::id::{BrickName, ChunkId};
 
@@ -65,8 +66,14 @@ impl Batch {
         self.record_bytes = 0;
     }
 
-    /// Adds a brick. `length` is that of its file in bytes.
-    pub fn add(&mut self, name: &BrickName, length: u64, toc: &Toc) -> Step<()> {
+    /// Adds a brick, from the sidecar with this seal. `length` is that of its file in bytes.
+    pub fn add(
+        &mut self,
+        name: &BrickName,
+        length: u64,
+        toc: &Toc,
+        seal: &SidecarSeal,
+    ) -> Step<()> {
         let brick = BrickRef(count(self.bricks.len())?);
         let info = BrickInfo {
             name: *name,
@@ -80,7 +87,7 @@ impl Batch {
             .map(|chunk| u64::from(chunk.length))
             .sum();
         let mut record = Vec::new();
-        Record::encode(&info, chunk_count, chunk_bytes, &mut record);
+        Record::encode(&info, seal, chunk_count, chunk_bytes, &mut record);
         for (number, frame) in (0..).zip(toc.frames()) {
             Record::encode_frame(
                 &FrameInfo {

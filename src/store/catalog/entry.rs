@@ -10,10 +10,11 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::fault::{Fault, Step};
 use super::{BrickInfo, BrickRef, FrameInfo};
+use crate::brick::{SIDECAR_SEAL_LENGTH, SidecarSeal};
 use crate::id::{BrickName, ChunkId, StoreId};
 
 /// Grows whenever tables or values change their form; a catalog of another version is made anew.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// Key in the table `meta`: version, store, and what was drawn for this catalog.
 pub(super) const IDENTITY: &[u8] = b"identity";
@@ -32,7 +33,7 @@ const CHECK: usize = 4;
 /// 120 of them fill a page of 4,096 bytes to the last one.
 pub(super) const ENTRY: usize = ChunkId::SIZE + 4 + 2 + 4 + 4 + CHECK;
 /// Length of a brick's record up to its frames.
-const BRICK: usize = BrickName::SIZE + 8 + 4 + 4 + 8;
+const BRICK: usize = BrickName::SIZE + SIDECAR_SEAL_LENGTH + 8 + 4 + 4 + 8;
 /// Length of a frame in a brick's record.
 const FRAME: usize = 16;
 
@@ -187,6 +188,8 @@ pub(super) const fn brick_key(brick: BrickRef) -> [u8; 4] {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Record<'a> {
     pub name: BrickName,
+    /// That of the sidecar from which it and the brick's entries were made.
+    pub seal: SidecarSeal,
     /// Length of the brick in bytes.
     pub length: u64,
     pub frame_count: u32,
@@ -198,8 +201,15 @@ pub(super) struct Record<'a> {
 
 impl<'a> Record<'a> {
     /// Appends a record without its check; [`Record::encode_frame`] follows for each frame.
-    pub fn encode(info: &BrickInfo, chunk_count: u32, chunk_bytes: u64, out: &mut Vec<u8>) {
+    pub fn encode(
+        info: &BrickInfo,
+        seal: &SidecarSeal,
+        chunk_count: u32,
+        chunk_bytes: u64,
+        out: &mut Vec<u8>,
+    ) {
         out.extend_from_slice(info.name.as_bytes());
+        out.extend_from_slice(&seal.0);
         out.extend_from_slice(&info.length.to_le_bytes());
         out.extend_from_slice(&info.frame_count.to_le_bytes());
         out.extend_from_slice(&chunk_count.to_le_bytes());
@@ -224,9 +234,11 @@ impl<'a> Record<'a> {
     fn parse(value: &'a [u8]) -> Option<Self> {
         let (fixed, frames) = value.split_at_checked(BRICK)?;
         let (name, rest) = fixed.split_first_chunk()?;
+        let (seal, rest) = rest.split_first_chunk()?;
         let mut reader = Reader(rest);
         let record = Self {
             name: BrickName(*name),
+            seal: SidecarSeal(*seal),
             length: reader.u64()?,
             frame_count: reader.u32()?,
             chunk_count: reader.u32()?,
@@ -383,13 +395,13 @@ mod tests {
             },
         ];
         let mut value = Vec::new();
-        Record::encode(&info, 9, 6990, &mut value);
+        Record::encode(&info, &SidecarSeal([5; 32]), 9, 6990, &mut value);
         for frame in &frames {
             Record::encode_frame(frame, &mut value);
         }
         checker.seal(Kind::Brick, &brick_key(BrickRef(3)), &mut value);
         let record = Record::decode(checker, BrickRef(3), &value).unwrap();
-        assert_eq!(record.info(), info);
+        assert_eq!((record.info(), record.seal), (info, SidecarSeal([5; 32])));
         assert_eq!(record.frames().collect::<Vec<_>>(), frames);
         assert!(Record::decode(checker, BrickRef(4), &value).is_err());
         for length in 0..value.len() {

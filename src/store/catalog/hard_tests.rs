@@ -22,7 +22,9 @@ fn chunks(brick: u32) -> Vec<u32> {
 fn enter(bed: &Bed, catalog: &mut Catalog, brick: u32) {
     let toc = toc(&[&chunks(brick)]);
     let length = bed.sidecar(brick, &[&chunks(brick)]);
-    catalog.insert(&name(brick), length, &toc).unwrap();
+    catalog
+        .insert(&name(brick), length, &toc, &bed.seal(brick))
+        .unwrap();
 }
 
 fn runs(catalog: &mut Catalog) -> Vec<super::run::Run> {
@@ -191,7 +193,9 @@ fn the_location_follows_from_the_store_alone() {
             let frames = &contents[brick as usize];
             let frames: Vec<_> = frames.iter().map(Vec::as_slice).collect();
             let length = bed.sidecar(brick, &frames);
-            catalog.insert(&name(brick), length, &toc(&frames)).unwrap();
+            catalog
+                .insert(&name(brick), length, &toc(&frames), &bed.seal(brick))
+                .unwrap();
         }
         let expected = {
             let mut best = BTreeMap::new();
@@ -281,7 +285,9 @@ fn an_entry_without_its_frame_or_brick_does_not_count() {
     let bed = Bed::new();
     bed.sidecar(1, &[&[0], &[1]]);
     let (mut catalog, _) = bed.open();
-    let brick = catalog.insert(&name(1), 0, &toc(&[&[0]])).unwrap();
+    let brick = catalog
+        .insert(&name(1), 0, &toc(&[&[0]]), &bed.seal(1))
+        .unwrap();
     let checker = catalog.checker;
     let entry = |brick, frame, number| Entry {
         brick: BrickRef(brick),
@@ -317,7 +323,7 @@ fn a_full_disk_fails_no_run() {
     let frames: [&[u32]; 2] = [&[1_000], &[1_001, 1_002]];
     let brick_length = bed.sidecar(1, &frames);
     let brick = catalog
-        .insert(&name(1), brick_length, &toc(&frames))
+        .insert(&name(1), brick_length, &toc(&frames), &bed.seal(1))
         .unwrap();
     let info = catalog.brick(brick).unwrap();
     assert_eq!(

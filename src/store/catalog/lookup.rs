@@ -7,7 +7,7 @@ use super::entry::{self, Checker, Entry, ORDINALS, Record};
 use super::environment::Tables;
 use super::fault::{Fault, Step};
 use super::run::Run;
-use super::{BrickRef, Location};
+use super::{BrickRef, Location, OwnSeals};
 use crate::Result;
 use crate::id::{BrickName, ChunkId};
 use crate::store::layout::Layout;
@@ -19,7 +19,10 @@ enum State {
     Unknown,
     /// Its sidecar stands, and it carries no mark.
     Live,
-    /// The same, and its record says that it has so many frames.
+    /// This process has made it.
+    Made,
+    /// One of these two, made from the sidecar that stands, by somebody who is trusted; and
+    /// its record says that it has so many frames.
     Usable(u32),
     /// Anything else.
     Gone,
@@ -32,6 +35,8 @@ pub(super) struct LiveSet {
     states: Vec<State>,
     /// The bricks on the dead lists of the beginning, sorted: they hold for the whole run.
     dead: Vec<BrickName>,
+    /// Whom else to trust than oneself: nobody, or all.
+    own: Option<OwnSeals>,
 }
 
 impl LiveSet {
@@ -40,6 +45,7 @@ impl LiveSet {
             layout,
             states: Vec::new(),
             dead: Vec::new(),
+            own: None,
         }
     }
 
@@ -48,14 +54,44 @@ impl LiveSet {
         self.dead = dead.to_vec();
     }
 
-    /// Looks a brick up in the store.
-    fn counts(&self, name: &BrickName) -> Result<bool> {
-        Ok(self.dead.binary_search(name).is_err() && self.layout.brick_counts(name)?)
+    /// From now on relies on no bricks but those with these sidecars.
+    pub fn set_own(&mut self, own: OwnSeals) {
+        self.own = Some(own);
+        for state in &mut self.states {
+            if matches!(state, State::Usable(_)) {
+                *state = State::Live;
+            }
+        }
+    }
+
+    /// Whether a known brick, of which so much has been found out, may be relied upon.
+    ///
+    /// What the catalog says of a brick may come from a sidecar that was replaced since:
+    /// that counts for nothing, lest what a forger said outlives its being mended.
+    fn counts(&self, state: State, record: &Record) -> Result<bool> {
+        let name = &record.name;
+        let stands = match state {
+            State::Made | State::Usable(_) => return Ok(true),
+            State::Gone => false,
+            State::Live => true,
+            State::Unknown => {
+                self.dead.binary_search(name).is_err() && self.layout.brick_counts(name)?
+            }
+        };
+        let trusted = |own: &OwnSeals| own.contains(&record.seal);
+        Ok(stands
+            && self.own.as_ref().is_none_or(trusted)
+            && self.layout.sidecar_seal(name)? == Some(record.seal))
     }
 
     /// Notes whether a brick may be relied upon.
     pub fn set(&mut self, brick: BrickRef, live: bool) {
         self.note(brick, if live { State::Live } else { State::Gone });
+    }
+
+    /// Notes that this process has made a brick.
+    pub fn set_made(&mut self, brick: BrickRef) {
+        self.note(brick, State::Made);
     }
 
     fn note(&mut self, brick: BrickRef, noted: State) {
@@ -77,7 +113,7 @@ impl LiveSet {
     pub fn live(&self) -> impl Iterator<Item = BrickRef> {
         let states = (0..).zip(&self.states);
         states
-            .filter(|(_, state)| matches!(state, State::Live | State::Usable(_)))
+            .filter(|(_, state)| matches!(state, State::Live | State::Made | State::Usable(_)))
             .map(|(ordinal, _)| BrickRef(ordinal))
     }
 }
@@ -142,7 +178,7 @@ impl<'a> Reader<'a, '_> {
         match state {
             State::Usable(frames) => return Ok(frames),
             State::Gone => return Ok(0),
-            State::Unknown | State::Live => {}
+            State::Unknown | State::Live | State::Made => {}
         }
         let record = match self.record(brick) {
             Ok(record) => record,
@@ -150,9 +186,8 @@ impl<'a> Reader<'a, '_> {
             Err(Fault::Corrupt(_)) => return Ok(0),
             Err(fault) => return Err(fault),
         };
-        let name = &record.name;
-        let known = find_name(self.txn, self.tables, self.checker, name)? == Some(brick);
-        if known && (state == State::Live || live.counts(name)?) {
+        let known = find_name(self.txn, self.tables, self.checker, &record.name)? == Some(brick);
+        if known && live.counts(state, &record)? {
             live.note(brick, State::Usable(record.frame_count));
             return Ok(record.frame_count);
         }

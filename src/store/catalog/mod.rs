@@ -37,6 +37,7 @@ mod hard_tests;
 mod host;
 mod lookup;
 mod merge;
+mod own;
 mod pages;
 mod place;
 mod run;
@@ -50,6 +51,7 @@ mod tests;
 use std::path::Path;
 
 pub use self::aside::Unentered;
+pub use self::own::{OwnSeals, OwnSidecars};
 pub use self::sync::CatalogReport;
 
 use self::aside::Aside;
@@ -63,6 +65,7 @@ use self::run::Runs;
 use self::schedule::Schedule;
 use self::sync::Sync;
 use super::Store;
+use crate::brick::SidecarSeal;
 use crate::crypto::PutKeys;
 use crate::format::toc::Toc;
 use crate::id::{BrickName, ChunkId};
@@ -130,6 +133,7 @@ pub struct Catalog {
     live: LiveSet,
     schedule: Schedule,
     aside: Aside,
+    own: OwnSidecars,
 }
 
 impl Catalog {
@@ -213,8 +217,30 @@ impl Catalog {
         result.map_err(|fault| fault.into_error(self.environment.dir()))
     }
 
-    /// Enters a brick whose sidecar stands in the store, durably. `brick_length`
-    /// is that of its file in bytes. A brick that is there already stays as it is.
+    /// From now on relies only on bricks whose sidecars were made with the catalogs of
+    /// this folder, and on those that are inserted. Returns how many of those that it
+    /// relied upon until now are others'.
+    ///
+    /// # Errors
+    /// As [`Catalog::brick`]; [`Error::Io`].
+    pub fn trust_own(&mut self) -> Result<u64> {
+        let own = self.own.read()?;
+        let live: Vec<_> = self.live.live().collect();
+        let others = self.reading(|reader| {
+            let mut others = 0;
+            for &brick in &live {
+                others += u64::from(!own.contains(&reader.record(brick)?.seal));
+            }
+            Ok(others)
+        })?;
+        self.live.set_own(own);
+        Ok(others)
+    }
+
+    /// Enters a brick that was made here, durably, and remembers that. Its sidecar
+    /// stands in the store, with this `seal`; `brick_length` is that of its file in
+    /// bytes. A brick that is there already stays as it is, unless it was entered from
+    /// another sidecar: then it is held in memory, too.
     ///
     /// A catalog that cannot take it in, because the disk is full, fails no run:
     /// the brick is held in memory, [`Catalog::brick`] and [`Catalog::frame`]
@@ -222,21 +248,37 @@ impl Catalog {
     ///
     /// # Errors
     /// [`Error::Refused`] if there are 2^31 such bricks already.
-    pub fn insert(&mut self, name: &BrickName, brick_length: u64, toc: &Toc) -> Result<BrickRef> {
+    pub fn insert(
+        &mut self,
+        name: &BrickName,
+        brick_length: u64,
+        toc: &Toc,
+        seal: &SidecarSeal,
+    ) -> Result<BrickRef> {
         let mut batch = Batch::default();
         let result = batch
-            .add(name, brick_length, toc)
-            .and_then(|()| self.enter(&mut batch))
-            .or_else(|fault| self.aside.hold(&batch, self.checker, fault));
+            .add(name, brick_length, toc, seal)
+            .and_then(|()| self.enter(&mut batch, seal))
+            .or_else(|fault| {
+                batch.clear();
+                batch.add(name, brick_length, toc, seal)?;
+                self.aside.hold(&batch, self.checker, fault)
+            });
+        if let Err(error) = self.own.add(seal) {
+            self.aside.note(&Fault::Other(error));
+        }
         result.map_err(|fault| fault.into_error(self.environment.dir()))
     }
 
-    fn enter(&mut self, batch: &mut Batch) -> Step<BrickRef> {
+    fn enter(&mut self, batch: &mut Batch, seal: &SidecarSeal) -> Step<BrickRef> {
         let (entered, mut ordinals) = (batch.len(), Vec::new());
         batch.store(&mut self.environment, self.checker, &mut ordinals)?;
         let brick = ordinals.first().copied();
         let brick = brick.ok_or(Fault::Corrupt("no ordinal"))?;
-        self.live.set(brick, true);
+        if self.reading_step(|reader| Ok(reader.record(brick)?.seal != *seal))? {
+            return Err(Fault::Corrupt("a new brick has another sidecar already"));
+        }
+        self.live.set_made(brick);
         if self.aside.has_failed() {
             return Ok(brick);
         }
@@ -319,9 +361,14 @@ impl Catalog {
     }
 
     fn reading<T>(&mut self, step: impl FnOnce(&Reader<'_, '_>) -> Step<T>) -> Result<T> {
+        let result = self.reading_step(step);
+        result.map_err(|fault| fault.into_error(self.environment.dir()))
+    }
+
+    fn reading_step<T>(&mut self, step: impl FnOnce(&Reader<'_, '_>) -> Step<T>) -> Step<T> {
         let checker = self.checker;
         let aside = self.aside.records();
-        let result = self.environment.read(|txn, tables| {
+        self.environment.read(|txn, tables| {
             step(&Reader {
                 txn,
                 tables,
@@ -329,7 +376,6 @@ impl Catalog {
                 aside,
                 runs: &[],
             })
-        });
-        result.map_err(|fault| fault.into_error(self.environment.dir()))
+        })
     }
 }

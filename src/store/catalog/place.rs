@@ -11,7 +11,7 @@ use super::environment::Environment;
 use super::fault::{Fault, Step};
 use super::lookup::LiveSet;
 use super::schedule::Schedule;
-use super::{Aside, Catalog};
+use super::{Aside, Catalog, OwnSidecars};
 use crate::store::{Store, atomic};
 use crate::{Error, Result};
 
@@ -19,6 +19,8 @@ use crate::{Error, Result};
 /// process's business at a time; using it is not.
 pub(super) struct Place {
     pub dir: PathBuf,
+    /// It is not deleted with the catalog.
+    own: OwnSidecars,
     /// The file on which whoever opens, deletes or makes it holds a `flock`.
     lock: PathBuf,
 }
@@ -28,6 +30,7 @@ impl Place {
         fs::create_dir_all(base).map_err(Error::io("make the folder", base))?;
         Ok(Self {
             dir: base.join(store.id().to_string()),
+            own: OwnSidecars::new(base, store.id()),
             lock: base.join(format!("{}.lock", store.id())),
         })
     }
@@ -76,6 +79,7 @@ impl Place {
             live: LiveSet::new(store.layout().clone()),
             schedule: Schedule::default(),
             aside: Aside::default(),
+            own: self.own.clone(),
         })
     }
 

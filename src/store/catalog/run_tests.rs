@@ -48,7 +48,9 @@ fn enter_bricks(bed: &Bed, catalog: &mut Catalog, bricks: std::ops::Range<u32>) 
         let chunks: Vec<_> = (brick * 50..brick * 50 + 100).collect();
         let length = bed.sidecar(brick, &[&chunks]);
         let toc = toc(&[&chunks]);
-        catalog.insert(&name(brick), length, &toc).unwrap();
+        catalog
+            .insert(&name(brick), length, &toc, &bed.seal(brick))
+            .unwrap();
     }
 }
 
@@ -166,7 +168,9 @@ fn a_flipped_bit_never_becomes_a_reference() {
     assert_eq!(flipped, 300);
     assert_eq!(answers(&mut catalog, 0..300), Answers::new());
     let length = bed.sidecar(2, &[&chunks]);
-    catalog.insert(&name(2), length, &toc(&[&chunks])).unwrap();
+    catalog
+        .insert(&name(2), length, &toc(&[&chunks]), &bed.seal(2))
+        .unwrap();
     assert_eq!(bricks(&mut catalog, 0..300), [Some(name(2)); 300]);
     // A merge leaves what is damaged behind.
     catalog.merge_all();

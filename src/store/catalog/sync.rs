@@ -7,7 +7,7 @@ use super::entry::{Kind, VANISHED};
 use super::fault::{Fault, Step};
 use super::{BrickRef, Catalog, Unentered};
 use crate::Error;
-use crate::brick::SIDECAR_SEAL_LENGTH;
+use crate::brick::{SIDECAR_SEAL_LENGTH, SidecarSeal};
 use crate::crypto::PutKeys;
 use crate::format::brick::FOOTER_LENGTH;
 use crate::format::toc::Toc;
@@ -172,8 +172,11 @@ impl<'a> Sync<'a> {
                 return Ok(());
             }
         };
-        self.batch
-            .add(name, brick_length(&toc, self.sidecar.len()), &toc)?;
+        let Some(seal) = SidecarSeal::of(&self.sidecar) else {
+            return Ok(());
+        };
+        let length = brick_length(&toc, self.sidecar.len());
+        self.batch.add(name, length, &toc, &seal)?;
         if self.batch.is_full() {
             self.flush()?;
         }

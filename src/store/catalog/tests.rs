@@ -97,6 +97,12 @@ impl Bed {
         write_sidecar(&self.store, &self.keys, &name(brick), &toc(frames))
     }
 
+    /// The seal of a brick's sidecar.
+    pub fn seal(&self, brick: u32) -> SidecarSeal {
+        let seal = self.store.layout().sidecar_seal(&name(brick));
+        seal.unwrap().unwrap()
+    }
+
     /// Puts a brick on a dead list, or marks it as damaged; returns the path of either.
     pub fn mark(&self, brick: u32, dead: bool) -> PathBuf {
         if dead {
@@ -106,8 +112,17 @@ impl Bed {
         self.store.layout().mark_path(Mark::Bad, &name(brick))
     }
 
+    /// Takes a sidecar away: its seal is drawn at random, so another one is not the same.
     fn remove_sidecar(&self, brick: u32) {
-        fs::remove_file(self.store.toc_path(&name(brick))).unwrap();
+        fs::rename(self.store.toc_path(&name(brick)), self.removed(brick)).unwrap();
+    }
+
+    fn put_back(&self, brick: u32) {
+        fs::rename(self.removed(brick), self.store.toc_path(&name(brick))).unwrap();
+    }
+
+    fn removed(&self, brick: u32) -> PathBuf {
+        self.path.join(format!("removed {brick}"))
     }
 }
 
@@ -182,7 +197,9 @@ fn sidecars_are_loaded_once() {
         (2, (brick, brick_length, 1, 0, second)),
     ];
     assert_eq!(found, Answers::from(expected));
-    let reference = catalog.insert(&brick, brick_length, &toc(&[&[0]])).unwrap();
+    let reference = catalog
+        .insert(&brick, brick_length, &toc(&[&[0]]), &bed.seal(1))
+        .unwrap();
     let mut frames = Vec::new();
     catalog.frames(reference, &mut frames).unwrap();
     assert_eq!(
@@ -220,7 +237,9 @@ fn made_at_once_and_brick_by_brick_it_answers_alike() {
     for (brick, chunks) in (0..40).zip(&contents).rev() {
         let frames: Vec<_> = chunks.chunks(30).collect();
         let length = bed.sidecar(brick, &frames);
-        catalog.insert(&name(brick), length, &toc(&frames)).unwrap();
+        catalog
+            .insert(&name(brick), length, &toc(&frames), &bed.seal(brick))
+            .unwrap();
     }
     let one_by_one = answers(&mut catalog, 0..2100);
     let totals = catalog.totals().unwrap();
@@ -249,7 +268,9 @@ fn of_several_bricks_the_smallest_live_name_wins() {
     let (mut catalog, _) = bed.open();
     for brick in [middle, great, small] {
         let length = bed.sidecar(brick, &[&[0]]);
-        catalog.insert(&name(brick), length, &toc(&[&[0]])).unwrap();
+        catalog
+            .insert(&name(brick), length, &toc(&[&[0]]), &bed.seal(brick))
+            .unwrap();
     }
     assert_eq!(bricks(&mut catalog, 0..1), [Some(name(small))]);
     drop(catalog);
@@ -259,9 +280,9 @@ fn of_several_bricks_the_smallest_live_name_wins() {
         assert_eq!(bricks(&mut bed.open().0, 0..1), expected);
     }
     assert_eq!(bed.open().1.vanished, 3);
-    bed.sidecar(great, &[&[0]]);
+    bed.put_back(great);
     assert_eq!(bricks(&mut bed.open().0, 0..1), [Some(name(great))]);
-    bed.sidecar(small, &[&[0]]);
+    bed.put_back(small);
     assert_eq!(bricks(&mut bed.open().0, 0..1), [Some(name(small))]);
 }
 
@@ -289,7 +310,7 @@ fn a_vanished_sidecar_hides_its_brick_until_it_is_back() {
     drop(catalog);
     let (_, report) = bed.open();
     assert_eq!((report.vanished, report.newly_vanished), (1, 0));
-    bed.sidecar(1, &[&[0]]);
+    bed.put_back(1);
     let (mut catalog, report) = bed.open();
     assert_eq!((report.live, report.vanished), (2, 0));
     assert_eq!(bricks(&mut catalog, 0..2), [Some(name(1)), Some(name(2))]);
@@ -459,7 +480,9 @@ fn a_damaged_record_is_an_error_that_says_what_to_do() {
     let bed = Bed::new();
     let length = bed.sidecar(1, &[&[0]]);
     let (mut catalog, _) = bed.open();
-    let brick = catalog.insert(&name(1), length, &toc(&[&[0]])).unwrap();
+    let brick = catalog
+        .insert(&name(1), length, &toc(&[&[0]]), &bed.seal(1))
+        .unwrap();
     catalog
         .environment
         .write(|txn, tables| Ok(tables.bricks.put(txn, &entry::brick_key(brick), &[0; 80])?))
@@ -475,7 +498,9 @@ fn the_map_grows_past_its_first_size() {
     assert_eq!(catalog.environment.map_size(), SMALL_MAP);
     let chunks: Vec<_> = (0..30_000).collect();
     let length = bed.sidecar(1, &[&chunks]);
-    catalog.insert(&name(1), length, &toc(&[&chunks])).unwrap();
+    catalog
+        .insert(&name(1), length, &toc(&[&chunks]), &bed.seal(1))
+        .unwrap();
     assert!(catalog.environment.map_size() > 4 * SMALL_MAP);
     assert_eq!(answers(&mut catalog, 0..30_001).len(), 30_000);
     drop(catalog);
@@ -608,7 +633,9 @@ fn a_good_file_passes_the_walk() {
             &frames[..1]
         };
         let length = bed.sidecar(brick, frames);
-        catalog.insert(&name(brick), length, &toc(frames)).unwrap();
+        catalog
+            .insert(&name(brick), length, &toc(frames), &bed.seal(brick))
+            .unwrap();
     }
     drop(catalog);
     DataFile::open(&bed.data_file())
@@ -633,7 +660,9 @@ fn enter_many(bed: &Path, process: u32) {
         let chunks: Vec<_> = (brick * 100..brick * 100 + 110).collect();
         let frames = toc(&[&chunks]);
         let length = bed.sidecar(brick, &[&chunks]);
-        catalog.insert(&name(brick), length, &frames).unwrap();
+        catalog
+            .insert(&name(brick), length, &frames, &bed.seal(brick))
+            .unwrap();
         let own = answers(&mut catalog, brick * 100..brick * 100 + 110);
         assert_eq!(own.len(), 110, "of brick {brick}");
     }

@@ -91,13 +91,20 @@ impl Lease {
             text: text.as_bytes().to_vec(),
             ..new_note(kind, Some(&lease.name), lease.writer)
         };
-        (&lease.file)
-            .write_all(&seal_note(keys, &note)?)
-            .and_then(|()| lease.file.sync_all())
-            .map_err(Error::io("write", &path))?;
-        atomic::sync_dir(&lease.dir)?;
-        atomic::sync_dir(&lease.layout.runs_dir())?;
+        let note = seal_note(keys, &note)?;
+        // A gc may end it as soon as it is there.
+        lease.settle(&note).map_err(|error| lease.explain(error))?;
         Ok(Some(lease))
+    }
+
+    /// Writes the lease, durably.
+    fn settle(&self, note: &[u8]) -> Result<()> {
+        (&self.file)
+            .write_all(note)
+            .and_then(|()| self.file.sync_all())
+            .map_err(Error::io("write", self.dir.join(LEASE)))?;
+        atomic::sync_dir(&self.dir)?;
+        atomic::sync_dir(&self.layout.runs_dir())
     }
 
     /// What it is called.

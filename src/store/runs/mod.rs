@@ -72,7 +72,7 @@ fn without_path(error: Error) -> String {
 }
 
 /// Whether a note is that of the run with this name.
-fn is_of(note: &Note, name: &RunName) -> bool {
+pub(super) fn is_of(note: &Note, name: &RunName) -> bool {
     (note.time, note.random) == (name.time, name.random())
 }
 

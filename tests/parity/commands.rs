@@ -1,96 +1,10 @@
-//! `dtar parity`, with the real binary.
+//! `add`, `check` and `repair`.
 
-mod common;
-
-use std::collections::BTreeMap;
-use std::ffi::OsStr;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use common::block::{Header, Stream};
-use common::sandbox::{Run, Sandbox};
-use common::source::Random;
-
-/// A store with twelve bricks of about 60 KB, one of each run, and the first run's index
-/// and stream.
-struct Made {
-    sandbox: Sandbox,
-    index: PathBuf,
-    stream: Vec<u8>,
-}
-
-fn stream(seed: u64) -> Vec<u8> {
-    let body = Random(seed).bytes(60_000);
-    Stream::new()
-        .header(&Header::file("random", body.len() as u64))
-        .body(&body)
-        .end()
-}
-
-fn made() -> Made {
-    let sandbox = Sandbox::new();
-    for number in (0..12).rev() {
-        sandbox.archive("index.tar", &stream(number)[..]);
-    }
-    Made {
-        index: sandbox.path().join("index.tar"),
-        stream: stream(0),
-        sandbox,
-    }
-}
-
-/// Runs `dtar parity` without the key.
-fn parity<I: AsRef<OsStr>>(sandbox: &Sandbox, arguments: impl IntoIterator<Item = I>) -> Run {
-    let output = sandbox
-        .command(["parity"])
-        .args(arguments)
-        .env("DTAR_KEY", "/nowhere")
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!stderr.contains("panicked at"), "{stderr}");
-    Run {
-        code: output.status.code(),
-        stdout: output.stdout,
-        stderr,
-    }
-}
-
-fn bricks(dir: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<PathBuf> = tree(dir).into_keys().collect();
-    found.retain(|path| path.extension().is_some_and(|ending| ending == "brick"));
-    found
-}
-
-fn tree(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let (mut found, mut folders) = (BTreeMap::new(), vec![dir.to_owned()]);
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                let bytes = fs::read(&path).unwrap();
-                found.insert(path, bytes);
-            }
-        }
-    }
-    found
-}
-
-fn flip(path: &Path, at: usize) {
-    let mut bytes = fs::read(path).unwrap();
-    bytes[at] ^= 1;
-    fs::write(path, bytes).unwrap();
-}
-
-/// The objects of a run with `--json`.
-fn lines(run: &Run) -> Vec<serde_json::Value> {
-    let lines = run.stderr.lines();
-    lines
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
-}
+use crate::common::sandbox::Run;
+use crate::scene::{bricks, flip, lines, made, parity, stream, tree};
 
 #[test]
 fn a_lost_and_a_damaged_brick_come_back_without_a_key() {
@@ -170,7 +84,7 @@ fn a_plain_folder_of_bricks_will_do() {
     let tape = tape.to_str().unwrap();
     parity(
         &made.sandbox,
-        ["add", tape, "--share", "20%", "--group", "7"],
+        ["add", tape, "--share", "100%", "--group", "7"],
     )
     .exits(0);
     let before = tree(Path::new(tape));
