@@ -25,6 +25,7 @@ use crate::format::note::NoteKind;
 use crate::format::origins::Origins;
 use crate::format::toc::Toc;
 use crate::id::BrickName;
+use crate::store::atomic;
 use crate::store::catalog::{Catalog, CatalogReport};
 use crate::store::runs::{self, Lease};
 use crate::store::{MAX_SIDECAR_LENGTH, Store, is_missing};
@@ -359,6 +360,10 @@ impl Sidecars<'_> {
         let blocks = |fault: &Fault| matches!(fault.kind, Kind::Toc | Kind::Footer | Kind::Header);
         if let Some(fault) = inspected.faults.into_iter().find(blocks) {
             return Ok(Attempt::Refused(Box::new(fault)));
+        }
+        if copy.folder.is_some() {
+            // Whoever put it there may have been cut off before its name was durable.
+            atomic::settle(&copy.path)?;
         }
         let (store, keys) = (self.keyed.store, &self.keyed.keys);
         store.write_sidecar(self.lease, keys, &name, &scratch.toc)?;
