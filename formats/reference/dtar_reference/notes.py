@@ -46,7 +46,8 @@ class Note:
 
     def __str__(self) -> str:
         names = " ".join(name.hex() for name in self.bricks)
-        parts = (KINDS[self.kind], f"{self.host.decode(errors='replace')} {self.process}", self.text.decode(errors="replace"), names)
+        host, text = self.host.decode(errors="replace"), self.text.decode(errors="replace")
+        parts = (KINDS[self.kind], f"{host} {self.process}", text, names)
         return ": ".join(part for part in parts if part)
 
 

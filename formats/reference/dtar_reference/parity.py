@@ -305,7 +305,9 @@ def check(directories: list[str]) -> list[str]:
             if not found.copies[member]:
                 lines.append(f"{name.hex()}: missing")
             lines += [f"{path}: damaged" for path in found.copies[member] if _hash(path) != name]
-        lines += [f"{path}: damaged" for path, _ in found.files if _hash(path).hex() + ".parity" != os.path.basename(path)]
+        for path, _ in found.files:
+            if os.path.basename(path) != f"{_hash(path).hex()}.parity":
+                lines.append(f"{path}: damaged")
         missing = set(range(0, d.recovery, d.per_file)) - {head.first for _, head in found.files}
         lines += [f"a parity file with recovery shards from {first} on is missing" for first in sorted(missing)]
     return lines
