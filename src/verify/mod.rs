@@ -19,6 +19,7 @@ mod healed;
 mod index;
 mod jobs;
 mod means;
+mod needs;
 mod read;
 mod rebuild;
 mod runs;

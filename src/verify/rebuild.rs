@@ -1,6 +1,6 @@
 //! Makes again what follows from bricks: sidecars, and from these the catalog.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -14,6 +14,7 @@ use super::copy::{Inspection, Scratch};
 use super::finding::{Fault, Kind};
 use super::jobs::{self, Copy, Job};
 use super::means::{Keyed, Means};
+use super::needs::Needs;
 use super::salvage::Salvage;
 use super::workers;
 use crate::archive::Monitor;
@@ -26,6 +27,7 @@ use crate::format::origins::Origins;
 use crate::format::toc::Toc;
 use crate::id::BrickName;
 use crate::store::catalog::{Catalog, CatalogReport};
+use crate::store::own_toc::read_own_toc;
 use crate::store::runs::{self, Lease};
 use crate::store::{MAX_SIDECAR_LENGTH, Store, is_missing};
 
@@ -129,36 +131,29 @@ pub fn rebuild(
         told,
         state: Mutex::default(),
     };
+    let mut known = Known::default();
+    if !options.bricks_in.is_empty() {
+        known.needs = Needs::of_roots(keyed)?;
+    }
     // What stands is read first, so that it is known how much there is to do.
-    let mut jobs = Vec::new();
-    let needed = if options.bricks_in.is_empty() {
-        None
-    } else {
-        needed(keyed)?
-    };
-    let mut sound = 0;
-    let mut carriers: HashMap<BrickName, Vec<BrickName>> = HashMap::new();
+    let (mut jobs, mut elsewhere) = (Vec::new(), Vec::new());
     for job in &all {
         monitor.check()?;
         if let Some(toc) = sidecars.sound(job)? {
-            sound += 1;
-            for old in toc.origins().map_or(&[][..], Origins::bricks) {
-                carriers.entry(*old).or_default().push(job.name);
-            }
-        } else if job.is_own()
-            || store.layout().sidecar_stands(&job.name)?
-            || needed
-                .as_ref()
-                .is_none_or(|needed| needed.contains(&job.name))
-        {
+            known.sound += 1;
+            known.note(&job.name, &toc);
+        } else if job.is_own() || store.layout().sidecar_stands(&job.name)? {
             jobs.push(job.clone());
+        } else {
+            elsewhere.push(job.clone());
         }
     }
-    let total = jobs.iter().map(Job::bytes).sum();
-    monitor.total.store(total, Ordering::Relaxed);
-    workers::for_each(options.threads, &jobs, |job, scratch| {
-        sidecars.make(job, scratch)
-    })?;
+    sidecars.make_all(&jobs, options.threads, &mut known)?;
+    // What lies elsewhere only as far as nothing meets what it is needed for.
+    let (named, others): (Vec<_>, Vec<_>) =
+        elsewhere.into_iter().partition(|job| known.misses(&job.name));
+    sidecars.make_all(&named, options.threads, &mut known)?;
+    sidecars.make_carriers(&others, &mut known)?;
     let State {
         made,
         beyond,
@@ -169,14 +164,14 @@ pub fn rebuild(
         .unwrap_or_else(PoisonError::into_inner);
     let (mut catalog, report) = Catalog::remake(&options.catalog, store, &keyed.keys)?;
     let mut summary = RebuildSummary {
-        sound,
-        made,
+        sound: known.sound,
+        made: made.len() as u64,
         salvaged: 0,
         faults,
         catalog: report,
     };
     for (name, copies) in beyond {
-        let before = carriers.get(&name).map_or(&[][..], Vec::as_slice);
+        let before = known.carriers.get(&name).map_or(&[][..], Vec::as_slice);
         let catalog = &mut catalog;
         let mut salvage = Salvage::new(&means, keyed, &lease, monitor, catalog, name, before);
         for step in salvage.run(&copies)? {
@@ -192,19 +187,31 @@ pub fn rebuild(
     Ok(summary)
 }
 
-/// The bricks that runs need: of those that lie elsewhere only these get sidecars, lest
-/// what was collected comes back from old media. Nothing, if that cannot be told.
-fn needed(keyed: &Keyed<'_>) -> Result<Option<BTreeSet<BrickName>>> {
-    let store = keyed.store;
-    let mut needed = BTreeSet::new();
-    for run in store.layout().runs()? {
-        let path = store.layout().root_path(&run);
-        match store.read_root(&keyed.keys, &path, run.time) {
-            Ok(root) => needed.extend(root.bricks.iter().map(|(name, _)| *name)),
-            Err(_) => return Ok(None),
+/// What the bricks with sound sidecars come to.
+#[derive(Default)]
+struct Known {
+    sound: u64,
+    /// Of the roots, if bricks are looked for elsewhere.
+    needs: Needs,
+    /// By old brick, the bricks that frames of it were put into.
+    carriers: HashMap<BrickName, Vec<BrickName>>,
+}
+
+impl Known {
+    /// A brick has a sound sidecar.
+    fn note(&mut self, name: &BrickName, toc: &Toc) {
+        self.needs.meet(name, toc);
+        for old in toc.origins().map_or(&[][..], Origins::bricks) {
+            self.carriers.entry(*old).or_default().push(*name);
         }
     }
-    Ok(Some(needed))
+
+    /// Whether a brick that lies elsewhere is missed here. Others get no sidecars, lest
+    /// what was collected comes back from old media, and what took its place goes.
+    fn misses(&self, name: &BrickName) -> bool {
+        let is_replaced = self.carriers.contains_key(name);
+        self.needs.is_unmet(name) || self.needs.is_partial() && !is_replaced
+    }
 }
 
 struct Sidecars<'a> {
@@ -220,7 +227,7 @@ struct Sidecars<'a> {
 
 #[derive(Default)]
 struct State {
-    made: u64,
+    made: Vec<BrickName>,
     /// Bricks whose bytes are not those of their names, and their files.
     beyond: Vec<(BrickName, Vec<Copy>)>,
     faults: u64,
@@ -234,6 +241,47 @@ impl Sidecars<'_> {
     fn fault(&self, fault: Fault) {
         self.state().faults += 1;
         (self.told)(Rebuilding::Fault(fault));
+    }
+
+    /// Makes the sidecars of `jobs`, as far as that can be done.
+    fn make_all(&self, jobs: &[Job], threads: usize, known: &mut Known) -> Result<()> {
+        let total: u64 = jobs.iter().map(Job::bytes).sum();
+        self.monitor.total.fetch_add(total, Ordering::Relaxed);
+        let before = self.state().made.len();
+        workers::for_each(threads, jobs, |job, scratch| self.make(job, scratch))?;
+        let mut made = self.state().made.split_off(before);
+        for name in &made {
+            let keyed = self.keyed;
+            let toc = keyed
+                .store
+                .read_sidecar(&keyed.keys, name, &mut Vec::new())?;
+            known.note(name, &toc);
+        }
+        self.state().made.append(&mut made);
+        Ok(())
+    }
+
+    /// Makes those of bricks elsewhere whose frames were moved there from bricks that are
+    /// missed; one after another, since one may make the next superfluous.
+    fn make_carriers(&self, jobs: &[Job], known: &mut Known) -> Result<()> {
+        for job in jobs {
+            self.monitor.check()?;
+            let toc = self.own_toc(job);
+            if toc.is_some_and(|toc| known.needs.would_meet(&toc)) {
+                self.make_all(std::slice::from_ref(job), 1, known)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The table of contents in a brick's file, if there is one.
+    fn own_toc(&self, job: &Job) -> Option<Toc> {
+        let copies = job.copies(&self.means.layout);
+        copies.iter().find_map(|copy| {
+            let file = File::open(&copy.path).ok()?;
+            let own = read_own_toc(&file, &copy.path, &self.keyed.keys, &mut Vec::new());
+            own.ok().map(|(_, toc)| toc)
+        })
     }
 
     /// The sidecar of a brick, if it is there and sound.
@@ -290,7 +338,7 @@ impl Sidecars<'_> {
         for copy in copies {
             match self.attempt(job.name, &copy, scratch)? {
                 Attempt::Made => {
-                    self.state().made += 1;
+                    self.state().made.push(job.name);
                     (self.told)(Rebuilding::Sidecar(path));
                     return Ok(());
                 }

@@ -14,6 +14,7 @@ mod checked;
 mod healing;
 mod indexes;
 mod matrix;
+mod moved;
 mod rebuilt;
 mod scene;
 mod structures;
