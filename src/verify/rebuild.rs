@@ -343,13 +343,12 @@ impl Sidecars<'_> {
                     return Ok(());
                 }
                 Attempt::Gone => return Ok(()),
-                Attempt::Beyond => beyond.push(copy),
+                Attempt::Beyond => {
+                    self.distrust(&job.name, &copy, "found damaged by rebuild")?;
+                    beyond.push(copy);
+                }
                 Attempt::Another => {
-                    if copy.folder.is_some() {
-                        let text = "its bytes are those of another brick";
-                        let keyed = self.keyed;
-                        keyed.store.mark(&keyed.keys, &job.name, text)?;
-                    }
+                    self.distrust(&job.name, &copy, "its bytes are those of another brick")?;
                     (self.told)(Rebuilding::Elsewhere {
                         from: copy.path,
                         lost: 0,
@@ -365,6 +364,16 @@ impl Sidecars<'_> {
             None => self.state().beyond.push((job.name, beyond)),
         }
         Ok(())
+    }
+
+    /// Marks a brick of which the store's own file is not what it should be, before it
+    /// gets a sidecar from another: until then nobody relies on it.
+    fn distrust(&self, name: &BrickName, copy: &Copy, text: &str) -> Result<()> {
+        let Keyed { store, keys, .. } = self.keyed;
+        match copy.folder {
+            Some(_) => store.mark(keys, name, text),
+            None => Ok(()),
+        }
     }
 
     fn attempt(&self, name: BrickName, copy: &Copy, scratch: &mut Scratch) -> Result<Attempt> {

@@ -77,10 +77,6 @@ impl<'a> Salvage<'a> {
     /// of each file.
     pub(super) fn run(&mut self, copies: &[Copy]) -> Result<Vec<Rebuilding>> {
         let mut steps = Vec::new();
-        if copies.iter().any(|copy| copy.folder.is_some()) {
-            let text = "found damaged by rebuild, without a sidecar";
-            self.keyed.store.mark(&self.keyed.keys, &self.name, text)?;
-        }
         let Some(opener) = &self.means.opener else {
             let path = copies.first().map_or(Path::new(""), |copy| &copy.path);
             let message = "damaged, and it has no sidecar: what is left of it is found with the \

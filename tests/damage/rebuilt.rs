@@ -98,6 +98,42 @@ fn the_sidecar_of_a_brick_that_is_away_needs_the_brick() {
     assert!(!sidecar.exists());
 }
 
+/// The store's own brick must not be relied upon for a sound copy elsewhere.
+#[test]
+fn a_damaged_brick_whose_sidecar_comes_from_a_copy_is_marked() {
+    let made = Made::small();
+    let brick = made.brick();
+    let tape = made.sandbox.path().join("tape");
+    fs::create_dir(&tape).unwrap();
+    fs::copy(&brick, tape.join(brick.file_name().unwrap())).unwrap();
+    let sidecar = made.sidecars().remove(0);
+    let mark = made.sandbox.store().join("bad").join(brick.file_stem().unwrap());
+    for damage in ["flip", "another"] {
+        match damage {
+            "flip" => flip(&brick, 5000, 1),
+            _ => {
+                let meta = made.sandbox.store().join("meta");
+                let other = crate::common::stored::files(&meta).pop_first().unwrap().0;
+                fs::copy(other, &brick).unwrap();
+            }
+        }
+        fs::remove_file(&sidecar).unwrap();
+        made.sandbox
+            .run(["rebuild", "--bricks", text(&tape)])
+            .exits(0);
+        assert!(sidecar.exists() && mark.exists(), "{damage}");
+        fs::remove_file(&mark).unwrap();
+    }
+    fs::remove_file(&sidecar).unwrap();
+    made.sandbox
+        .run(["rebuild", "--bricks", text(&tape)])
+        .exits(0);
+    made.archive_again(&[]).exits(0);
+    assert_eq!(made.bricks().len(), 2, "its chunks are stored again");
+    let again = made.sandbox.path().join("again.tar");
+    made.sandbox.restores(&again, &made.stream[..]);
+}
+
 /// What is left of a brick whose table and sidecar are lost is found by the markers of
 /// its frames, put into a new brick, and found there by the next archive run.
 #[test]
