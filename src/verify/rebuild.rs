@@ -15,6 +15,7 @@ use super::finding::{Fault, Kind};
 use super::jobs::{self, Copy, Job};
 use super::means::{Keyed, Means};
 use super::needs::Needs;
+use super::read::is_damage;
 use super::salvage::Salvage;
 use super::workers;
 use crate::archive::Monitor;
@@ -139,13 +140,16 @@ pub fn rebuild(
     let (mut jobs, mut elsewhere) = (Vec::new(), Vec::new());
     for job in &all {
         monitor.check()?;
-        if let Some(toc) = sidecars.sound(job)? {
-            known.sound += 1;
-            known.note(&job.name, &toc);
-        } else if job.is_own() || store.layout().sidecar_stands(&job.name)? {
-            jobs.push(job.clone());
-        } else {
-            elsewhere.push(job.clone());
+        match sidecars.standing(job)? {
+            Standing::Sound(toc) => {
+                known.sound += 1;
+                known.note(&job.name, &toc);
+            }
+            Standing::Unread => {}
+            Standing::Nothing if job.is_own() || store.layout().sidecar_stands(&job.name)? => {
+                jobs.push(job.clone());
+            }
+            Standing::Nothing => elsewhere.push(job.clone()),
         }
     }
     sidecars.make_all(&jobs, options.threads, &mut known)?;
@@ -284,23 +288,27 @@ impl Sidecars<'_> {
         })
     }
 
-    /// The sidecar of a brick, if it is there and sound.
-    fn sound(&self, job: &Job) -> Result<Option<Toc>> {
+    /// What stands where the sidecar of a brick should.
+    fn standing(&self, job: &Job) -> Result<Standing> {
         let mut bytes = Vec::new();
-        match self
-            .keyed
-            .store
-            .read_sidecar(&self.keyed.keys, &job.name, &mut bytes)
-        {
+        let Keyed { store, keys, .. } = self.keyed;
+        match store.read_sidecar(keys, &job.name, &mut bytes) {
             Ok(toc) => {
                 let length = bytes.len().saturating_sub(SIDECAR_SEAL_LENGTH);
-                let is_refuted = self.is_refuted(job, bytes.get(..length).unwrap_or_default());
-                Ok((!is_refuted).then_some(toc))
+                if self.is_refuted(job, bytes.get(..length).unwrap_or_default()) {
+                    return Ok(Standing::Nothing);
+                }
+                Ok(Standing::Sound(Box::new(toc)))
             }
-            Err(Error::Io { source, .. }) if is_missing(&source) => Ok(None),
-            // What cannot be read is no reason to write.
-            Err(error @ Error::Io { .. }) => Err(error),
-            Err(_) => Ok(None),
+            Err(Error::Interrupted) => Err(Error::Interrupted),
+            // Out of reach for now, which is no reason to put another in its place.
+            Err(Error::Io { source, .. }) if !is_missing(&source) && !is_damage(&source) => {
+                let path = self.means.layout.toc_path(&job.name);
+                let message = format!("cannot be read: {source}");
+                self.fault(Fault::new(Kind::Sidecar, path, message).of(job.name));
+                Ok(Standing::Unread)
+            }
+            Err(_) => Ok(Standing::Nothing),
         }
     }
 
@@ -421,6 +429,15 @@ impl Sidecars<'_> {
         store.write_sidecar(self.lease, keys, &name, &scratch.toc)?;
         Ok(Attempt::Made)
     }
+}
+
+/// What stands where a sidecar should.
+enum Standing {
+    Sound(Box<Toc>),
+    /// Nothing of use.
+    Nothing,
+    /// Nobody knows.
+    Unread,
 }
 
 enum Attempt {

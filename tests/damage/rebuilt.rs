@@ -134,6 +134,35 @@ fn a_damaged_brick_whose_sidecar_comes_from_a_copy_is_marked() {
     made.sandbox.restores(&again, &made.stream[..]);
 }
 
+/// One bad sector must not keep all the others from being mended.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_sidecar_that_the_disk_has_lost_is_made_again() {
+    let made = Made::three_bricks();
+    let sidecars = made.sidecars();
+    let before = fs::read(&sidecars[0]).unwrap();
+    fs::remove_file(&sidecars[0]).unwrap();
+    // Its first bytes are nobody's memory: to read them is an I/O error.
+    std::os::unix::fs::symlink("/proc/self/mem", &sidecars[0]).unwrap();
+    made.sandbox.run(["verify"]).exits(3).says(&["os error 5"]);
+    let run = made.sandbox.run(["rebuild", "--json"]).exits(0);
+    assert_eq!(summary(&run)["made"], 1, "{}", run.stderr);
+    assert!(fs::read(&sidecars[0]).unwrap() == before);
+    made.sandbox.run(["verify"]).exits(0);
+}
+
+#[test]
+fn a_sidecar_that_cannot_be_read_is_reported_and_left_alone() {
+    let made = Made::three_bricks();
+    let sidecars = made.sidecars();
+    fs::remove_file(&sidecars[0]).unwrap();
+    fs::create_dir(&sidecars[0]).unwrap();
+    fs::remove_file(&sidecars[1]).unwrap();
+    let run = made.sandbox.run(["rebuild", "--json"]).exits(3);
+    run.says(&[text(&sidecars[0]), "cannot be read"]);
+    assert!(sidecars[0].is_dir() && sidecars[1].is_file());
+}
+
 /// What is left of a brick whose table and sidecar are lost is found by the markers of
 /// its frames, put into a new brick, and found there by the next archive run.
 #[test]
