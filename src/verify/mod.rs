@@ -23,6 +23,7 @@ mod needs;
 mod read;
 mod rebuild;
 mod runs;
+mod salts;
 mod salvage;
 mod sample;
 mod scan;

@@ -1,6 +1,6 @@
 //! Makes again what follows from bricks: sidecars, and from these the catalog.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -16,7 +16,8 @@ use super::jobs::{self, Copy, Job};
 use super::means::{Keyed, Means};
 use super::needs::Needs;
 use super::read::is_damage;
-use super::salvage::Salvage;
+use super::salts::{Salts, salt_of};
+use super::salvage::{Salvage, Salvages};
 use super::workers;
 use crate::archive::Monitor;
 use crate::brick::SIDECAR_SEAL_LENGTH;
@@ -25,7 +26,7 @@ use crate::error::{Error, Exit, Result};
 use crate::format::brick::{FOOTER_LENGTH, Footer};
 use crate::format::note::NoteKind;
 use crate::format::origins::Origins;
-use crate::format::toc::Toc;
+use crate::format::toc::{Toc, TocHeader};
 use crate::id::BrickName;
 use crate::store::catalog::{Catalog, CatalogReport};
 use crate::store::own_toc::read_own_toc;
@@ -137,13 +138,13 @@ pub fn rebuild(
         known.needs = Needs::of_roots(keyed)?;
     }
     // What stands is read first, so that it is known how much there is to do.
-    let (mut jobs, mut elsewhere) = (Vec::new(), Vec::new());
+    let (mut jobs, mut elsewhere, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
     for job in &all {
         monitor.check()?;
-        match sidecars.standing(job)? {
+        match sidecars.standing(job, &mut bytes)? {
             Standing::Sound(toc) => {
                 known.sound += 1;
-                known.note(&job.name, &toc);
+                known.note(&job.name, &bytes, &toc);
             }
             Standing::Unread => {}
             Standing::Nothing if job.is_own() || store.layout().sidecar_stands(&job.name)? => {
@@ -174,10 +175,20 @@ pub fn rebuild(
         faults,
         catalog: report,
     };
+    if !beyond.is_empty() {
+        known.add_files(&all, &means);
+    }
+    let salvages = Salvages {
+        means: &means,
+        keyed,
+        lease: &lease,
+        monitor,
+        bricks_in: &options.bricks_in,
+        salts: &known.salts,
+    };
     for (name, copies) in beyond {
         let before = known.carriers.get(&name).map_or(&[][..], Vec::as_slice);
-        let catalog = &mut catalog;
-        let mut salvage = Salvage::new(&means, keyed, &lease, monitor, catalog, name, before);
+        let mut salvage = Salvage::new(&salvages, &mut catalog, name, before);
         for step in salvage.run(&copies)? {
             match &step {
                 Rebuilding::Salvaged { .. } => summary.salvaged += 1,
@@ -199,14 +210,32 @@ struct Known {
     needs: Needs,
     /// By old brick, the bricks that frames of it were put into.
     carriers: HashMap<BrickName, Vec<BrickName>>,
+    salts: Salts,
+    /// The bricks with sound sidecars.
+    names: HashSet<BrickName>,
 }
 
 impl Known {
-    /// A brick has a sound sidecar.
-    fn note(&mut self, name: &BrickName, toc: &Toc) {
+    /// A brick has a sound sidecar: its bytes, and what they say.
+    fn note(&mut self, name: &BrickName, sidecar: &[u8], toc: &Toc) {
         self.needs.meet(name, toc);
+        self.names.insert(*name);
+        if let Ok(header) = TocHeader::decode(sidecar) {
+            self.salts.add(header.salt, *name);
+        }
         for old in toc.origins().map_or(&[][..], Origins::bricks) {
             self.carriers.entry(*old).or_default().push(*name);
+        }
+    }
+
+    /// Adds the salts of the bricks that have no sidecars, by their files.
+    fn add_files(&mut self, jobs: &[Job], means: &Means<'_>) {
+        for job in jobs.iter().filter(|job| !self.names.contains(&job.name)) {
+            for copy in job.copies(&means.layout) {
+                if let Some(salt) = open(&copy.path).ok().and_then(|(file, _)| salt_of(&file)) {
+                    self.salts.add(salt, job.name);
+                }
+            }
         }
     }
 
@@ -254,12 +283,11 @@ impl Sidecars<'_> {
         let before = self.state().made.len();
         workers::for_each(threads, jobs, |job, scratch| self.make(job, scratch))?;
         let mut made = self.state().made.split_off(before);
+        let mut bytes = Vec::new();
         for name in &made {
             let keyed = self.keyed;
-            let toc = keyed
-                .store
-                .read_sidecar(&keyed.keys, name, &mut Vec::new())?;
-            known.note(name, &toc);
+            let toc = keyed.store.read_sidecar(&keyed.keys, name, &mut bytes)?;
+            known.note(name, &bytes, &toc);
         }
         self.state().made.append(&mut made);
         Ok(())
@@ -288,11 +316,10 @@ impl Sidecars<'_> {
         })
     }
 
-    /// What stands where the sidecar of a brick should.
-    fn standing(&self, job: &Job) -> Result<Standing> {
-        let mut bytes = Vec::new();
+    /// What stands where the sidecar of a brick should, and its `bytes`.
+    fn standing(&self, job: &Job, bytes: &mut Vec<u8>) -> Result<Standing> {
         let Keyed { store, keys, .. } = self.keyed;
-        match store.read_sidecar(keys, &job.name, &mut bytes) {
+        match store.read_sidecar(keys, &job.name, bytes) {
             Ok(toc) => {
                 let length = bytes.len().saturating_sub(SIDECAR_SEAL_LENGTH);
                 if self.is_refuted(job, bytes.get(..length).unwrap_or_default()) {
@@ -468,7 +495,12 @@ fn table_of(file: &File) -> io::Result<Vec<u8>> {
 
 /// Opens a file of a brick, and says how long it is.
 pub(super) fn open(path: &Path) -> Result<(File, u64), Fault> {
-    let opened = File::open(path).and_then(|file| {
+    // Looked at before it is opened: to open a pipe is to wait for its writer.
+    let opened = fs::metadata(path).and_then(|kind| {
+        if !kind.is_file() {
+            return Err(io::Error::other("it is no file"));
+        }
+        let file = File::open(path)?;
         let length = file.metadata()?.len();
         Ok((file, length))
     });

@@ -7,7 +7,7 @@ use crate::common::block::Stream;
 use crate::common::sandbox::Sandbox;
 use crate::common::source::Random;
 use crate::common::stored::roots;
-use crate::made::{flip, text};
+use crate::made::{brick_parts, flip, text};
 use crate::scene::{events, summary};
 
 /// A run of which gc has moved the only frame into a brick of its own, and the brick
@@ -23,8 +23,13 @@ struct Moved {
 
 impl Moved {
     fn new() -> Self {
+        Self::of(1_000_000)
+    }
+
+    /// What is needed of the old brick has so many bytes.
+    fn of(length: usize) -> Self {
         let sandbox = Sandbox::new();
-        let small = Random(2).bytes(1_000_000);
+        let small = Random(2).bytes(length);
         let stream = Stream::new().file("small", &small).end();
         let both = Stream::new()
             .file("large", &Random(1).bytes(8 << 20))
@@ -124,4 +129,22 @@ fn rebuild_finds_what_was_moved_and_lies_elsewhere() {
     assert_eq!(summary(&run)["missing"], 0, "{}", run.stderr);
     fs::rename(elsewhere.join(brick.file_name().unwrap()), &brick).unwrap();
     moved.sandbox.restores(&moved.index, &moved.stream[..]);
+}
+
+/// What a damaged brick's own table says of its frames is not lost with its sidecar.
+#[test]
+fn salvaged_frames_keep_the_places_that_they_were_moved_from() {
+    let moved = Moved::of(8 << 20);
+    let brick = moved.brick();
+    let frames = brick_parts(&brick).frames;
+    assert_eq!(frames.len(), 2);
+    flip(&brick, frames[0].1.start, 1);
+    fs::remove_dir_all(moved.sandbox.store().join("tocs")).unwrap();
+    let run = moved.sandbox.run(["rebuild", "--json"]).exits(0);
+    assert_eq!(events(&run, "salvaged").len(), 1, "{}", run.stderr);
+    fs::remove_file(&brick).unwrap();
+    // The run needs what is left: nothing else says that it is garbage.
+    let new = moved.brick();
+    moved.sandbox.run(["gc", "--allow-missing"]).exits(3);
+    assert_eq!(moved.brick(), new);
 }

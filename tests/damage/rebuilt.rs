@@ -69,6 +69,65 @@ fn no_sidecar_is_made_of_a_brick_under_another_name() {
     assert_eq!(made.bricks().len(), 3);
 }
 
+/// A file under another brick's name, cut short so that its hash does not say whose it is:
+/// what is in it must not pass for frames of the brick whose name it has.
+#[test]
+fn frames_of_another_brick_are_not_taken_for_those_of_the_name() {
+    for is_moved in [false, true] {
+        let made = Made::three_bricks();
+        let bricks = made.bricks();
+        let other = fs::read(&bricks[1]).unwrap();
+        fs::write(&bricks[0], &other[..other.len() - 10]).unwrap();
+        fs::remove_file(&made.sidecars()[0]).unwrap();
+        if is_moved {
+            fs::remove_file(&bricks[1]).unwrap();
+        }
+        let run = made.sandbox.run(["rebuild", "--json"]).exits(0);
+        // What stands in its own brick is not stored again.
+        let salvaged = events(&run, "salvaged").len();
+        assert_eq!(salvaged, usize::from(is_moved), "{}", run.stderr);
+        let run = made.sandbox.run(["gc", "--dry-run"]).exits(3);
+        run.says(&[bricks[0].file_stem().unwrap().to_str().unwrap()]);
+        let run = made.sandbox.run(["verify", "--json"]).exits(3);
+        assert!(summary(&run)["hits"].as_u64() > Some(0), "{}", run.stderr);
+        let lost = made.restore(&["--keep-going"]).exits(3).stdout;
+        assert_eq!(lost.len(), made.stream.len());
+        let differ = lost.iter().zip(&made.stream).filter(|(one, two)| one != two);
+        assert!(differ.count() <= 2000, "more than the one member is lost");
+    }
+}
+
+#[test]
+fn what_was_salvaged_and_is_damaged_since_is_salvaged_again() {
+    let made = Made::many();
+    let brick = made.brick();
+    flip(&brick, brick_parts(&brick).toc.start + 20, 1);
+    fs::remove_file(&made.sidecars()[0]).unwrap();
+    made.sandbox.run(["rebuild"]).exits(0);
+    let new = made.bricks().into_iter().find(|path| *path != brick).unwrap();
+    flip(&new, brick_parts(&new).frames[1].1.start, 1);
+    let run = made.sandbox.run(["rebuild", "--json"]).exits(0);
+    let salvaged = events(&run, "salvaged");
+    assert_eq!(salvaged.len(), 1, "{}", run.stderr);
+    assert_eq!(salvaged[0]["frames"], 1);
+    let run = made.sandbox.run(["rebuild", "--json"]).exits(0);
+    assert_eq!(events(&run, "elsewhere").len(), 1, "{}", run.stderr);
+    fs::remove_file(&brick).unwrap();
+    made.sandbox.restores(&made.index, &made.stream[..]);
+}
+
+/// To open a pipe is to wait for its writer.
+#[test]
+fn a_pipe_in_place_of_a_brick_stops_nothing() {
+    let made = Made::three_bricks();
+    let brick = made.bricks().remove(0);
+    fs::remove_file(&brick).unwrap();
+    let status = std::process::Command::new("mkfifo").arg(&brick).status();
+    assert!(status.unwrap().success());
+    fs::remove_file(&made.sidecars()[0]).unwrap();
+    made.sandbox.run(["rebuild"]).exits(3).says(&["it is no file"]);
+}
+
 #[test]
 fn the_sidecar_of_a_brick_that_is_away_needs_the_brick() {
     let made = Made::three_bricks();
