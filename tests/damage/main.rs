@@ -15,6 +15,7 @@ mod collected;
 mod healing;
 mod indexes;
 mod matrix;
+mod moved;
 mod rebuilt;
 mod scene;
 mod structures;
