@@ -156,8 +156,9 @@ pub fn rebuild(
     }
     sidecars.make_all(&jobs, options.threads, &mut known)?;
     // What lies elsewhere only as far as nothing meets what it is needed for.
-    let (named, others): (Vec<_>, Vec<_>) =
-        elsewhere.into_iter().partition(|job| known.misses(&job.name));
+    let (named, others): (Vec<_>, Vec<_>) = elsewhere
+        .into_iter()
+        .partition(|job| known.misses(&job.name));
     sidecars.make_all(&named, options.threads, &mut known)?;
     sidecars.make_carriers(&others, &mut known)?;
     let State {
