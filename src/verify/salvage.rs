@@ -139,7 +139,7 @@ impl<'a> Salvage<'a> {
         let (file, length) = open(path).map_err(Stop::Fault)?;
         let salt = salt_of(&file);
         let others = self.all.salts.others(salt.as_ref(), &self.name);
-        for other in others {
+        for other in &others {
             self.compare_with(other);
         }
         let mut places = Places {

@@ -182,13 +182,12 @@ fn a_damaged_brick_whose_sidecar_comes_from_a_copy_is_marked() {
         .join("bad")
         .join(brick.file_stem().unwrap());
     for damage in ["flip", "another"] {
-        match damage {
-            "flip" => flip(&brick, 5000, 1),
-            _ => {
-                let meta = made.sandbox.store().join("meta");
-                let other = crate::common::stored::files(&meta).pop_first().unwrap().0;
-                fs::copy(other, &brick).unwrap();
-            }
+        if damage == "flip" {
+            flip(&brick, 5000, 1);
+        } else {
+            let meta = made.sandbox.store().join("meta");
+            let other = crate::common::stored::files(&meta).pop_first().unwrap().0;
+            fs::copy(other, &brick).unwrap();
         }
         fs::remove_file(&sidecar).unwrap();
         made.sandbox
