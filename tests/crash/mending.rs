@@ -81,7 +81,7 @@ impl Lane {
     }
 
     fn add_parity(&mut self) {
-        let mut command = self.quiet(&["parity", "add", "--share", "40%"]);
+        let mut command = self.quiet(&["parity", "add", "--share", "100%"]);
         self.measure(Act::ParityAdd, &mut command).exits(0);
     }
 
@@ -93,7 +93,7 @@ impl Lane {
     /// Parity is made from nothing; what a killed run has left is completed.
     pub fn kill_parity_add(&mut self) -> bool {
         self.give_up_parity();
-        let mut command = self.quiet(&["parity", "add", "--share", "40%"]);
+        let mut command = self.quiet(&["parity", "add", "--share", "100%"]);
         let end = self.kill(Act::ParityAdd, &mut command);
         if let End::Done(run) = &end {
             assert_eq!(run.code, Some(0), "{}", run.stderr);

@@ -1,5 +1,6 @@
 //! What is done to files.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -96,7 +97,7 @@ impl World {
                 Way::Truncate(end) => self.model.frames_in(&name, end as u64, length),
                 Way::Flip(at, _) => self.model.frames_in(&name, at as u64, at as u64 + 1),
             },
-            _ => Default::default(),
+            _ => BTreeSet::new(),
         };
         self.model.damages.push(Damage {
             part,
@@ -147,5 +148,61 @@ impl World {
             assert!(matches!(run.code, Some(1 | 3)), "{command:?}: {run:?}");
         }
         fs::write(&path, good).unwrap();
+    }
+
+    /// What a killed run or gc has left: without its lease or list nothing is relied upon
+    /// that should not be, and the next gc cleans up.
+    pub fn damage_remains(&mut self) {
+        let store = self.sandbox.store();
+        let folder = ["runs", "dead"][self.pick(2)];
+        if !self.model.damages.is_empty() {
+            return;
+        }
+        let Some(path) = self.any_file(&store.join(folder)) else {
+            return;
+        };
+        let good = fs::read(&path).unwrap();
+        let way = self.way(good.len());
+        self.log.step(format!("damage {}, {way:?}", path.display()));
+        self.tally.did("lease or list damaged");
+        Self::apply(&path, &good, way);
+        let is_list = folder == "dead" && way != Way::Delete;
+        let host = self.random.below(HOSTS);
+        let stream = self.trees[usize::try_from(host).unwrap()].stream();
+        if is_list {
+            // Which bricks are about to go is not known.
+            let (mut command, _, index) = self.archiver(host, &stream, &[]);
+            let run = self.run("archive", &mut command);
+            assert_eq!(run.code, Some(3), "{}", run.stderr);
+            fs::remove_file(index).unwrap();
+        }
+        self.collect();
+        let number = self.archive(host, stream.into(), &[]);
+        self.check(number);
+    }
+
+    /// A parity file is made again from the bricks.
+    pub fn damage_parity(&mut self) {
+        if self.parity.is_none() || !self.model.damages.is_empty() {
+            return;
+        }
+        let Some(path) = self.any_file(&self.sandbox.store().join("parity")) else {
+            return;
+        };
+        let good = fs::read(&path).unwrap();
+        let way = self.way(good.len());
+        self.log.step(format!("damage {}, {way:?}", path.display()));
+        self.tally.did("parity damaged");
+        Self::apply(&path, &good, way);
+        for (what, code) in [
+            ("parity check", 3),
+            ("parity repair", 0),
+            ("parity check", 0),
+        ] {
+            let mut command = self.command(0, &[], false);
+            command.args(what.split(' '));
+            self.run(what, &mut command).exits(code);
+        }
+        assert!(fs::read(&path).unwrap() == good);
     }
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::path::PathBuf;
 
+use dtar::id::BrickName;
 use serde_json::Value;
 
 use crate::common::stored::{events, files, roots};
@@ -18,6 +20,11 @@ impl World {
         let strays = events(&run, "stray");
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         for damage in &self.model.damages {
+            let rest = damage.brick.map(|name| self.files_of(&name));
+            if rest.is_some_and(|files| !files.iter().any(|path| path.exists())) {
+                // Nobody needed it, and gc has deleted what was left.
+                continue;
+            }
             let stem = damage.path.file_stem().unwrap().to_str().unwrap();
             let names = |event: &Value| {
                 text(&event["path"]).contains(stem) || text(&event["brick"]) == stem
@@ -51,6 +58,13 @@ impl World {
         assert_eq!(run.code, Some(if faults.is_empty() { 0 } else { 3 }));
     }
 
+    /// The files of a brick.
+    fn files_of(&self, name: &BrickName) -> [PathBuf; 3] {
+        let (store, hex) = (self.sandbox.store(), name.to_string());
+        [("bricks", "brick"), ("meta", "brick"), ("tocs", "toc")]
+            .map(|(part, ending)| store.join(format!("{part}/{}/{hex}.{ending}", &hex[..2])))
+    }
+
     /// Parity over all bricks that are there.
     pub fn add_parity(&mut self) {
         if self
@@ -63,7 +77,7 @@ impl World {
         }
         let store = self.sandbox.store();
         let _ = fs::remove_dir_all(store.join("parity"));
-        let mut command = self.command(0, &["parity", "add", "--share", "40%"], false);
+        let mut command = self.command(0, &["parity", "add", "--share", "100%"], false);
         self.run("parity add", &mut command).exits(0);
         let all = ["bricks", "meta"].map(|part| files(&store.join(part)).into_keys());
         self.parity = Some(all.into_iter().flatten().collect());
@@ -176,7 +190,7 @@ impl World {
                 self.forget_run(&run);
             }
         }
-        let mut command = self.command(0, &["gc"], false);
+        let mut command = self.command(0, &["gc", "--json"], false);
         let before = self.standing();
         let run = self.run("gc", &mut command);
         let gone = std::mem::take(&mut self.model.damages);
@@ -188,7 +202,7 @@ impl World {
                 run.stderr
             );
         }
-        self.collected(&before, run.code, &run.stderr);
+        self.collected(&before, &run);
         if self.parity.is_some() {
             let mut command = self.command(0, &["parity", "check"], false);
             self.run("parity check", &mut command).exits(0);

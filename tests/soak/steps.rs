@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::common::stored::{files, remains, roots};
+use crate::common::sandbox::Run;
+use crate::common::stored::{files, remains, roots, summary};
 use crate::world::{HOSTS, World};
 
 const MOST_ARCHIVES: usize = 8;
@@ -17,7 +18,7 @@ impl World {
         if self.model.archives.is_empty() {
             self.archive_something();
         }
-        match self.random.below(24) {
+        match self.random.below(26) {
             0..=5 => drop(self.archive_something()),
             6..=7 => self.forget_something(),
             8..=9 => self.collect(),
@@ -30,6 +31,8 @@ impl World {
             18 => self.add_parity(),
             19 => self.verify(),
             20..=21 => self.heal(),
+            22 => self.damage_remains(),
+            23 => self.damage_parity(),
             _ => {
                 let number = self.pick(self.model.archives.len());
                 self.check(number);
@@ -80,16 +83,17 @@ impl World {
     }
 
     /// Gc. While something is damaged it may stop, but then it has deleted nothing.
-    fn collect(&mut self) {
+    pub fn collect(&mut self) {
         let threshold = ["0", "50", "100"][self.pick(3)];
-        let mut command = self.command(0, &["gc", "--threshold", threshold], true);
+        let mut command = self.command(0, &["gc", "--json", "--threshold", threshold], true);
         let before = self.standing();
         let run = self.run("gc", &mut command);
-        self.collected(&before, run.code, &run.stderr);
+        self.collected(&before, &run);
     }
 
     /// Judges a gc that was not killed.
-    pub fn collected(&mut self, before: &BTreeSet<String>, code: Option<i32>, told: &str) {
+    pub fn collected(&mut self, before: &BTreeSet<String>, run: &Run) {
+        let (code, told) = (run.code, &run.stderr);
         let store = self.sandbox.store();
         self.model.learn(&store);
         if let Some(members) = &mut self.parity {
@@ -102,6 +106,9 @@ impl World {
             Some(0) => {
                 let left = remains(&store, &["tmp", "runs", "dead"]);
                 assert!(left.is_empty(), "left after gc: {left:?}");
+                let done = summary(run);
+                self.tally.deleted += done["deleted"].as_u64().unwrap();
+                self.tally.rewritten += done["rewritten"].as_u64().unwrap();
             }
             Some(3) => {
                 let gone: Vec<_> = before.difference(&self.standing()).cloned().collect();
@@ -143,15 +150,22 @@ impl World {
         fs::remove_file(&index).unwrap();
         self.model.abandoned.extend(new);
         self.model.learn(&self.sandbox.store());
+        if self.once_in(3) {
+            self.damage_remains();
+        }
     }
 
     fn kill_gc(&mut self) {
         let threshold = ["0", "50", "100"][self.pick(3)];
-        let mut command = self.command(0, &["gc", "--threshold", threshold], true);
+        let mut command = self.command(0, &["gc", "--json", "--threshold", threshold], true);
         let before = self.standing();
-        match self.kill("gc", &mut command) {
-            Some(run) => self.collected(&before, run.code, &run.stderr),
-            None => self.model.learn(&self.sandbox.store()),
+        if let Some(run) = self.kill("gc", &mut command) {
+            self.collected(&before, &run);
+            return;
+        }
+        self.model.learn(&self.sandbox.store());
+        if self.once_in(2) {
+            self.damage_remains();
         }
     }
 

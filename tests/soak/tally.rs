@@ -8,6 +8,9 @@ use std::fmt;
 pub struct Tally {
     /// Of operations, kills, damages, by their names.
     pub done: BTreeMap<&'static str, u64>,
+    /// Bricks that gc deleted and rewrote.
+    pub deleted: u64,
+    pub rewritten: u64,
     pub restores: u64,
     pub snapshots_restored: u64,
     /// Restores that said that data is lost, of what may be lost.
@@ -43,9 +46,11 @@ impl fmt::Display for Tally {
         }
         write!(
             out,
-            "restores {} (from snapshots {}), of which {} said what is lost ({} bytes, beyond \
+            "bricks deleted {}, rewritten {}, restores {} (from snapshots {}), of which {} said what is lost ({} bytes, beyond \
              parity), damages named by verify {} of {}, mended by parity {}, rebuild {}, \
              archiving again {}, runs lost {}, wrong outputs {}",
+            self.deleted,
+            self.rewritten,
             self.restores,
             self.snapshots_restored,
             self.refused,
