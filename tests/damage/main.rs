@@ -11,9 +11,11 @@ mod common;
 mod made;
 
 mod checked;
+mod collected;
 mod healing;
 mod indexes;
 mod matrix;
+mod moved;
 mod rebuilt;
 mod scene;
 mod structures;

@@ -150,7 +150,9 @@ impl Recorder {
     /// Does a step to its end; returns the number of its calls.
     fn follow(&mut self, step: Step, fault: Option<Injection>) -> usize {
         let calls = self.run(step, fault);
-        calls.iter().for_each(|call| self.disk.apply(call));
+        for call in &calls {
+            self.disk.apply(call);
+        }
         self.begin(step);
         if fault.is_none() {
             self.end(step);
