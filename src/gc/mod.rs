@@ -460,6 +460,11 @@ impl Gc<'_> {
             tell(GcEvent::Step("deleting"));
         }
         let layout = self.store.layout();
+        if !doomed.is_empty() {
+            // What takes their place may be the work of one who was cut off before its name
+            // was durable.
+            layout.sync_all_sidecars()?;
+        }
         // A sidecar without its brick must not be what a power failure leaves.
         self.delete_all(doomed.iter().map(|name| (*name, layout.toc_path(name))))?;
         let mut files = HashSet::new();
