@@ -401,7 +401,7 @@ pub struct VerifyArgs {
     /// Look only whether files are there, at their right lengths
     #[arg(long)]
     pub quick: bool,
-    /// Take a brick that is not here for a fault, though its sidecar is
+    /// Take a brick that is not here for lost, though its sidecar is, and mark it
     #[arg(long)]
     pub all_here: bool,
     /// Set and remove no marks of damage

@@ -145,3 +145,35 @@ fn verifying_an_index_marks_the_bricks_that_are_to_blame() {
     run.says(&[text(&brick), "bytes 0 to 2000 are lost"]);
     assert_eq!(marks(&made), [brick.file_stem().unwrap().to_str().unwrap()]);
 }
+
+/// It looks like one that was moved away, until somebody says that none was.
+#[test]
+fn a_lost_brick_is_declared_lost_and_its_chunks_are_stored_again() {
+    let made = Made::small();
+    let brick = made.brick();
+    let kept = made.sandbox.path().join("kept");
+    fs::rename(&brick, &kept).unwrap();
+    made.sandbox.run(["verify"]).exits(0);
+    for arguments in [["--all-here", "--no-mark"], ["--all-here", "--quick"]] {
+        let run = made.sandbox.run([&["verify"], &arguments[..]].concat());
+        run.exits(3).says(&["only its sidecar is"]);
+    }
+    made.archive_again(&[]).exits(0);
+    assert!(marks(&made).is_empty() && made.bricks().is_empty());
+    let run = made.sandbox.run(["verify", "--all-here", "--json"]).exits(3);
+    assert_eq!(summary(&run)["marked"], 1);
+    assert!(summary(&run)["hits"].as_u64() > Some(0));
+    made.archive_again(&[]).exits(0);
+    assert_eq!(made.bricks().len(), 1);
+    made.sandbox.run(["gc"]).exits(0);
+    for index in ["again.tar", "index.tar"] {
+        let index = made.sandbox.path().join(index);
+        made.sandbox.restores(&index, &made.stream[..]);
+    }
+    let run = made.sandbox.run(["verify", "--all-here", "--json"]).exits(3);
+    assert_eq!(summary(&run)["hits"], 0, "{}", run.stderr);
+    // It was not lost after all.
+    fs::rename(&kept, &brick).unwrap();
+    let run = made.sandbox.run(["verify", "--json"]).exits(0);
+    assert_eq!(summary(&run)["unmarked"], 1);
+}
