@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use crate::made::{Made, brick_parts, flip, text};
+use crate::made::{Made, brick_parts, cut, flip, text};
 use crate::scene::summary;
 
 fn marks(made: &Made) -> Vec<String> {
@@ -242,4 +242,37 @@ fn what_is_left_of_two_damaged_bricks_makes_a_whole() {
     let lost = found.iter().zip(&made.stream).filter(|(one, two)| one != two);
     let frame = &brick_parts(&one).frames[0];
     assert!((lost.count() as u64) < frame.1.end - frame.0.start);
+}
+
+/// A snapshot heals as bodies do: what of it is damaged is stored again by the next run.
+#[test]
+fn older_snapshots_restore_from_what_was_stored_again() {
+    for damage in ["frame", "table and sidecar", "cut"] {
+        let made = Made::small();
+        let meta = || crate::common::stored::files(&made.sandbox.store().join("meta"));
+        let brick = meta().pop_first().unwrap().0;
+        let parts = brick_parts(&brick);
+        match damage {
+            "frame" => flip(&brick, parts.frames[0].1.start, 1),
+            "cut" => cut(&brick, parts.frames[0].1.start + 100),
+            _ => {
+                flip(&brick, parts.frames[0].1.start, 1);
+                flip(&brick, parts.toc.start + 20, 1);
+            }
+        }
+        made.sandbox.run(["verify"]).exits(3);
+        made.sandbox.run(["restore", "@latest"]).exits(3);
+        made.archive_again(&[]).exits(0);
+        assert_eq!(meta().len(), 2, "it is stored again");
+        if damage == "table and sidecar" {
+            let name = brick.file_stem().unwrap().to_str().unwrap();
+            let tocs = made.sandbox.store().join("tocs");
+            let sidecar = tocs.join(&name[..2]).join(format!("{name}.toc"));
+            fs::remove_file(sidecar).unwrap();
+        }
+        for snapshot in ["@latest", "@2"] {
+            let run = made.sandbox.run(["restore", snapshot]).exits(0);
+            assert!(run.stdout == made.stream, "{damage} {snapshot}");
+        }
+    }
 }
