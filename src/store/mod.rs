@@ -12,7 +12,7 @@ pub(crate) mod own_toc;
 pub mod places;
 pub mod runs;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod upkeep;
 pub mod writeback;
 

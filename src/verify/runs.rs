@@ -1,12 +1,10 @@
 //! Roots and snapshots, and which runs a fault hits.
 
-use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 
 use super::bricks::{Bricks, fault_of};
-use super::copy::Harm;
 use super::finding::{Fault, Finding, Kind, RunHit};
-use super::healed::{Missing, used};
+use super::healed::{Missing, Search};
 use super::means::{Keyed, Level};
 use crate::brick::{open_snapshot, require_metadata};
 use crate::error::{Error, Result};
@@ -29,16 +27,15 @@ pub(super) fn check(bricks: &Bricks<'_>, runs: &[RunName]) -> Result<()> {
         }
         return Ok(());
     };
-    let moved = bricks.state().moved.iter().map(|moved| moved.old).collect();
-    let mut missing = BTreeSet::new();
+    let mut search = Search::new(bricks, keyed);
     for run in runs {
         bricks.monitor.check()?;
-        opened(bricks, keyed, run, &moved, &mut missing)?;
+        opened(bricks, keyed, run, &mut search)?;
     }
-    if bricks.state().harmed.is_empty() {
+    let lost = search.end()?;
+    if lost.is_empty() {
         return Ok(());
     }
-    let lost = Missing::find(bricks, keyed)?;
     for run in runs {
         bricks.monitor.check()?;
         let path = bricks.means.layout.root_path(run);
@@ -111,8 +108,7 @@ fn opened(
     bricks: &Bricks<'_>,
     keyed: &Keyed<'_>,
     run: &RunName,
-    moved: &HashSet<(BrickName, u32)>,
-    missing: &mut BTreeSet<BrickName>,
+    search: &mut Search<'_>,
 ) -> Result<()> {
     let path = bricks.means.layout.root_path(run);
     let root = match keyed.store.read_root(&keyed.keys, &path, run.time) {
@@ -128,17 +124,7 @@ fn opened(
     bricks.state().summary.roots += 1;
     for (name, bitmap) in &root.bricks {
         bricks.needs(name);
-        // What gc has moved is met by the new brick.
-        let is_met = || used(bitmap).all(|frame| moved.contains(&(*name, frame)));
-        if !bricks.knows(name) && !is_met() && missing.insert(*name) {
-            let message =
-                format!("needs brick {name}, which is missing: neither it nor its sidecar is here");
-            bricks.report(Fault::new(Kind::Brick, &path, message).of(*name));
-            bricks.cannot_tell();
-            let mut state = bricks.state();
-            state.harmed.insert(*name, Harm::total());
-            state.summary.missing += 1;
-        }
+        search.add(&path, name, bitmap);
     }
     if root.snapshot.is_some() {
         check_snapshot(bricks, run, &root)?;
