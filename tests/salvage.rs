@@ -393,3 +393,19 @@ fn usage_is_checked_before_anything_is_read() {
     let missing = made.path("missing");
     made.salvage(&[&missing], &[]).exits(1).says(&["missing"]);
 }
+
+#[test]
+fn what_is_called_tmp_in_the_output_is_not_touched() {
+    let made = Made::small();
+    let thesis = made.path("to/tmp/thesis");
+    fs::create_dir_all(&thesis).unwrap();
+    let files = [thesis.join("chapter"), made.path("to/tmp/0123456789abcdef")];
+    for file in &files {
+        fs::write(file, b"years of work").unwrap();
+    }
+    made.salvage(&[&made.brick()], &[]).exits(0);
+    for file in &files {
+        assert_eq!(fs::read(file).unwrap(), b"years of work");
+    }
+    assert!(!made.path("to/.dtar-tmp").exists());
+}

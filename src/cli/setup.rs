@@ -18,7 +18,7 @@ use dtar::index::{IndexFile, Trailer};
 use dtar::key_file;
 use dtar::snapshot::Selector;
 use dtar::store::catalog::{Catalog, Unentered};
-use dtar::store::{Store, places, runs};
+use dtar::store::{Store, atomic, places, runs};
 
 /// Where the store is or will be.
 pub fn store_path(global: &GlobalArgs) -> Result<PathBuf> {
@@ -184,7 +184,7 @@ fn is_vacant(path: &Path) -> Result<bool> {
         Ok(entries) => {
             for entry in entries {
                 let entry = entry.map_err(Error::io("list", path))?;
-                if entry.file_name() != "tmp" {
+                if entry.file_name() != "tmp" || !atomic::holds_only_remains(&entry.path())? {
                     return Ok(false);
                 }
             }

@@ -45,7 +45,6 @@ pub use sets::Unusable;
 use crate::archive::Monitor;
 use crate::error::{Error, Exit, Result};
 use crate::id::BrickName;
-use crate::store::atomic;
 use crate::threads;
 
 /// What check or repair found.
@@ -155,7 +154,9 @@ pub fn repair(
         None => Some(Lock::take(&places.temp_dir(), monitor, waiting)?),
         Some(_) => None,
     };
-    atomic::remove_stale(&places.temp_dir())?;
+    if lock.is_some() {
+        places.remove_stale()?;
+    }
     let pool = threads::pool(0)?;
     let mut summary = CheckSummary::default();
     let (mut restored, mut remade, mut failed) = (Vec::new(), Vec::new(), Vec::new());

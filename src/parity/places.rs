@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Exit, Result};
 use crate::id::{BrickName, Class, ParityName};
-use crate::store::atomic::TempFile;
+use crate::store::Store;
+use crate::store::atomic::{self, TempFile};
 use crate::store::layout::{Layout, places_of_brick};
 
 const BRICK: &str = "brick";
@@ -21,6 +22,8 @@ pub struct Places {
     extra: Vec<PathBuf>,
     /// Whether bricks stand in `bricks/ab/` and `meta/ab/`, rather than side by side.
     is_store: bool,
+    /// Whether it is a store in use, in which `tmp/` is dtar's.
+    has_config: bool,
     /// The run that works on it, and its folder for files in the making.
     run: Option<PathBuf>,
 }
@@ -55,6 +58,7 @@ impl Places {
         let signs = ["store.toml", "bricks", "meta", "tocs"];
         Ok(Self {
             is_store: signs.iter().any(|sign| dir.join(sign).exists()),
+            has_config: Store::stands_in(dir)?,
             dir: dir.to_owned(),
             extra: extra.to_vec(),
             run: None,
@@ -67,6 +71,7 @@ impl Places {
             dir: dir.to_owned(),
             extra: Vec::new(),
             is_store: true,
+            has_config: true,
             run: Some(run.to_owned()),
         }
     }
@@ -77,9 +82,26 @@ impl Places {
         &self.dir
     }
 
-    /// Where files in the making stand.
+    /// Where files in the making stand. What is called `tmp` outside of a store is the
+    /// user's.
     pub(super) fn temp_dir(&self) -> PathBuf {
-        Layout::new(&self.dir).temp_dir()
+        let layout = Layout::new(&self.dir);
+        if self.has_config {
+            layout.temp_dir()
+        } else {
+            layout.foreign_temp_dir()
+        }
+    }
+
+    /// Removes what is left of commands that were cut off, under the lock.
+    pub(super) fn remove_stale(&self) -> Result<()> {
+        let dir = self.temp_dir();
+        let removed = if self.has_config {
+            atomic::remove_stale(&dir)
+        } else {
+            atomic::remove_remains(&dir)
+        };
+        removed.map(|_| ())
     }
 
     /// Begins a file that will get its name later.
@@ -93,7 +115,7 @@ impl Places {
 
     /// Removes the folder for files in the making, unless it is a store's, or in use.
     pub(super) fn leave(&self) {
-        if !self.is_store {
+        if !self.has_config {
             // It stays if anything is in it; nothing depends on it.
             let _ = fs::remove_dir(self.temp_dir());
         }

@@ -113,8 +113,10 @@ pub fn salvage(
     run.one_input = matches!(&options.inputs[..], [input] if !input.is_dir());
     all(&mut run, &options.inputs, Role::Input, &mut scanner)?;
     run.finish()?;
+    let chunks = run.chunks.map(ChunkWriter::finish).transpose()?;
+    run.output.leave();
     Ok(Salvaged {
-        chunks: run.chunks.map(ChunkWriter::finish).transpose()?,
+        chunks,
         summary: run.summary,
     })
 }

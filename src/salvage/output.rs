@@ -43,8 +43,8 @@ impl Output {
             Error::io("draw an id for", "this run")(std::io::Error::other(error))
         })?;
         if let Some(layout) = &layout {
-            atomic::create_dir(&layout.temp_dir())?;
-            atomic::remove_stale(&layout.temp_dir())?;
+            atomic::create_dir(&layout.foreign_temp_dir())?;
+            atomic::remove_remains(&layout.foreign_temp_dir())?;
         }
         Ok(Self {
             layout,
@@ -58,7 +58,7 @@ impl Output {
 
     /// Where half-written files stand. None in a dry run.
     pub(super) fn temp_dir(&self) -> Option<PathBuf> {
-        self.layout.as_ref().map(Layout::temp_dir)
+        self.layout.as_ref().map(Layout::foreign_temp_dir)
     }
 
     /// Whether frames are written at all.
@@ -142,7 +142,7 @@ impl Output {
         match keys {
             Some(keys) if !layout.sidecar_stands(&name)? => {
                 let bytes = make_sidecar(keys, &name, toc);
-                write_new(&layout.temp_dir(), &sidecar, &bytes)
+                write_new(&layout.foreign_temp_dir(), &sidecar, &bytes)
             }
             _ => Ok(()),
         }
@@ -213,8 +213,15 @@ impl Output {
         if path.exists() {
             return Ok(false);
         }
-        write_new(&layout.temp_dir(), &path, bytes)?;
+        write_new(&layout.foreign_temp_dir(), &path, bytes)?;
         Ok(true)
+    }
+
+    /// Removes the folder for half-written files, unless another run is using it.
+    pub(super) fn leave(&self) {
+        if let Some(dir) = self.temp_dir() {
+            let _ = std::fs::remove_dir(dir);
+        }
     }
 
     /// Closes all that is open.

@@ -552,7 +552,8 @@ fn require_empty(layout: &Layout) -> Result<()> {
     }
     for entry in entries {
         let entry = entry.map_err(Error::io("list", dir))?;
-        if entry.path() != layout.temp_dir() {
+        let path = entry.path();
+        if path != layout.temp_dir() || !atomic::holds_only_remains(&path)? {
             return Err(refused(
                 "the folder is not empty; name an empty or a new one for the store",
             ));

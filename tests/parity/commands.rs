@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::common::sandbox::Run;
+use crate::common::sandbox::{Run, Sandbox};
 use crate::scene::{bricks, flip, lines, made, parity, stream, tree};
 
 #[test]
@@ -88,13 +88,39 @@ fn a_plain_folder_of_bricks_will_do() {
     )
     .exits(0);
     let before = tree(Path::new(tape));
-    assert!(!Path::new(tape).join("tmp").exists());
+    assert!(!Path::new(tape).join(".dtar-tmp").exists());
     let bricks = bricks(Path::new(tape));
     fs::remove_file(&bricks[0]).unwrap();
     flip(&bricks[1], 100);
     parity(&made.sandbox, ["check", tape]).exits(3);
     parity(&made.sandbox, ["repair", tape]).exits(0);
     assert_eq!(tree(Path::new(tape)), before);
+}
+
+#[test]
+fn what_is_called_tmp_outside_of_a_store_is_not_touched() {
+    let sandbox = Sandbox::new();
+    let user = sandbox.path().join("user");
+    let elsewhere = sandbox.path().join("elsewhere");
+    for dir in [&user.join("tmp"), &elsewhere] {
+        fs::create_dir_all(dir.join("thesis")).unwrap();
+        fs::write(dir.join("thesis/chapter"), b"years of work").unwrap();
+        fs::write(dir.join("0123456789abcdef"), b"a name like dtar's own").unwrap();
+    }
+    let linked = sandbox.path().join("linked");
+    fs::create_dir(&linked).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, linked.join("tmp")).unwrap();
+    let before = [tree(&user), tree(&elsewhere)];
+    for dir in [&user, &linked] {
+        let dir = dir.to_str().unwrap();
+        for command in ["add", "repair", "check"] {
+            parity(&sandbox, [command, dir]).exits(0);
+            assert_eq!([tree(&user), tree(&elsewhere)], before, "{command} {dir}");
+        }
+    }
+    let to = ["repair", "--to", "back", user.to_str().unwrap()];
+    parity(&sandbox, to).exits(0);
+    assert_eq!([tree(&user), tree(&elsewhere)], before);
 }
 
 #[test]
