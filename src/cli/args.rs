@@ -282,8 +282,14 @@ pub struct IndexArgs {
 pub struct ForgetArgs {
     /// Which: @latest, @2, '@2026-11-20 12:00', @label:TEXT, @host:NAME, or @ and the
     /// start of a name
+    ///
+    /// A time means the one run that ended within the day, minute or second that is
+    /// written; never, as for restore, an earlier one.
     #[arg(required = true)]
     pub snapshots: Vec<String>,
+    /// Only say what would be given up, and delete nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Args)]
