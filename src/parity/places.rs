@@ -138,18 +138,21 @@ impl Places {
         path
     }
 
-    /// Whether something at `path` may be replaced: only what is in the folder itself.
-    pub(super) fn is_own(&self, path: &Path) -> bool {
-        path.starts_with(&self.dir) && !self.extra.iter().any(|extra| path.starts_with(extra))
+    /// All places, and whether each is the folder itself, of which alone something may be
+    /// replaced: it may lie in one of the others, or one of them in it.
+    fn all(&self) -> impl Iterator<Item = (&PathBuf, bool)> {
+        let extra = self.extra.iter().map(|dir| (dir, false));
+        std::iter::once((&self.dir, true)).chain(extra)
     }
 
-    /// The files that have a brick's name, the folder's own first.
-    pub(super) fn copies_of(&self, name: &BrickName) -> Vec<PathBuf> {
-        let mut copies: Vec<PathBuf> = Vec::new();
-        for dir in std::iter::once(&self.dir).chain(&self.extra) {
+    /// The files that have a brick's name, the folder's own first, and whether they are its
+    /// own. What is found in two ways counts once.
+    pub(super) fn copies_of(&self, name: &BrickName) -> Vec<(PathBuf, bool)> {
+        let (mut copies, mut seen) = (Vec::new(), HashSet::new());
+        for (dir, own) in self.all() {
             for path in places_of_brick(dir, name) {
-                if path.is_file() && !copies.contains(&path) {
-                    copies.push(path);
+                if path.is_file() && seen.insert(true_path(&path)) {
+                    copies.push((path, own));
                 }
             }
         }
@@ -176,20 +179,25 @@ impl Places {
         Ok(found)
     }
 
-    /// The parity files in all places, the folder's own first.
-    pub(super) fn parity_files(&self) -> Result<Vec<(ParityName, PathBuf)>> {
+    /// The parity files in all places, the folder's own first, and whether they are its own.
+    pub(super) fn parity_files(&self) -> Result<Vec<(ParityName, PathBuf, bool)>> {
         let (mut found, mut seen) = (Vec::new(), HashSet::new());
-        for dir in std::iter::once(&self.dir).chain(&self.extra) {
+        for (dir, own) in self.all() {
             for dir in [dir.clone(), dir.join(PARITY)] {
                 each_file(&dir, PARITY, |name: ParityName, path, _| {
-                    if seen.insert(path.clone()) {
-                        found.push((name, path));
+                    if seen.insert(true_path(&path)) {
+                        found.push((name, path, own));
                     }
                 })?;
             }
         }
         Ok(found)
     }
+}
+
+/// The one path of a file that may be found in several ways.
+fn true_path(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 /// Calls `each` for the files `NAME.ending` in `dir`, and in the folders of two hex digits

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::ThreadPool;
 
-use super::examine::{FileState, MemberState, SetState};
+use super::examine::{Copy, FileState, MemberState, SetState};
 use super::places::Places;
 use super::read::hash_file;
 use super::rebuild::rebuild;
@@ -81,6 +81,12 @@ pub(super) fn repair_set(
     if options.to.is_none() {
         repair.replace_copies(state, &paths, &mut done)?;
         repair.parity(state, paths, pool, &mut done)?;
+    } else if !state.parity_is_sound() {
+        done.failed.push(format!(
+            "set {}: its parity files are missing or damaged, and left alone: repair makes them \
+             only without --to",
+            state.id
+        ));
     }
     Ok(done)
 }
@@ -111,8 +117,9 @@ impl Repair<'_> {
             file.publish(&path)?;
             return Ok(path);
         }
-        let damaged = member.damaged().find(|path| self.places.is_own(path));
-        let path = damaged.map_or_else(|| self.places.home_of(&name, class), Clone::clone);
+        let damaged = member.damaged().find(|copy| copy.own);
+        let home = || self.places.home_of(&name, class);
+        let path = damaged.map_or_else(home, |copy| copy.path.clone());
         if damaged.is_some() {
             self.set_aside(&path)?;
         }
@@ -146,8 +153,9 @@ impl Repair<'_> {
             let Some(whole) = whole else {
                 continue;
             };
-            for path in member.damaged() {
-                if path == whole || !self.places.is_own(path) {
+            for Copy { path, own, .. } in member.damaged().filter(|copy| copy.path != *whole) {
+                if !own {
+                    done.failed.push(left_alone(path));
                     continue;
                 }
                 let file = self.copy(whole)?;
@@ -201,10 +209,7 @@ impl Repair<'_> {
         };
         for ((name, file), (first, _)) in made.files.into_iter().zip(shape.files()) {
             let of_part = || state.files.iter().filter(|file| file.first == first);
-            let is_own = |file: &&FileState| self.places.is_own(&file.path);
-            let damaged = of_part()
-                .filter(|file| !file.whole && file.name == name)
-                .find(is_own);
+            let damaged = of_part().find(|file| !file.whole && file.name == name && file.own);
             if damaged.is_none() && of_part().any(|file| file.whole) {
                 continue;
             }
@@ -215,16 +220,26 @@ impl Repair<'_> {
             file.publish(&path)?;
             done.files.push(path);
         }
-        for file in state.files.iter().filter(|file| !file.whole) {
-            if self.places.is_own(&file.path) && !done.files.contains(&file.path) {
+        for FileState { path, own, .. } in state.files.iter().filter(|file| !file.whole) {
+            if !own {
+                done.failed.push(left_alone(path));
+            } else if !done.files.contains(path) {
                 done.failed.push(format!(
                     "{}: damaged, and no parity file has this name; remove it",
-                    file.path.display()
+                    path.display()
                 ));
             }
         }
         Ok(())
     }
+}
+
+/// What to say of a damaged file that is only read.
+fn left_alone(path: &Path) -> String {
+    format!(
+        "{}: damaged, and left alone, for nothing is written there: replace it yourself",
+        path.display()
+    )
 }
 
 /// Writes `bytes` at `offset` of a file in the making.

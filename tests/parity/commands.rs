@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::common::sandbox::{Run, Sandbox};
-use crate::scene::{bricks, flip, lines, made, parity, stream, tree};
+use crate::scene::{bricks, flip, lines, made, parity, parity_files, stream, tree};
 
 #[test]
 fn a_lost_and_a_damaged_brick_come_back_without_a_key() {
@@ -152,6 +152,47 @@ fn bricks_that_were_moved_away_are_found_and_those_that_come_back_go_where_they_
     let name = moved[0].file_name().unwrap();
     assert_eq!(fs::read(back.join(name)).unwrap(), lost);
     assert_eq!(bricks(&back).len(), 2);
+}
+
+#[test]
+fn what_repair_leaves_damaged_is_said_and_ends_with_3() {
+    let made = made();
+    parity(&made.sandbox, ["add", "--share", "15%"]).exits(0);
+    let store = made.sandbox.store();
+    let (parent, store_name) = (made.sandbox.path(), store.to_str().unwrap());
+    // A damaged brick not at its home, in a store that lies in a further place.
+    let brick = bricks(&store).remove(0);
+    let whole = fs::read(&brick).unwrap();
+    let other = store.join(brick.file_name().unwrap());
+    fs::rename(&brick, &other).unwrap();
+    flip(&other, 100);
+    let further = ["--bricks", parent.to_str().unwrap(), "--bricks", store_name];
+    parity(&made.sandbox, ["repair"].iter().chain(&further))
+        .exits(0)
+        .says(&[other.to_str().unwrap()]);
+    assert_eq!(fs::read(&other).unwrap(), whole);
+    parity(&made.sandbox, ["check"].iter().chain(&further)).exits(0);
+
+    // One in a further place is not touched.
+    let cold = made.sandbox.path().join("cold");
+    fs::create_dir(&cold).unwrap();
+    let copy = cold.join(brick.file_name().unwrap());
+    fs::copy(&other, &copy).unwrap();
+    flip(&copy, 100);
+    let before = fs::read(&copy).unwrap();
+    let options = ["repair", "--bricks", cold.to_str().unwrap()];
+    let run = parity(&made.sandbox, options).exits(3);
+    run.says(&[copy.to_str().unwrap(), "left alone"]);
+    assert_eq!(fs::read(&copy).unwrap(), before);
+
+    // A parity file that is missing is not made where only bricks are wanted.
+    let file = parity_files(&store).remove(0);
+    fs::remove_file(&file).unwrap();
+    let run = parity(&made.sandbox, ["repair", "--to", "back"]).exits(3);
+    run.says(&["only without --to"]);
+    assert!(!file.exists());
+    parity(&made.sandbox, ["repair"]).exits(0);
+    assert!(file.exists());
 }
 
 #[test]
