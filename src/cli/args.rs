@@ -573,7 +573,7 @@ pub enum ParityCommand {
         /// Write the bricks into DIR, and change nothing else
         #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         to: Option<PathBuf>,
-        /// Keep a damaged brick that is replaced, as NAME.brick.damaged
+        /// Keep a damaged brick that is replaced, as NAME.brick.damaged, or ….damaged.2 and so on
         #[arg(long)]
         keep_damaged: bool,
     },

@@ -12,6 +12,7 @@
 //! besides that the description of one set, at most 128 MiB, usually 2.
 
 mod add;
+mod aside;
 mod code;
 mod collect;
 mod encode;

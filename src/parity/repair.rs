@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::ThreadPool;
 
+use super::aside;
 use super::examine::{Copy, FileState, MemberState, SetState};
 use super::places::Places;
 use super::read::hash_file;
@@ -20,7 +21,8 @@ use crate::store::atomic::TempFile;
 pub struct RepairOptions {
     /// Write bricks that were brought back into this folder, and leave all else alone.
     pub to: Option<PathBuf>,
-    /// Keep a damaged brick beside the sound one, with `.damaged` behind its name.
+    /// Keep a damaged brick beside the sound one, with `.damaged` behind its name, or
+    /// `.damaged.2` and so on.
     pub keep_damaged: bool,
 }
 
@@ -129,16 +131,10 @@ impl Repair<'_> {
 
     /// Keeps a damaged file, if that is wanted, under another name.
     fn set_aside(&self, path: &Path) -> Result<()> {
-        if !self.options.keep_damaged {
-            return Ok(());
-        }
-        let mut aside = path.as_os_str().to_owned();
-        aside.push(".damaged");
-        match fs::hard_link(path, &aside) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-            // Where there are no links: what is lost in between can be made again.
-            Err(_) => fs::rename(path, &aside).map_err(Error::io("set aside", path)),
-            Ok(()) => Ok(()),
+        if self.options.keep_damaged {
+            aside::keep(path, &self.places.temp_dir())
+        } else {
+            Ok(())
         }
     }
 

@@ -206,7 +206,14 @@ fn a_damaged_brick_is_kept_aside_if_that_is_wanted() {
     parity(&made.sandbox, ["repair", "--keep-damaged"]).exits(0);
     assert_eq!(fs::read(&brick).unwrap(), whole);
     let aside = format!("{}.damaged", brick.display());
-    assert_eq!(fs::read(aside).unwrap(), damaged);
+    assert_eq!(fs::read(&aside).unwrap(), damaged);
+    // The next time too.
+    flip(&brick, 8);
+    let again = fs::read(&brick).unwrap();
+    parity(&made.sandbox, ["repair", "--keep-damaged"]).exits(0);
+    assert_eq!(fs::read(&brick).unwrap(), whole);
+    assert_eq!(fs::read(&aside).unwrap(), damaged);
+    assert_eq!(fs::read(format!("{aside}.2")).unwrap(), again);
 }
 
 #[test]
