@@ -76,6 +76,13 @@ impl Places {
         }
     }
 
+    /// The same, with one more place.
+    pub(super) fn with(&self, further: Option<&Path>) -> Self {
+        let mut places = self.clone();
+        places.extra.extend(further.map(Path::to_owned));
+        places
+    }
+
     /// The folder that is worked on.
     #[must_use]
     pub fn dir(&self) -> &Path {

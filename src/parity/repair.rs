@@ -14,6 +14,7 @@ use super::rebuild::rebuild;
 use crate::archive::Monitor;
 use crate::error::{Error, Result};
 use crate::format::parity::Member;
+use crate::id::BrickName;
 use crate::store::atomic::TempFile;
 
 /// How to repair.
@@ -29,60 +30,55 @@ pub struct RepairOptions {
 /// What became of one set.
 #[derive(Debug, Default)]
 pub struct Repaired {
-    /// Where bricks that were brought back stand now.
-    pub bricks: Vec<PathBuf>,
+    /// Bricks that were brought back, and where they stand now.
+    pub bricks: Vec<(BrickName, PathBuf)>,
+    /// Bricks that came back wrong.
+    pub not_back: Vec<(BrickName, String)>,
     /// Parity files that were made again.
     pub files: Vec<PathBuf>,
     /// What could not be done, and why.
     pub failed: Vec<String>,
 }
 
+/// How many bricks are brought back at a time: each takes an open file.
+const AT_ONCE: usize = 64;
+
 /// Repairs one set, of which `state` says what is there.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Interrupted`]; [`Error::Damaged`] if files change meanwhile.
-/// What is in place is whole, whenever it ends.
+/// What is in place is whole, whenever it ends, and `done` says what that is.
 pub(super) fn repair_set(
     state: &SetState,
     places: &Places,
     options: &RepairOptions,
     pool: &ThreadPool,
     monitor: &Monitor,
-) -> Result<Repaired> {
+    done: &mut Repaired,
+) -> Result<()> {
     let repair = Repair {
         places,
         options,
         monitor,
     };
-    let mut done = Repaired::default();
-    let wanted: Vec<bool> = state.members.iter().map(is_wanted).collect();
     let mut paths: Vec<Option<PathBuf>> = state
         .members
         .iter()
         .map(|member| member.whole().cloned())
         .collect();
-    let rebuilt = rebuild(state, &wanted, &repair.temp_dir(), pool, monitor)?;
-    for (number, file) in rebuilt {
-        let Some(member) = state.members.get(number) else {
-            continue;
-        };
-        if hash_file(file.path(), monitor)? != *member.member.name.as_bytes() {
-            done.failed.push(format!(
-                "brick {}: what came back has another hash than its name; the parity was \
-                 forged, or made of something else; nothing is changed",
-                member.member.name
-            ));
-            continue;
+    let members = state.members.iter().enumerate();
+    let wanted = members.filter(|(_, member)| is_wanted(member));
+    let wanted: Vec<usize> = wanted.map(|(number, _)| number).collect();
+    for some in wanted.chunks(AT_ONCE) {
+        for (number, path) in repair.bricks(state, some, pool, done)? {
+            if let Some(known) = paths.get_mut(number) {
+                *known = Some(path);
+            }
         }
-        let path = repair.put(file, member)?;
-        if let Some(known) = paths.get_mut(number) {
-            *known = Some(path.clone());
-        }
-        done.bricks.push(path);
     }
     if options.to.is_none() {
-        repair.replace_copies(state, &paths, &mut done)?;
-        repair.parity(state, paths, pool, &mut done)?;
+        repair.replace_copies(state, &paths, done)?;
+        repair.parity(state, paths, pool, done)?;
     } else if !state.parity_is_sound() {
         done.failed.push(format!(
             "set {}: its parity files are missing or damaged, and left alone: repair makes them \
@@ -90,7 +86,7 @@ pub(super) fn repair_set(
             state.id
         ));
     }
-    Ok(done)
+    Ok(())
 }
 
 /// Whether a member is to be brought back, and can be.
@@ -109,6 +105,35 @@ impl Repair<'_> {
     fn temp_dir(&self) -> PathBuf {
         let to = self.options.to.clone();
         to.unwrap_or_else(|| self.places.temp_dir())
+    }
+
+    /// Brings back the members of these numbers, and says where they stand.
+    fn bricks(
+        &self,
+        state: &SetState,
+        wanted: &[usize],
+        pool: &ThreadPool,
+        done: &mut Repaired,
+    ) -> Result<Vec<(usize, PathBuf)>> {
+        let mut back = Vec::new();
+        for (number, file) in rebuild(state, wanted, &self.temp_dir(), pool, self.monitor)? {
+            let Some(member) = state.members.get(number) else {
+                continue;
+            };
+            let name = member.member.name;
+            if hash_file(file.path(), self.monitor)? != *name.as_bytes() {
+                let why = format!(
+                    "brick {name}: what came back has another hash than its name; the parity was \
+                     forged, or made of something else; nothing is changed"
+                );
+                done.not_back.push((name, why));
+                continue;
+            }
+            let path = self.put(file, member)?;
+            done.bricks.push((name, path.clone()));
+            back.push((number, path));
+        }
+        Ok(back)
     }
 
     /// Gives a brick its name, and returns its path.
@@ -160,7 +185,7 @@ impl Repair<'_> {
                 }
                 self.set_aside(path)?;
                 file.publish(path)?;
-                done.bricks.push(path.clone());
+                done.bricks.push((member.member.name, path.clone()));
             }
         }
         Ok(())
