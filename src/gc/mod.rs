@@ -26,7 +26,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-pub use forget::{Forgotten, forget, select};
+pub use forget::{Forgotten, forget, select, would_forget};
 
 use crate::archive::Monitor;
 use crate::brick::seal_note;

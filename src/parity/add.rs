@@ -19,7 +19,6 @@ use crate::error::{Error, Result};
 use crate::format::brick::{BrickHeader, HEADER_LENGTH, MAX_LENGTH};
 use crate::format::parity::{Member, Shape};
 use crate::id::{BrickName, Class};
-use crate::store::atomic;
 use crate::threads;
 
 /// How to make sets.
@@ -74,7 +73,7 @@ pub fn add(
     waiting: &mut dyn FnMut(),
 ) -> Result<AddSummary> {
     let lock = Lock::take(&places.temp_dir(), monitor, waiting)?;
-    atomic::remove_stale(&places.temp_dir())?;
+    places.remove_stale()?;
     let mut summary = AddSummary::default();
     let (known, unusable) = sets::known(places)?;
     summary.unusable = unusable;

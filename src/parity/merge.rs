@@ -51,8 +51,9 @@ pub(super) fn small<'a>(known: &'a [Known], places: &Places, options: &AddOption
 
 /// Where a member stands in the folder, at its full length.
 fn standing(member: &Member, places: &Places) -> Option<PathBuf> {
-    let mut copies = places.copies_of(&member.name).into_iter();
-    copies.find(|path| fs::metadata(path).is_ok_and(|found| found.len() == member.length))
+    let copies = places.copies_of(&member.name).into_iter();
+    let mut paths = copies.map(|(path, _)| path);
+    paths.find(|path| fs::metadata(path).is_ok_and(|found| found.len() == member.length))
 }
 
 impl Small<'_> {

@@ -329,7 +329,7 @@ impl Elsewhere {
             if !has_gone || !state.copies.passed.is_due() {
                 return false;
             }
-            self.look_for(state, HashSet::from([wanted.id]));
+            self.look_for(state, &HashSet::from([wanted.id]));
             let mut bricks = state.copies.bricks.get(&wanted.id).into_iter().flatten();
             if bricks.all(|name| tried.contains(name)) {
                 return false;
@@ -355,11 +355,11 @@ impl Elsewhere {
                 ids.extend(more.filter(|id| !known.contains_key(id)));
             }
         }
-        self.look_for(state, ids);
+        self.look_for(state, &ids);
     }
 
     /// Notes for each of these chunks the bricks that hold it.
-    fn look_for(&self, state: &mut State, ids: HashSet<ChunkId>) {
+    fn look_for(&self, state: &mut State, ids: &HashSet<ChunkId>) {
         let copies = &mut state.copies;
         if copies.bricks.len() + ids.len() > Copies::MOST {
             copies.bricks.clear();

@@ -56,7 +56,7 @@ fn select(layout: &Layout, selector: &Selector) -> Result<RunName> {
         Selector::Newest(number) => number
             .checked_sub(1)
             .and_then(|newer| names.into_iter().rev().nth(newer)),
-        Selector::At(time) => names.into_iter().rfind(|name| name.time <= *time),
+        Selector::At(time) => names.into_iter().rfind(|name| name.time <= time.end()),
         Selector::Name(start) => {
             let mut matches = names
                 .into_iter()

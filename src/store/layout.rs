@@ -130,6 +130,13 @@ impl Layout {
         self.path.join("tmp")
     }
 
+    /// `.dtar-tmp/`: files in the making where no `store.toml` stands. What is called
+    /// `tmp` there may be anybody's.
+    #[must_use]
+    pub fn foreign_temp_dir(&self) -> PathBuf {
+        self.path.join(".dtar-tmp")
+    }
+
     /// The folder of the bricks of a class.
     #[must_use]
     pub fn bricks_dir(&self, class: Class) -> PathBuf {

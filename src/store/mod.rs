@@ -555,16 +555,26 @@ fn require_empty(layout: &Layout) -> Result<()> {
     }
     for entry in entries {
         let entry = entry.map_err(Error::io("list", dir))?;
-        // What is left if somebody began and was cut off.
-        let is_begun = entry.path() == layout.temp_dir()
-            || entry.path() == layout.roots_dir() && layout.runs()?.is_empty();
-        if !is_begun {
+        if !is_left_of_making(layout, &entry.path())? {
             return Err(refused(
                 "the folder is not empty; name an empty or a new one for the store",
             ));
         }
     }
     Ok(())
+}
+
+/// Whether an entry of a folder is what is left if somebody began to make a store there
+/// and was cut off.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn is_left_of_making(layout: &Layout, entry: &Path) -> Result<bool> {
+    if entry == layout.temp_dir() {
+        return atomic::holds_only_remains(entry);
+    }
+    let is_empty = |dir: &Path| dir.read_dir().is_ok_and(|mut dir| dir.next().is_none());
+    Ok(entry == layout.roots_dir() && is_empty(entry))
 }
 
 fn random_id(dir: &Path) -> Result<StoreId> {
