@@ -152,10 +152,15 @@ pub fn repair(
 ) -> Result<CheckSummary> {
     // What goes elsewhere alters nothing here.
     let lock = match options.to {
-        None => Some(Lock::take(&places.temp_dir(), monitor, waiting)?),
+        None => {
+            places.guard(&places.temp_dir().join("*"))?;
+            Some(Lock::take(&places.temp_dir(), monitor, waiting)?)
+        }
         Some(_) => None,
     };
-    atomic::remove_stale(&places.temp_dir())?;
+    if lock.is_some() {
+        atomic::remove_stale(&places.temp_dir())?;
+    }
     let pool = threads::pool(0)?;
     let mut summary = CheckSummary::default();
     let (mut restored, mut remade, mut failed) = (Vec::new(), Vec::new(), Vec::new());

@@ -113,6 +113,7 @@ impl Repair<'_> {
         }
         let damaged = member.damaged().find(|path| self.places.is_own(path));
         let path = damaged.map_or_else(|| self.places.home_of(&name, class), Clone::clone);
+        self.places.guard(&path)?;
         if damaged.is_some() {
             self.set_aside(&path)?;
         }
@@ -154,6 +155,7 @@ impl Repair<'_> {
                 if hash_file(file.path(), self.monitor)? != *member.member.name.as_bytes() {
                     return Err(super::examine::changed(whole));
                 }
+                self.places.guard(path)?;
                 self.set_aside(path)?;
                 file.publish(path)?;
                 done.bricks.push(path.clone());
@@ -212,6 +214,7 @@ impl Repair<'_> {
                 || self.places.home_of_parity(&name),
                 |file| file.path.clone(),
             );
+            self.places.guard(&path)?;
             file.publish(&path)?;
             done.files.push(path);
         }

@@ -15,6 +15,7 @@ use crate::format::brick::{MAX_CHUNKS, MAX_FRAMES};
 use crate::format::toc::Toc;
 use crate::id::{Class, Epoch, WriterId};
 use crate::store::atomic;
+use crate::store::guard::{refuse_links, refuse_links_to};
 use crate::store::layout::{Layout, RunName};
 
 /// Bricks under way at a time, by epoch and class. There are two in an honest store of
@@ -43,6 +44,7 @@ impl Output {
             Error::io("draw an id for", "this run")(std::io::Error::other(error))
         })?;
         if let Some(layout) = &layout {
+            refuse_links(layout.path(), &layout.temp_dir())?;
             atomic::create_dir(&layout.temp_dir())?;
             atomic::remove_stale(&layout.temp_dir())?;
         }
@@ -137,8 +139,10 @@ impl Output {
             return Ok(());
         };
         let name = crate::id::BrickName(file.hash());
-        file.publish(&layout.brick_path(&name, class))?;
-        let sidecar = layout.toc_path(&name);
+        let (brick, sidecar) = (layout.brick_path(&name, class), layout.toc_path(&name));
+        refuse_links_to(layout.path(), &brick)?;
+        refuse_links_to(layout.path(), &sidecar)?;
+        file.publish(&brick)?;
         match keys {
             Some(keys) if !layout.sidecar_stands(&name)? => {
                 let bytes = make_sidecar(keys, &name, toc);
@@ -191,6 +195,7 @@ impl Output {
             return Ok(());
         };
         let name = crate::id::BrickName(file.hash());
+        refuse_links(layout.path(), &loose_dir(layout))?;
         file.publish(&loose_dir(layout).join(format!("{name}.frames")))
     }
 
@@ -210,6 +215,7 @@ impl Output {
             return Ok(true);
         };
         let path = path(layout);
+        refuse_links_to(layout.path(), &path)?;
         if path.exists() {
             return Ok(false);
         }

@@ -26,6 +26,7 @@ use crate::format::origins::Origins;
 use crate::format::toc::Toc;
 use crate::id::BrickName;
 use crate::store::catalog::{Catalog, CatalogReport};
+use crate::store::guard::open_file;
 use crate::store::runs::{self, Lease};
 use crate::store::{MAX_SIDECAR_LENGTH, Store, is_missing};
 
@@ -394,7 +395,7 @@ fn table_of(file: &File) -> io::Result<Vec<u8>> {
 
 /// Opens a file of a brick, and says how long it is.
 pub(super) fn open(path: &Path) -> Result<(File, u64), Fault> {
-    let opened = File::open(path).and_then(|file| {
+    let opened = open_file(path).and_then(|file| {
         let length = file.metadata()?.len();
         Ok((file, length))
     });

@@ -53,9 +53,14 @@ impl OtherRun {
             }
             Err(error) => return Err(Error::io("open", path)(error)),
         };
+        // What is no file says nothing, and to read a pipe is to wait for a writer.
+        let length = match file.metadata() {
+            Ok(found) if found.is_file() => MAX_LEASE_LENGTH,
+            _ => 0,
+        };
         let mut bytes = Vec::new();
         (&file)
-            .take(MAX_LEASE_LENGTH)
+            .take(length)
             .read_to_end(&mut bytes)
             .map_err(Error::io("read", &path))?;
         let lease = open_note(keys, &bytes).ok().filter(|note| {
