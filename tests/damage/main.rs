@@ -11,10 +11,16 @@ mod common;
 mod made;
 
 mod checked;
+mod copies;
+mod faults;
 mod healing;
+mod hostile;
 mod indexes;
 mod matrix;
 mod rebuilt;
+mod rules;
 mod scene;
 mod structures;
 mod sweep;
+mod targets;
+mod yard;
