@@ -143,7 +143,10 @@ impl<'a> Bricks<'a> {
             &found
         };
         if !job.is_here() {
-            if matches!(sidecar, Sidecar::Sound(_)) {
+            // What has gone together with its sidecar was collected meanwhile.
+            if matches!(sidecar, Sidecar::Sound(_))
+                && self.means.layout.sidecar_stands(&job.name)?
+            {
                 self.away(job);
             }
             return Ok(());
@@ -209,6 +212,10 @@ impl<'a> Bricks<'a> {
             let message = format!("brick {} is not here, only its sidecar is", job.name);
             let fault = Fault::new(Kind::Brick, dir, message);
             self.say(Finding::Fault(fault.of(job.name)));
+            // Lost: the next archive is to store its chunks again.
+            if !self.options.quick && self.marked.binary_search(&job.name).is_err() {
+                self.mark(&job.name, "only its sidecar is here");
+            }
         } else {
             drop(state);
             self.say(Finding::Away(job.name));

@@ -11,12 +11,14 @@ mod common;
 mod made;
 
 mod checked;
+mod collected;
 mod copies;
 mod faults;
 mod healing;
 mod hostile;
 mod indexes;
 mod matrix;
+mod moved;
 mod rebuilt;
 mod rules;
 mod scene;
