@@ -21,8 +21,8 @@ pub fn open_file(path: &Path) -> io::Result<File> {
     if file.metadata()?.is_file() {
         return Ok(file);
     }
-    let error = "expected a file, found something else";
-    Err(io::Error::new(io::ErrorKind::InvalidInput, error))
+    let kind = io::ErrorKind::InvalidInput;
+    Err(io::Error::new(kind, "it is no file"))
 }
 
 /// Refuses a folder of the store in `base` if it, or one above it in the store, is a

@@ -160,13 +160,12 @@ impl Fault {
         match (self.target.kind, self.way) {
             (PartlyNeeded, Way::Duplicate) => Passed("a brick that nobody needs is deleted"),
             (PartlyNeeded, Way::Delete) => Passed("a brick may be away"),
-            (PartlyNeeded, _) if does_it => Found,
+            (PartlyNeeded, _) | (DeadList, Way::Folder) if does_it => Found,
             (Brick | Garbage | Metadata | PartlyNeeded, _) => {
                 Either("bricks are read only to be rewritten")
             }
             (Sidecar | Root | Config | Key, _) | (Snapshot, Way::Duplicate) => Found,
             (Snapshot, _) => Passed("the root says what is needed"),
-            (DeadList, Way::Folder) if does_it => Found,
             (DeadList, _) => Passed("a new list takes the place of old ones"),
             (Lease, _) => Either("a dead run is ended whatever its lease says"),
             (Mark, _) => Either("a mark counts whatever is in it"),

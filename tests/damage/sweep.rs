@@ -114,7 +114,7 @@ impl Watch<'_> {
         };
         let keys = store.put_keys(&key).unwrap();
         match finder {
-            Finder::Verify => self.verify(&Means::with_key(&store, &key).unwrap(), path),
+            Finder::Verify => verify(&Means::with_key(&store, &key).unwrap(), path),
             Finder::Parity => {
                 let places = Places::new(store.path(), &[]).unwrap();
                 let summary = parity::check(&places, &Monitor::default(), &mut |_| ());
@@ -128,30 +128,8 @@ impl Watch<'_> {
             }
             _ => self
                 .restore("b", By::Index, None)
-                .is_err_and(|(_, error)| named(error)),
+                .is_err_and(|failed| named(failed.1)),
         }
-    }
-
-    /// Whether verify finds a fault, one of which must name the file.
-    fn verify(&self, means: &Means<'_>, path: &Path) -> bool {
-        let faults: Mutex<Vec<_>> = Mutex::default();
-        let options = VerifyOptions {
-            all_here: true,
-            threads: 1,
-            ..VerifyOptions::default()
-        };
-        let found = |finding| {
-            if let Finding::Fault(fault) = finding {
-                faults.lock().unwrap().push(fault);
-            }
-        };
-        let monitor = Arc::new(Monitor::default());
-        let summary = verify_store(means, &options, &found, &monitor).unwrap();
-        let faults = faults.into_inner().unwrap();
-        let named = faults.iter().any(|fault| fault.path == path);
-        assert!(named || faults.is_empty(), "not named: {faults:?}");
-        assert_eq!(faults.is_empty(), summary.exit() == Exit::Done);
-        named
     }
 
     /// Restores a run; or what came out before the error.
@@ -160,7 +138,7 @@ impl Watch<'_> {
         label: &str,
         by: By,
         on_hit: Option<&mut dyn FnMut(Hit)>,
-    ) -> std::result::Result<Vec<u8>, (Vec<u8>, Error)> {
+    ) -> std::result::Result<Vec<u8>, Box<(Vec<u8>, Error)>> {
         let mut output = Vec::new();
         let attempt = || {
             let (key, store) = self.open()?;
@@ -193,7 +171,7 @@ impl Watch<'_> {
         };
         match attempt() {
             Ok(_) => Ok(output),
-            Err(error) => Err((output, error)),
+            Err(error) => Err(Box::new((output, error))),
         }
     }
 
@@ -205,7 +183,8 @@ impl Watch<'_> {
             let stream = &self.yard.archived(label).stream;
             match self.restore(label, by, None) {
                 Ok(found) => tally.wrong += usize::from(found != *stream),
-                Err((found, error)) => {
+                Err(failed) => {
+                    let (found, error) = *failed;
                     assert!(!matches!(error, Error::Internal(_)), "{error}");
                     tally.wrong += usize::from(!stream.starts_with(&found));
                     tally.refused += 1;
@@ -239,6 +218,28 @@ impl Watch<'_> {
             tally.unnamed += usize::from(!is_named);
         }
     }
+}
+
+/// Whether verify finds a fault, one of which must name the file.
+fn verify(means: &Means<'_>, path: &Path) -> bool {
+    let faults: Mutex<Vec<_>> = Mutex::default();
+    let options = VerifyOptions {
+        all_here: true,
+        threads: 1,
+        ..VerifyOptions::default()
+    };
+    let found = |finding| {
+        if let Finding::Fault(fault) = finding {
+            faults.lock().unwrap().push(fault);
+        }
+    };
+    let monitor = Arc::new(Monitor::default());
+    let summary = verify_store(means, &options, &found, &monitor).unwrap();
+    let faults = faults.into_inner().unwrap();
+    let named = faults.iter().any(|fault| fault.path == path);
+    assert!(named || faults.is_empty(), "not named: {faults:?}");
+    assert_eq!(faults.is_empty(), summary.exit() == Exit::Done);
+    named
 }
 
 /// What came of all flips of files of one kind.
@@ -304,7 +305,7 @@ fn without_key(watch: &Watch<'_>, file: &Path, path: &Path, offset: u64, case: &
         _ => return,
     };
     let bare = Means::without_key(&watch.yard.sandbox.store());
-    let found = watch.verify(&bare, path);
+    let found = verify(&bare, path);
     assert_eq!(found, offset < covered, "{case}, without a key");
 }
 
@@ -374,7 +375,7 @@ fn every_flipped_byte_is_found_or_harmless() {
                 }
                 let (key, store) = Watch { yard: &yard }.open().unwrap();
                 let means = Means::with_key(&store, &key).unwrap();
-                assert!(!Watch { yard: &yard }.verify(&means, yard.sandbox.path()));
+                assert!(!verify(&means, yard.sandbox.path()));
             });
         }
     });

@@ -94,21 +94,26 @@ impl Targets<'_> {
 
     /// Bricks of each class and their sidecars.
     fn bricks(&mut self) {
-        let [a, b, c, e, f, g] = ["a", "b", "c", "e", "f", "g"].map(|of| self.brick_of(of));
+        let of = |member| self.brick_of(member);
+        let (needed, partly, garbage) = (of("b"), of("g"), of("e"));
         let own = self.metadata("b");
         let runs = self.yard.content.runs.iter();
-        let others = runs.map(|run| self.metadata(run.label));
-        let other = others.filter(|name| *name != own).next_back().unwrap();
-        for (kind, folder, name, other) in [
-            (Kind::Brick, "bricks", &b, &a),
-            (Kind::PartlyNeeded, "bricks", &g, &c),
-            (Kind::Garbage, "bricks", &e, &f),
-            (Kind::Metadata, "meta", &own, &other),
-        ] {
-            self.add_named(kind, (name, other), |name| sharded(folder, name, "brick"));
+        let mut others = runs.map(|run| self.metadata(run.label));
+        let other = others.rfind(|name| *name != own).unwrap();
+        let of_data = [
+            (Kind::Brick, "bricks", &needed, of("a")),
+            (Kind::PartlyNeeded, "bricks", &partly, of("c")),
+            (Kind::Garbage, "bricks", &garbage, of("f")),
+            (Kind::Metadata, "meta", &own, other.clone()),
+        ];
+        let sidecars = [(&needed, of("a")), (&partly, of("b")), (&own, other)];
+        for (kind, folder, name, other) in of_data {
+            self.add_named(kind, (name, &other), |name| sharded(folder, name, "brick"));
         }
-        for names in [(&*b, &*a), (&*g, &*b), (&*own, &*other)] {
-            self.add_named(Kind::Sidecar, names, |name| sharded("tocs", name, "toc"));
+        for (name, other) in sidecars {
+            self.add_named(Kind::Sidecar, (name, &other), |name| {
+                sharded("tocs", name, "toc")
+            });
         }
     }
 
