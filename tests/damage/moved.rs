@@ -137,7 +137,7 @@ fn salvaged_frames_keep_the_places_that_they_were_moved_from() {
     let moved = Moved::of(8 << 20);
     let brick = moved.brick();
     let frames = brick_parts(&brick).frames;
-    assert_eq!(frames.len(), 2);
+    assert!(frames.len() > 1);
     flip(&brick, frames[0].1.start, 1);
     fs::remove_dir_all(moved.sandbox.store().join("tocs")).unwrap();
     let run = moved.sandbox.run(["rebuild", "--json"]).exits(0);
