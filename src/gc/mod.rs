@@ -38,6 +38,7 @@ use crate::parity::KeptSet;
 use crate::store::Store;
 use crate::store::atomic::{sync_dir, sync_dir_if_there};
 use crate::store::catalog::OwnSidecars;
+use crate::store::guard::refuse_links_to;
 use crate::store::layout::{Mark, RunName};
 use crate::store::runs::{Lease, new_note};
 use frames::Frames;
@@ -430,6 +431,7 @@ impl Gc<'_> {
     fn delete_lists(&self, lists: &[RunName]) -> Result<()> {
         for list in lists {
             let path = self.store.layout().dead_path(list);
+            refuse_links_to(self.store.path(), &path)?;
             match fs::remove_file(&path) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 result => result.map_err(Error::io("delete", &path))?,

@@ -1,7 +1,6 @@
 //! Where the chunks of a snapshot lie, and what they hold.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::runs::{Run, refused};
@@ -12,6 +11,7 @@ use crate::format::frame::FrameHeader;
 use crate::format::toc::{Toc, TocFrame};
 use crate::id::{BrickName, ChunkHash, ChunkId, Class};
 use crate::store::Store;
+use crate::store::guard::open_file;
 use crate::store::layout::{Layout, places_of_brick};
 use crate::store::own_toc::{read_brick, read_own_toc};
 
@@ -76,8 +76,9 @@ pub(super) struct Chunks<'a> {
     /// Where the bricks of class metadata are looked for, once one of the run's is missing
     /// or damaged.
     others: Option<Others<'a>>,
-    /// For errors.
+    /// For errors: the snapshot, and bricks of the run that are not here.
     snapshot: PathBuf,
+    absent: Vec<BrickName>,
     scratch: OpenScratch,
     sealed: Vec<u8>,
     frame: OpenFrame,
@@ -99,6 +100,7 @@ impl<'a> Chunks<'a> {
             trouble: None,
             others: None,
             snapshot: path,
+            absent: Vec::new(),
             scratch: OpenScratch::new(),
             sealed: Vec::new(),
             frame: OpenFrame::new(),
@@ -143,6 +145,8 @@ impl<'a> Chunks<'a> {
                         chunks.trouble.get_or_insert(error);
                     }
                 }
+            } else if !store.brick_path(name, Class::Data).is_file() {
+                chunks.absent.push(*name);
             }
         }
         Ok(chunks)
@@ -206,15 +210,25 @@ impl<'a> Chunks<'a> {
         if let Some(place) = self.another(&id, &[])? {
             return Ok(place);
         }
-        Err(self.trouble.take().unwrap_or_else(|| {
-            let message = format!(
-                "incomplete snapshot: chunk {hash} is in none of the {} bricks of its run that \
-                 stand in meta/; bring back the others and their sidecars, or name a copy of the \
-                 store with --bricks DIR",
-                self.bricks.len()
-            );
-            refused(self.snapshot.clone(), message, Exit::Damaged)
-        }))
+        let trouble = self.trouble.take();
+        Err(trouble.unwrap_or_else(|| self.missing(hash)))
+    }
+
+    fn missing(&self, hash: &ChunkHash) -> Error {
+        let absent = self.absent.iter().take(3).map(ToString::to_string);
+        let absent = absent.collect::<Vec<_>>().join(", ");
+        let message = format!(
+            "incomplete snapshot: chunk {hash} is in none of the {} bricks of its run that stand \
+             in meta/{}{absent}; bring back the others and their sidecars, or name a copy of the \
+             store with --bricks DIR",
+            self.bricks.len(),
+            if absent.is_empty() {
+                ""
+            } else {
+                ", and not here are "
+            },
+        );
+        refused(self.snapshot.clone(), message, Exit::Damaged)
     }
 
     /// A place of a chunk that is not among those that were `tried`.
@@ -284,7 +298,7 @@ impl<'a> Chunks<'a> {
         let Brick { path, frames } = &self.bricks[brick as usize];
         let (offset, length) = frames[frame as usize];
         self.sealed.resize(length as usize, 0);
-        let file = File::open(path).map_err(Error::io("open", path))?;
+        let file = open_file(path).map_err(Error::io("open", path))?;
         read_brick(&file, path, offset, &mut self.sealed)?;
         FrameHeader::decode(&self.sealed)
             .and_then(|header| require_metadata(header.fields.class))
@@ -307,7 +321,7 @@ fn read_toc(
     if let Ok(toc) = store.read_sidecar(keys, name, buffer) {
         return Ok(toc);
     }
-    let file = File::open(path).map_err(Error::io("open", path))?;
+    let file = open_file(path).map_err(Error::io("open", path))?;
     let (header, toc) = read_own_toc(&file, path, keys, buffer)?;
     require_metadata(header.class).map_err(Error::decode(path, 0))?;
     Ok(toc)

@@ -2,7 +2,6 @@
 //! follow from what was found.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -18,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::format::toc::{Toc, TocHeader};
 use crate::format::wire::DecodeError;
 use crate::id::BrickName;
+use crate::store::guard::open_file;
 use crate::store::layout::Mark;
 use crate::store::runs::dead_bricks;
 use crate::store::{MAX_SIDECAR_LENGTH, is_missing, read_limited};
@@ -242,7 +242,7 @@ impl<'a> Bricks<'a> {
 
     /// What can be said of a sidecar without a key.
     fn read_in_clear(&self, path: &Path, bytes: &mut Vec<u8>) -> Result<()> {
-        let file = File::open(path).map_err(Error::io("open", path))?;
+        let file = open_file(path).map_err(Error::io("open", path))?;
         read_limited(file, path, MAX_SIDECAR_LENGTH, bytes)?;
         let header = TocHeader::decode(bytes).map_err(Error::decode(path, 0))?;
         let expected = header.toc_length() + SIDECAR_SEAL_LENGTH as u64;

@@ -1,7 +1,5 @@
 //! Roots and snapshots, and which runs a fault hits.
 
-use std::fs::File;
-
 use super::bricks::{Bricks, fault_of};
 use super::finding::{Fault, Finding, Kind, RunHit};
 use super::healed::{Missing, Search};
@@ -15,6 +13,7 @@ use crate::format::wire::DecodeError;
 use crate::id::BrickName;
 use crate::restore::{Lost, Origin, open_index, survey};
 use crate::snapshot::{self, Run};
+use crate::store::guard::open_file;
 use crate::store::layout::RunName;
 use crate::store::{MAX_ROOT_LENGTH, MAX_SNAPSHOT_LENGTH, is_missing, read_limited};
 
@@ -52,7 +51,7 @@ fn in_clear(bricks: &Bricks<'_>, run: &RunName) {
     let layout = &bricks.means.layout;
     let path = layout.root_path(run);
     let mut bytes = Vec::new();
-    let root = File::open(&path)
+    let root = open_file(&path)
         .map_err(Error::io("open", &path))
         .and_then(|file| read_limited(file, &path, MAX_ROOT_LENGTH, &mut bytes))
         .and_then(|()| {
@@ -71,7 +70,7 @@ fn in_clear(bricks: &Bricks<'_>, run: &RunName) {
     }
     bricks.state().summary.roots += 1;
     let path = layout.snapshot_path(run);
-    let file = match File::open(&path) {
+    let file = match open_file(&path) {
         // Whether the run has one only its root says.
         Err(error) if is_missing(&error) => return,
         file => file.map_err(Error::io("open", &path)),
