@@ -393,3 +393,67 @@ fn usage_is_checked_before_anything_is_read() {
     let missing = made.path("missing");
     made.salvage(&[&missing], &[]).exits(1).says(&["missing"]);
 }
+
+#[test]
+fn what_is_called_tmp_in_the_output_is_not_touched() {
+    let made = Made::small();
+    let thesis = made.path("to/tmp/thesis");
+    fs::create_dir_all(&thesis).unwrap();
+    let files = [thesis.join("chapter"), made.path("to/tmp/0123456789abcdef")];
+    for file in &files {
+        fs::write(file, b"years of work").unwrap();
+    }
+    made.salvage(&[&made.brick()], &[]).exits(0);
+    for file in &files {
+        assert_eq!(fs::read(file).unwrap(), b"years of work");
+    }
+    assert!(!made.path("to/.dtar-tmp").exists());
+}
+
+#[test]
+fn a_damaged_file_in_the_output_does_not_keep_a_sound_brick_out() {
+    let made = Made::large();
+    let brick = made.brick();
+    let below = brick.strip_prefix(made.sandbox.store()).unwrap();
+    let standing = made.path("to").join(below);
+    fs::create_dir_all(standing.parent().unwrap()).unwrap();
+    let mut bytes = fs::read(&brick).unwrap();
+    let frame = frames(&bytes).remove(1);
+    bytes[frame.end - 20] ^= 1;
+    fs::write(&standing, &bytes).unwrap();
+    let options = ["--json", "--index", text(&made.index)];
+    let run = made.salvage(&[&brick], &options).exits(0);
+    let run = run.says(&[text(&standing), "damaged, and in the way"]);
+    assert_eq!(states(&run), ["whole"; 5]);
+    assert_eq!(summary(&run)["whole_bricks"], 0);
+    assert_eq!(summary(&run)["new_bricks"], 1);
+    assert_eq!(fs::read(&standing).unwrap(), bytes, "it is not altered");
+    fs::remove_dir_all(made.sandbox.store()).unwrap();
+    let to = made.path("to");
+    let run = made
+        .sandbox
+        .run(["restore", "--bricks", text(&to), text(&made.index)])
+        .exits(0);
+    assert!(run.stdout == made.stream);
+}
+
+#[test]
+fn a_damaged_root_or_snapshot_in_the_output_is_reported() {
+    let made = Made::small();
+    let store = made.sandbox.store();
+    made.salvage(&[&store], &[]).exits(0);
+    made.salvage(&[&store], &[]).exits(0);
+    for folder in ["roots", "snapshots"] {
+        let mut files = Vec::new();
+        collect(&made.path("to").join(folder), &mut files);
+        let whole = fs::read(&files[0]).unwrap();
+        let mut bytes = whole.clone();
+        bytes[50] ^= 1;
+        fs::write(&files[0], &bytes).unwrap();
+        let run = made.salvage(&[&store], &["--json"]).exits(3);
+        let run = run.says(&[text(&files[0])]);
+        assert_eq!(summary(&run)["blocked"], 1, "{folder}");
+        assert_eq!(fs::read(&files[0]).unwrap(), bytes);
+        fs::write(&files[0], whole).unwrap();
+    }
+}

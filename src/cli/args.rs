@@ -233,7 +233,7 @@ pub enum Command {
     /// `parity` with `sets`, `files`, `bytes`, `unusable` (files); and lists, whose objects
     /// have `name`, `time`, `time_ns`, and `host` and `process` if they are sealed as they
     /// should be: `runs` with `kind` (archive, gc or unknown), `dead`, `label`; `dead_lists`
-    /// with `bricks` (how many); `marks` with `sealed` and `text`, where `name` is the
+    /// with `bricks` (how many; null if the list does not open); `marks` with `sealed` and `text`, where `name` is the
     /// brick's; `roots_without_snapshot` with `label` and `lost` (it had one, or the root
     /// does not open); `snapshots_without_root`.
     Store,
@@ -282,8 +282,14 @@ pub struct IndexArgs {
 pub struct ForgetArgs {
     /// Which: @latest, @2, '@2026-11-20 12:00', @label:TEXT, @host:NAME, or @ and the
     /// start of a name
+    ///
+    /// A time means the one run that ended within the day, minute or second that is
+    /// written; never, as for restore, an earlier one.
     #[arg(required = true)]
     pub snapshots: Vec<String>,
+    /// Only say what would be given up, and delete nothing
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Args)]
@@ -569,7 +575,7 @@ pub enum ParityCommand {
         /// Write the bricks into DIR, and change nothing else
         #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         to: Option<PathBuf>,
-        /// Keep a damaged brick that is replaced, as NAME.brick.damaged
+        /// Keep a damaged brick that is replaced, as NAME.brick.damaged, or ….damaged.2 and so on
         #[arg(long)]
         keep_damaged: bool,
     },

@@ -6,7 +6,7 @@ use super::args::{ForgetArgs, GlobalArgs};
 use super::say::Say;
 use super::setup;
 use dtar::error::{Error, Exit, Result};
-use dtar::gc::{forget, select};
+use dtar::gc::{forget, select, would_forget};
 use dtar::snapshot::Selector;
 
 pub fn run(args: &ForgetArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
@@ -33,13 +33,19 @@ pub fn run(args: &ForgetArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     runs.sort_unstable();
     runs.dedup();
     for run in &runs {
-        let done = forget(&store, run)?;
-        if let Some(last) = setup::last_run(global, &store) {
-            last.forget(run)?;
-        }
+        let done = if args.dry_run {
+            would_forget(&store, run)?
+        } else {
+            let done = forget(&store, run)?;
+            if let Some(last) = setup::last_run(global, &store) {
+                last.forget(run)?;
+            }
+            done
+        };
         if say.is_json() {
             say.event(&json!({
                 "type": "forgotten",
+                "dry_run": args.dry_run,
                 "name": run.to_string(),
                 "snapshot": done.snapshot,
                 "root": done.root,
@@ -51,16 +57,22 @@ pub fn run(args: &ForgetArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
                 (false, true) => "its root; it had no snapshot",
                 (false, false) => "nothing: somebody else was faster",
             };
-            say.note(&format!("forgot @{run}: deleted {what}"));
+            let did = if args.dry_run {
+                ("would forget", "delete")
+            } else {
+                ("forgot", "deleted")
+            };
+            say.note(&format!("{} @{run}: {} {what}", did.0, did.1));
         }
     }
     let count = runs.len();
-    say.summary(
-        &format!(
-            "forgot {count} run{}; `dtar gc` deletes what nobody needs any more",
-            if count == 1 { "" } else { "s" }
-        ),
-        &json!({ "type": "summary", "forgotten": count }),
-    );
+    let runs = format!("{count} run{}", if count == 1 { "" } else { "s" });
+    let text = if args.dry_run {
+        format!("would forget {runs}; nothing is deleted")
+    } else {
+        format!("forgot {runs}; `dtar gc` deletes what nobody needs any more")
+    };
+    let value = json!({ "type": "summary", "forgotten": count, "dry_run": args.dry_run });
+    say.summary(&text, &value);
     Ok(Exit::Done)
 }

@@ -195,7 +195,7 @@ fn report_member(member: &MemberState, say: Say) {
         let why = format!("missing; {outcome}");
         damage(say, "brick", &path, &why, &details);
     }
-    for path in member.damaged() {
+    for path in member.damaged().map(|copy| &copy.path) {
         let why = match member.whole() {
             Some(whole) => format!("damaged; a whole copy is {}", whole.display()),
             None => format!("damaged in {} shards; {outcome}", member.lost),

@@ -124,6 +124,11 @@ fn tell(event: &Event<'_>, say: Say) {
             offset,
             reason,
         } => say.warn(&format!("{}: lost: {reason}", at(path, *offset))),
+        Event::Blocked { path } => say.error_text(&format!(
+            "{}: damaged, and in the way of what was found; what a brick of this name holds is \
+             put into other bricks; remove this file and run again to keep all as it was",
+            path.display()
+        )),
         Event::Brick { name, path, offset } => {
             say.event(&json!({
                 "type": "brick",
@@ -276,6 +281,7 @@ fn json_summary(
         "loose_files": summary.loose.number,
         "roots": summary.roots,
         "snapshots": summary.snapshots,
+        "blocked": summary.blocked,
         "seconds": time.as_secs_f64(),
         "bytes_per_second": speed(summary.inputs.bytes, time),
     })

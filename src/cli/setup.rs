@@ -19,7 +19,7 @@ use dtar::key_file;
 use dtar::snapshot::Selector;
 use dtar::store::catalog::{Catalog, Unentered};
 use dtar::store::last_run::LastRun;
-use dtar::store::layout::RunName;
+use dtar::store::layout::{Layout, RunName};
 use dtar::store::{Store, places, runs};
 
 /// Where the store is or will be.
@@ -182,11 +182,12 @@ pub fn make(
 /// Whether nothing stands at `path`, or an empty folder, or what is left of a
 /// first run that was interrupted before it had made the store.
 fn is_vacant(path: &Path) -> Result<bool> {
+    let layout = Layout::new(path);
     match path.read_dir() {
         Ok(entries) => {
             for entry in entries {
                 let entry = entry.map_err(Error::io("list", path))?;
-                if entry.file_name() != "tmp" && entry.file_name() != "roots" {
+                if !dtar::store::is_left_of_making(&layout, &entry.path())? {
                     return Ok(false);
                 }
             }

@@ -26,7 +26,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-pub use forget::{Forgotten, forget, select};
+pub use forget::{Forgotten, forget, select, would_forget};
 
 use crate::archive::Monitor;
 use crate::brick::seal_note;
@@ -38,6 +38,7 @@ use crate::parity::KeptSet;
 use crate::store::Store;
 use crate::store::atomic::{sync_dir, sync_dir_if_there};
 use crate::store::catalog::OwnSidecars;
+use crate::store::guard::refuse_links_to;
 use crate::store::layout::{Mark, RunName};
 use crate::store::runs::{Lease, new_note};
 use frames::Frames;
@@ -430,6 +431,7 @@ impl Gc<'_> {
     fn delete_lists(&self, lists: &[RunName]) -> Result<()> {
         for list in lists {
             let path = self.store.layout().dead_path(list);
+            refuse_links_to(self.store.path(), &path)?;
             match fs::remove_file(&path) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 result => result.map_err(Error::io("delete", &path))?,
@@ -460,6 +462,11 @@ impl Gc<'_> {
             tell(GcEvent::Step("deleting"));
         }
         let layout = self.store.layout();
+        if !doomed.is_empty() {
+            // What takes their place may be the work of one who was cut off before its name
+            // was durable.
+            layout.sync_all_sidecars()?;
+        }
         // A sidecar without its brick must not be what a power failure leaves.
         self.delete_all(doomed.iter().map(|name| (*name, layout.toc_path(name))))?;
         let mut files = HashSet::new();

@@ -21,6 +21,7 @@ use crate::format::wire::DecodeError;
 use crate::id::{BrickName, Class};
 use crate::store::atomic::TempFile;
 use crate::store::catalog::{OwnSeals, OwnSidecars};
+use crate::store::guard::open_file;
 
 /// Read at a time.
 const PIECE: usize = 1 << 20;
@@ -130,7 +131,7 @@ impl<'a> Rewriter<'a> {
         tell: &mut dyn FnMut(GcEvent),
     ) -> Result<()> {
         let path = self.gc.store.brick_path(name, class);
-        let examined = File::open(&path)
+        let examined = open_file(&path)
             .map_err(Hindrance::from)
             .and_then(|file| Ok((self.examine(&file, name, class, needed)?, file)));
         match examined {

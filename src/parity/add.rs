@@ -19,7 +19,6 @@ use crate::error::{Error, Result};
 use crate::format::brick::{BrickHeader, HEADER_LENGTH, MAX_LENGTH};
 use crate::format::parity::{Member, Shape};
 use crate::id::{BrickName, Class};
-use crate::store::atomic;
 use crate::threads;
 
 /// How to make sets.
@@ -73,8 +72,9 @@ pub fn add(
     monitor: &Monitor,
     waiting: &mut dyn FnMut(),
 ) -> Result<AddSummary> {
+    places.guard(&places.temp_dir().join("*"))?;
     let lock = Lock::take(&places.temp_dir(), monitor, waiting)?;
-    atomic::remove_stale(&places.temp_dir())?;
+    places.remove_stale()?;
     let mut summary = AddSummary::default();
     let (known, unusable) = sets::known(places)?;
     summary.unusable = unusable;
@@ -102,7 +102,7 @@ pub fn add(
     let damaged = damaged.iter().filter_map(|name| paths.get(name).cloned());
     summary.damaged.extend(damaged);
     if options.merge {
-        summary.merged = small.remove(if merged { &made } else { &[] })?;
+        summary.merged = small.remove(places, if merged { &made } else { &[] })?;
     }
     drop(lock);
     places.leave();
@@ -215,7 +215,9 @@ fn publish(set: Encoded, places: &Places, summary: &mut AddSummary) -> Result<()
         .map_or(spare, |least| least.min(spare));
     summary.bricks_to_spare = Some(least);
     for (name, file) in set.files {
-        file.publish(&places.home_of_parity(&name))?;
+        let home = places.home_of_parity(&name);
+        places.guard(&home)?;
+        file.publish(&home)?;
         summary.files += 1;
     }
     Ok(())

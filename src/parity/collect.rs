@@ -261,7 +261,11 @@ impl<'a> Collection<'a> {
                 remade.add(&set.description.shape);
                 fresh.push((set.id, share, set.description.shape.members));
                 let mut files = set.files.into_iter();
-                files.try_for_each(|(name, file)| file.publish(&self.places.home_of_parity(&name)))
+                files.try_for_each(|(name, file)| {
+                    let home = self.places.home_of_parity(&name);
+                    self.places.guard(&home)?;
+                    file.publish(&home)
+                })
             };
             let (how, work) = ((self.group, share), (self.places, &*pool, monitor));
             damaged.extend(protect(members, &self.paths, how, work, &mut publish)?);

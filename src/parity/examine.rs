@@ -26,6 +26,8 @@ pub struct Copy {
     pub path: PathBuf,
     /// Whether its hash is its name.
     pub whole: bool,
+    /// Whether it stands in the folder itself, and may be replaced.
+    pub own: bool,
 }
 
 /// What is there of a member.
@@ -58,9 +60,8 @@ impl MemberState {
     }
 
     /// The copies whose hash is not their name.
-    pub fn damaged(&self) -> impl Iterator<Item = &PathBuf> {
-        let damaged = self.copies.iter().filter(|copy| !copy.whole);
-        damaged.map(|copy| &copy.path)
+    pub fn damaged(&self) -> impl Iterator<Item = &Copy> {
+        self.copies.iter().filter(|copy| !copy.whole)
     }
 
     /// Whether there is a copy, and all are whole.
@@ -77,6 +78,8 @@ pub struct FileState {
     pub path: PathBuf,
     /// Its name.
     pub name: ParityName,
+    /// Whether it stands in the folder itself, and may be replaced.
+    pub own: bool,
     /// Number of its first recovery shard in each stripe.
     pub(super) first: u32,
     /// Whether its hash is its name, and each of its shards as the description says.
@@ -208,13 +211,13 @@ fn member_state(
         repairable: true,
     };
     let paths = places.copies_of(&member.name).into_iter();
-    for (path, number) in paths.zip(0..NOWHERE) {
+    for ((path, own), number) in paths.zip(0..NOWHERE) {
         let whole = scan(shape, member, checks, &path, monitor, |shard| {
             if let Some(source) = state.sources.get_mut(shard) {
                 *source = number.min(*source);
             }
         })?;
-        state.copies.push(Copy { path, whole });
+        state.copies.push(Copy { path, whole, own });
     }
     if state.whole().is_some() {
         state.sources = Vec::new();
@@ -299,6 +302,7 @@ fn read_parity(state: &mut SetState, monitor: &Monitor) -> Result<()> {
         state.files.push(FileState {
             path: file.path.clone(),
             name: file.name,
+            own: file.own,
             first: file.head.first,
             whole,
         });

@@ -51,8 +51,9 @@ pub(super) fn small<'a>(known: &'a [Known], places: &Places, options: &AddOption
 
 /// Where a member stands in the folder, at its full length.
 fn standing(member: &Member, places: &Places) -> Option<PathBuf> {
-    let mut copies = places.copies_of(&member.name).into_iter();
-    copies.find(|path| fs::metadata(path).is_ok_and(|found| found.len() == member.length))
+    let copies = places.copies_of(&member.name).into_iter();
+    let mut paths = copies.map(|(path, _)| path);
+    paths.find(|path| fs::metadata(path).is_ok_and(|found| found.len() == member.length))
 }
 
 impl Small<'_> {
@@ -74,7 +75,7 @@ impl Small<'_> {
 
     /// Deletes those sets of which `made` has all members, and those that others make
     /// superfluous; returns how many.
-    pub(super) fn remove(&self, made: &[(SetId, Vec<Member>)]) -> Result<u64> {
+    pub(super) fn remove(&self, places: &Places, made: &[(SetId, Vec<Member>)]) -> Result<u64> {
         let mut ids = HashSet::new();
         let mut fresh: HashSet<BrickName> = HashSet::new();
         for (id, members) in made {
@@ -90,6 +91,7 @@ impl Small<'_> {
         for set in merged.filter(|set| !ids.contains(&set.id)) {
             count += 1;
             for path in &set.files {
+                places.guard(path)?;
                 if delete(path)? {
                     folders.extend(path.parent().map(PathBuf::from));
                 }

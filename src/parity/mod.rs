@@ -12,6 +12,7 @@
 //! besides that the description of one set, at most 128 MiB, usually 2.
 
 mod add;
+mod aside;
 mod code;
 mod collect;
 mod encode;
@@ -24,12 +25,12 @@ mod read;
 mod rebuild;
 mod repair;
 mod sets;
+mod summary;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashSet;
 use std::fs;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 pub use add::{AddOptions, AddSummary, add};
@@ -41,83 +42,13 @@ pub use places::Places;
 pub use plan::Share;
 pub use repair::{RepairOptions, Repaired};
 pub use sets::Unusable;
+pub use summary::CheckSummary;
 
 use crate::archive::Monitor;
-use crate::error::{Error, Exit, Result};
-use crate::id::BrickName;
-use crate::store::atomic;
+use crate::error::{Error, Result};
+use crate::id::{BrickName, SetId};
 use crate::threads;
-
-/// What check or repair found.
-#[derive(Debug, Default)]
-pub struct CheckSummary {
-    /// Sets of which a description is there.
-    pub sets: u64,
-    /// Their members: bricks that are protected.
-    pub bricks: u64,
-    /// Of these, those of which there is no file.
-    pub missing: u64,
-    /// Of these, those of which a file is damaged.
-    pub damaged: u64,
-    /// Of those missing or damaged, the ones that can be brought back.
-    pub repairable: u64,
-    /// Parity files.
-    pub files: u64,
-    /// Parity files that are damaged, missing, or of no use.
-    pub damaged_files: u64,
-    /// Bricks in the folder that are in no set.
-    pub uncovered: u64,
-    /// The fewest further bricks whose loss some set survives.
-    pub bricks_to_spare: Option<u64>,
-    /// Parity files that are of no use.
-    pub unusable: Vec<Unusable>,
-    /// Bricks that were brought back, and where they are.
-    pub restored: Vec<PathBuf>,
-    /// Parity files that were made again, and where they are.
-    pub remade: Vec<PathBuf>,
-    /// What a repair could not do, and why.
-    pub failed: Vec<String>,
-}
-
-impl CheckSummary {
-    /// How a check ends: anything missing or damaged is damage.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
-        if self.missing + self.damaged + self.damaged_files == 0 && self.failed.is_empty() {
-            Exit::Done
-        } else {
-            Exit::Damaged
-        }
-    }
-
-    fn count(&mut self, state: &SetState) {
-        self.sets += 1;
-        self.bricks += state.members.len() as u64;
-        for member in &state.members {
-            if member.is_sound() {
-                continue;
-            }
-            if member.is_missing() {
-                self.missing += 1;
-            } else {
-                self.damaged += 1;
-            }
-            self.repairable += u64::from(member.repairable);
-        }
-        self.files += state.files.len() as u64;
-        let damaged = state.files.iter().filter(|file| !file.whole).count() as u64;
-        self.damaged_files += damaged + state.files_missing;
-        let spare = state.bricks_to_spare();
-        let least = self.bricks_to_spare.map_or(spare, |least| least.min(spare));
-        self.bricks_to_spare = Some(least);
-    }
-
-    fn add_unusable(&mut self, unusable: Vec<Unusable>) {
-        self.files += unusable.len() as u64;
-        self.damaged_files += unusable.len() as u64;
-        self.unusable.extend(unusable);
-    }
-}
+use summary::Progress;
 
 /// Reads all sets, their members and their parity files, and calls `report` for each set.
 ///
@@ -130,7 +61,7 @@ pub fn check(
     report: &mut dyn FnMut(&SetState),
 ) -> Result<CheckSummary> {
     let mut summary = CheckSummary::default();
-    each_set(places, monitor, &mut summary, |state| {
+    each_set(places, None, monitor, &mut summary, |state| {
         report(&state);
         Ok(())
     })?;
@@ -142,7 +73,8 @@ pub fn check(
 /// The summary's exit code is that of what is left to repair.
 ///
 /// # Errors
-/// As [`check()`], and if files cannot be written.
+/// As [`check()`]. What cannot be read or written keeps one set from repair, and is in the
+/// summary.
 pub fn repair(
     places: &Places,
     options: &RepairOptions,
@@ -152,59 +84,50 @@ pub fn repair(
 ) -> Result<CheckSummary> {
     // What goes elsewhere alters nothing here.
     let lock = match options.to {
-        None => Some(Lock::take(&places.temp_dir(), monitor, waiting)?),
+        None => {
+            places.guard(&places.temp_dir().join("*"))?;
+            Some(Lock::take(&places.temp_dir(), monitor, waiting)?)
+        }
         Some(_) => None,
     };
-    atomic::remove_stale(&places.temp_dir())?;
+    if lock.is_some() {
+        places.remove_stale()?;
+    }
     let pool = threads::pool(0)?;
-    let mut summary = CheckSummary::default();
-    let (mut restored, mut remade, mut failed) = (Vec::new(), Vec::new(), Vec::new());
-    each_set(places, monitor, &mut summary, |state| {
-        report(&state);
-        if state.is_sound() {
-            return Ok(());
-        }
-        for member in state.members.iter().filter(|member| !member.repairable) {
-            failed.push(format!(
-                "brick {}: cannot be brought back: more is lost than its set has parity for",
-                member.member.name
-            ));
-        }
-        match repair::repair_set(&state, places, options, &pool, monitor) {
-            Ok(done) => {
-                restored.extend(done.bricks);
-                remade.extend(done.files);
-                failed.extend(done.failed);
+    let (mut summary, mut progress) = (CheckSummary::default(), Progress::default());
+    let mend = |places: &Places, progress: &mut Progress, state: &SetState| {
+        let mut done = Repaired::default();
+        if !state.is_sound() {
+            match repair::repair_set(state, places, options, &pool, monitor, &mut done) {
+                // What is wrong with a set, or with the disk, must not keep others from repair.
+                Err(error @ (Error::Damaged(_) | Error::Io { .. })) => {
+                    done.failed.push(format!("set {}: {error}", state.id));
+                }
+                result => result?,
             }
-            // A set that is at odds with itself must not keep others from repair.
-            Err(Error::Damaged(why)) => failed.push(format!("set {}: {why}", state.id)),
-            Err(error) => return Err(error),
         }
+        progress.add(state, done);
         Ok(())
+    };
+    each_set(places, None, monitor, &mut summary, |state| {
+        report(&state);
+        mend(places, &mut progress, &state)
     })?;
+    // What has come back by one set is there for others.
+    let places_then = places.with(options.to.as_deref());
+    let mut before = 0;
+    while progress.bricks_back() > before {
+        before = progress.bricks_back();
+        let open = progress.take_open();
+        let mut again = CheckSummary::default();
+        each_set(&places_then, Some(&open), monitor, &mut again, |state| {
+            mend(&places_then, &mut progress, &state)
+        })?;
+    }
     drop(lock);
     places.leave();
-    summary.restored = restored;
-    summary.remade = remade;
-    summary.failed = failed;
+    progress.finish(&mut summary);
     Ok(summary)
-}
-
-impl CheckSummary {
-    /// How a repair ends: what could not be repaired is damage.
-    #[must_use]
-    pub fn exit_after_repair(&self) -> Exit {
-        let remade: HashSet<&PathBuf> = self.remade.iter().collect();
-        let left = self
-            .unusable
-            .iter()
-            .filter(|file| !remade.contains(&file.path));
-        if self.failed.is_empty() && left.count() == 0 {
-            Exit::Done
-        } else {
-            Exit::Damaged
-        }
-    }
 }
 
 /// The parity in a folder, by the heads of its files alone.
@@ -238,8 +161,10 @@ pub fn totals(places: &Places) -> Result<ParityTotals> {
     Ok(totals)
 }
 
+/// Examines all sets, or those of `only`.
 fn each_set(
     places: &Places,
+    only: Option<&HashSet<SetId>>,
     monitor: &Monitor,
     summary: &mut CheckSummary,
     mut each: impl FnMut(SetState) -> Result<()>,
@@ -248,7 +173,8 @@ fn each_set(
     let (groups, unusable) = sets::find(places)?;
     summary.add_unusable(unusable);
     let mut covered: HashSet<BrickName> = HashSet::new();
-    for mut group in groups {
+    let groups = groups.into_iter();
+    for mut group in groups.filter(|group| only.is_none_or(|only| only.contains(&group.id))) {
         let (description, unusable) = group.describe();
         summary.add_unusable(unusable);
         let Some(description) = description else {
@@ -269,5 +195,6 @@ fn each_set(
         }
     }
     summary.uncovered = others.len() as u64;
+    summary.add_up();
     Ok(())
 }

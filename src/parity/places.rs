@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Exit, Result};
 use crate::id::{BrickName, Class, ParityName};
-use crate::store::atomic::TempFile;
+use crate::store::Store;
+use crate::store::atomic::{self, TempFile};
+use crate::store::guard::refuse_links_to;
 use crate::store::layout::{Layout, places_of_brick};
 
 const BRICK: &str = "brick";
@@ -21,6 +23,8 @@ pub struct Places {
     extra: Vec<PathBuf>,
     /// Whether bricks stand in `bricks/ab/` and `meta/ab/`, rather than side by side.
     is_store: bool,
+    /// Whether it is a store in use, in which `tmp/` is dtar's.
+    has_config: bool,
     /// The run that works on it, and its folder for files in the making.
     run: Option<PathBuf>,
 }
@@ -55,6 +59,7 @@ impl Places {
         let signs = ["store.toml", "bricks", "meta", "tocs"];
         Ok(Self {
             is_store: signs.iter().any(|sign| dir.join(sign).exists()),
+            has_config: Store::stands_in(dir)?,
             dir: dir.to_owned(),
             extra: extra.to_vec(),
             run: None,
@@ -67,8 +72,16 @@ impl Places {
             dir: dir.to_owned(),
             extra: Vec::new(),
             is_store: true,
+            has_config: true,
             run: Some(run.to_owned()),
         }
+    }
+
+    /// The same, with one more place.
+    pub(super) fn with(&self, further: Option<&Path>) -> Self {
+        let mut places = self.clone();
+        places.extra.extend(further.map(Path::to_owned));
+        places
     }
 
     /// The folder that is worked on.
@@ -77,9 +90,26 @@ impl Places {
         &self.dir
     }
 
-    /// Where files in the making stand.
+    /// Where files in the making stand. What is called `tmp` outside of a store is the
+    /// user's.
     pub(super) fn temp_dir(&self) -> PathBuf {
-        Layout::new(&self.dir).temp_dir()
+        let layout = Layout::new(&self.dir);
+        if self.has_config {
+            layout.temp_dir()
+        } else {
+            layout.foreign_temp_dir()
+        }
+    }
+
+    /// Removes what is left of commands that were cut off, under the lock.
+    pub(super) fn remove_stale(&self) -> Result<()> {
+        let dir = self.temp_dir();
+        let removed = if self.has_config {
+            atomic::remove_stale(&dir)
+        } else {
+            atomic::remove_remains(&dir)
+        };
+        removed.map(|_| ())
     }
 
     /// Begins a file that will get its name later.
@@ -93,10 +123,15 @@ impl Places {
 
     /// Removes the folder for files in the making, unless it is a store's, or in use.
     pub(super) fn leave(&self) {
-        if !self.is_store {
+        if !self.has_config {
             // It stays if anything is in it; nothing depends on it.
             let _ = fs::remove_dir(self.temp_dir());
         }
+    }
+
+    /// Refuses to write or delete a file of the folder by way of a link.
+    pub(super) fn guard(&self, file: &Path) -> Result<()> {
+        refuse_links_to(&self.dir, file)
     }
 
     /// Where a brick belongs.
@@ -116,18 +151,21 @@ impl Places {
         path
     }
 
-    /// Whether something at `path` may be replaced: only what is in the folder itself.
-    pub(super) fn is_own(&self, path: &Path) -> bool {
-        path.starts_with(&self.dir) && !self.extra.iter().any(|extra| path.starts_with(extra))
+    /// All places, and whether each is the folder itself, of which alone something may be
+    /// replaced: it may lie in one of the others, or one of them in it.
+    fn all(&self) -> impl Iterator<Item = (&PathBuf, bool)> {
+        let extra = self.extra.iter().map(|dir| (dir, false));
+        std::iter::once((&self.dir, true)).chain(extra)
     }
 
-    /// The files that have a brick's name, the folder's own first.
-    pub(super) fn copies_of(&self, name: &BrickName) -> Vec<PathBuf> {
-        let mut copies: Vec<PathBuf> = Vec::new();
-        for dir in std::iter::once(&self.dir).chain(&self.extra) {
+    /// The files that have a brick's name, the folder's own first, and whether they are its
+    /// own. What is found in two ways counts once.
+    pub(super) fn copies_of(&self, name: &BrickName) -> Vec<(PathBuf, bool)> {
+        let (mut copies, mut seen) = (Vec::new(), HashSet::new());
+        for (dir, own) in self.all() {
             for path in places_of_brick(dir, name) {
-                if path.is_file() && !copies.contains(&path) {
-                    copies.push(path);
+                if path.is_file() && seen.insert(true_path(&path)) {
+                    copies.push((path, own));
                 }
             }
         }
@@ -154,20 +192,25 @@ impl Places {
         Ok(found)
     }
 
-    /// The parity files in all places, the folder's own first.
-    pub(super) fn parity_files(&self) -> Result<Vec<(ParityName, PathBuf)>> {
+    /// The parity files in all places, the folder's own first, and whether they are its own.
+    pub(super) fn parity_files(&self) -> Result<Vec<(ParityName, PathBuf, bool)>> {
         let (mut found, mut seen) = (Vec::new(), HashSet::new());
-        for dir in std::iter::once(&self.dir).chain(&self.extra) {
+        for (dir, own) in self.all() {
             for dir in [dir.clone(), dir.join(PARITY)] {
                 each_file(&dir, PARITY, |name: ParityName, path, _| {
-                    if seen.insert(path.clone()) {
-                        found.push((name, path));
+                    if seen.insert(true_path(&path)) {
+                        found.push((name, path, own));
                     }
                 })?;
             }
         }
         Ok(found)
     }
+}
+
+/// The one path of a file that may be found in several ways.
+fn true_path(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 /// Calls `each` for the files `NAME.ending` in `dir`, and in the folders of two hex digits

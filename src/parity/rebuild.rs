@@ -20,21 +20,19 @@ use crate::store::atomic::TempFile;
 /// Members in the making, by their number.
 type Files = BTreeMap<usize, TempFile>;
 
-/// The members of a set that are `wanted`, from the shards that are whole and those that
+/// The members of a set of the numbers `wanted`, from the shards that are whole and those that
 /// come back; in `temp_dir`. Their hashes are still to be compared with their names.
 pub(super) fn rebuild(
     state: &SetState,
-    wanted: &[bool],
+    wanted: &[usize],
     temp_dir: &Path,
     pool: &ThreadPool,
     monitor: &Monitor,
 ) -> Result<Files> {
     let mut files = Files::new();
-    for (number, _) in wanted.iter().enumerate().filter(|(_, wanted)| **wanted) {
-        files.insert(number, TempFile::create(temp_dir)?);
-    }
-    if files.is_empty() {
-        return Ok(files);
+    require_room(state, wanted, temp_dir)?;
+    for number in wanted {
+        files.insert(*number, TempFile::create(temp_dir)?);
     }
     let checks = Checks::new(state);
     for (number, file) in &mut files {
@@ -59,6 +57,28 @@ pub(super) fn rebuild(
         }
     }
     Ok(files)
+}
+
+/// Refuses what does not fit the disk: a forged set may claim any length, and must not
+/// fill it on the way.
+fn require_room(state: &SetState, wanted: &[usize], temp_dir: &Path) -> Result<()> {
+    let members = wanted
+        .iter()
+        .filter_map(|number| state.members.get(*number));
+    let needed: u64 = members.map(|member| member.member.length).sum();
+    let existing = temp_dir.ancestors().find(|dir| dir.is_dir());
+    let Ok(found) = rustix::fs::statvfs(existing.unwrap_or(Path::new("."))) else {
+        return Ok(());
+    };
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    if needed > free {
+        return Err(Error::Damaged(format!(
+            "to bring back its bricks takes {needed} bytes, and {} has {free}: nothing is \
+             changed; make room, or name another place with --to",
+            temp_dir.display()
+        )));
+    }
+    Ok(())
 }
 
 /// Which shard of which member is lost.

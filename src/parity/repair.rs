@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 
 use rayon::ThreadPool;
 
-use super::examine::{FileState, MemberState, SetState};
+use super::aside;
+use super::examine::{Copy, FileState, MemberState, SetState};
 use super::places::Places;
 use super::read::hash_file;
 use super::rebuild::rebuild;
 use crate::archive::Monitor;
 use crate::error::{Error, Result};
 use crate::format::parity::Member;
+use crate::id::BrickName;
 use crate::store::atomic::TempFile;
 
 /// How to repair.
@@ -20,69 +22,71 @@ use crate::store::atomic::TempFile;
 pub struct RepairOptions {
     /// Write bricks that were brought back into this folder, and leave all else alone.
     pub to: Option<PathBuf>,
-    /// Keep a damaged brick beside the sound one, with `.damaged` behind its name.
+    /// Keep a damaged brick beside the sound one, with `.damaged` behind its name, or
+    /// `.damaged.2` and so on.
     pub keep_damaged: bool,
 }
 
 /// What became of one set.
 #[derive(Debug, Default)]
 pub struct Repaired {
-    /// Where bricks that were brought back stand now.
-    pub bricks: Vec<PathBuf>,
+    /// Bricks that were brought back, and where they stand now.
+    pub bricks: Vec<(BrickName, PathBuf)>,
+    /// Bricks that came back wrong.
+    pub not_back: Vec<(BrickName, String)>,
     /// Parity files that were made again.
     pub files: Vec<PathBuf>,
     /// What could not be done, and why.
     pub failed: Vec<String>,
 }
 
+/// How many bricks are brought back at a time: each takes an open file.
+const AT_ONCE: usize = 64;
+
 /// Repairs one set, of which `state` says what is there.
 ///
 /// # Errors
 /// [`Error::Io`]; [`Error::Interrupted`]; [`Error::Damaged`] if files change meanwhile.
-/// What is in place is whole, whenever it ends.
+/// What is in place is whole, whenever it ends, and `done` says what that is.
 pub(super) fn repair_set(
     state: &SetState,
     places: &Places,
     options: &RepairOptions,
     pool: &ThreadPool,
     monitor: &Monitor,
-) -> Result<Repaired> {
+    done: &mut Repaired,
+) -> Result<()> {
     let repair = Repair {
         places,
         options,
         monitor,
     };
-    let mut done = Repaired::default();
-    let wanted: Vec<bool> = state.members.iter().map(is_wanted).collect();
     let mut paths: Vec<Option<PathBuf>> = state
         .members
         .iter()
         .map(|member| member.whole().cloned())
         .collect();
-    let rebuilt = rebuild(state, &wanted, &repair.temp_dir(), pool, monitor)?;
-    for (number, file) in rebuilt {
-        let Some(member) = state.members.get(number) else {
-            continue;
-        };
-        if hash_file(file.path(), monitor)? != *member.member.name.as_bytes() {
-            done.failed.push(format!(
-                "brick {}: what came back has another hash than its name; the parity was \
-                 forged, or made of something else; nothing is changed",
-                member.member.name
-            ));
-            continue;
+    let members = state.members.iter().enumerate();
+    let wanted = members.filter(|(_, member)| is_wanted(member));
+    let wanted: Vec<usize> = wanted.map(|(number, _)| number).collect();
+    for some in wanted.chunks(AT_ONCE) {
+        for (number, path) in repair.bricks(state, some, pool, done)? {
+            if let Some(known) = paths.get_mut(number) {
+                *known = Some(path);
+            }
         }
-        let path = repair.put(file, member)?;
-        if let Some(known) = paths.get_mut(number) {
-            *known = Some(path.clone());
-        }
-        done.bricks.push(path);
     }
     if options.to.is_none() {
-        repair.replace_copies(state, &paths, &mut done)?;
-        repair.parity(state, paths, pool, &mut done)?;
+        repair.replace_copies(state, &paths, done)?;
+        repair.parity(state, paths, pool, done)?;
+    } else if !state.parity_is_sound() {
+        done.failed.push(format!(
+            "set {}: its parity files are missing or damaged, and left alone: repair makes them \
+             only without --to",
+            state.id
+        ));
     }
-    Ok(done)
+    Ok(())
 }
 
 /// Whether a member is to be brought back, and can be.
@@ -103,6 +107,35 @@ impl Repair<'_> {
         to.unwrap_or_else(|| self.places.temp_dir())
     }
 
+    /// Brings back the members of these numbers, and says where they stand.
+    fn bricks(
+        &self,
+        state: &SetState,
+        wanted: &[usize],
+        pool: &ThreadPool,
+        done: &mut Repaired,
+    ) -> Result<Vec<(usize, PathBuf)>> {
+        let mut back = Vec::new();
+        for (number, file) in rebuild(state, wanted, &self.temp_dir(), pool, self.monitor)? {
+            let Some(member) = state.members.get(number) else {
+                continue;
+            };
+            let name = member.member.name;
+            if hash_file(file.path(), self.monitor)? != *name.as_bytes() {
+                let why = format!(
+                    "brick {name}: what came back has another hash than its name; the parity was \
+                     forged, or made of something else; nothing is changed"
+                );
+                done.not_back.push((name, why));
+                continue;
+            }
+            let path = self.put(file, member)?;
+            done.bricks.push((name, path.clone()));
+            back.push((number, path));
+        }
+        Ok(back)
+    }
+
     /// Gives a brick its name, and returns its path.
     fn put(&self, file: TempFile, member: &MemberState) -> Result<PathBuf> {
         let Member { name, class, .. } = member.member;
@@ -111,8 +144,10 @@ impl Repair<'_> {
             file.publish(&path)?;
             return Ok(path);
         }
-        let damaged = member.damaged().find(|path| self.places.is_own(path));
-        let path = damaged.map_or_else(|| self.places.home_of(&name, class), Clone::clone);
+        let damaged = member.damaged().find(|copy| copy.own);
+        let home = || self.places.home_of(&name, class);
+        let path = damaged.map_or_else(home, |copy| copy.path.clone());
+        self.places.guard(&path)?;
         if damaged.is_some() {
             self.set_aside(&path)?;
         }
@@ -122,16 +157,10 @@ impl Repair<'_> {
 
     /// Keeps a damaged file, if that is wanted, under another name.
     fn set_aside(&self, path: &Path) -> Result<()> {
-        if !self.options.keep_damaged {
-            return Ok(());
-        }
-        let mut aside = path.as_os_str().to_owned();
-        aside.push(".damaged");
-        match fs::hard_link(path, &aside) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-            // Where there are no links: what is lost in between can be made again.
-            Err(_) => fs::rename(path, &aside).map_err(Error::io("set aside", path)),
-            Ok(()) => Ok(()),
+        if self.options.keep_damaged {
+            aside::keep(path, &self.places.temp_dir())
+        } else {
+            Ok(())
         }
     }
 
@@ -146,17 +175,19 @@ impl Repair<'_> {
             let Some(whole) = whole else {
                 continue;
             };
-            for path in member.damaged() {
-                if path == whole || !self.places.is_own(path) {
+            for Copy { path, own, .. } in member.damaged().filter(|copy| copy.path != *whole) {
+                if !own {
+                    done.failed.push(left_alone(path));
                     continue;
                 }
                 let file = self.copy(whole)?;
                 if hash_file(file.path(), self.monitor)? != *member.member.name.as_bytes() {
                     return Err(super::examine::changed(whole));
                 }
+                self.places.guard(path)?;
                 self.set_aside(path)?;
                 file.publish(path)?;
-                done.bricks.push(path.clone());
+                done.bricks.push((member.member.name, path.clone()));
             }
         }
         Ok(())
@@ -201,10 +232,7 @@ impl Repair<'_> {
         };
         for ((name, file), (first, _)) in made.files.into_iter().zip(shape.files()) {
             let of_part = || state.files.iter().filter(|file| file.first == first);
-            let is_own = |file: &&FileState| self.places.is_own(&file.path);
-            let damaged = of_part()
-                .filter(|file| !file.whole && file.name == name)
-                .find(is_own);
+            let damaged = of_part().find(|file| !file.whole && file.name == name && file.own);
             if damaged.is_none() && of_part().any(|file| file.whole) {
                 continue;
             }
@@ -212,19 +240,30 @@ impl Repair<'_> {
                 || self.places.home_of_parity(&name),
                 |file| file.path.clone(),
             );
+            self.places.guard(&path)?;
             file.publish(&path)?;
             done.files.push(path);
         }
-        for file in state.files.iter().filter(|file| !file.whole) {
-            if self.places.is_own(&file.path) && !done.files.contains(&file.path) {
+        for FileState { path, own, .. } in state.files.iter().filter(|file| !file.whole) {
+            if !own {
+                done.failed.push(left_alone(path));
+            } else if !done.files.contains(path) {
                 done.failed.push(format!(
                     "{}: damaged, and no parity file has this name; remove it",
-                    file.path.display()
+                    path.display()
                 ));
             }
         }
         Ok(())
     }
+}
+
+/// What to say of a damaged file that is only read.
+fn left_alone(path: &Path) -> String {
+    format!(
+        "{}: damaged, and left alone, for nothing is written there: replace it yourself",
+        path.display()
+    )
 }
 
 /// Writes `bytes` at `offset` of a file in the making.

@@ -16,6 +16,8 @@ use crate::id::{BrickName, ParityName, SetId};
 pub(super) struct ParityFile {
     pub(super) path: PathBuf,
     pub(super) name: ParityName,
+    /// Whether it stands in the folder itself.
+    pub(super) own: bool,
     pub(super) head: Head,
 }
 
@@ -130,12 +132,14 @@ pub(super) fn superfluous(sets: &[Known]) -> Vec<SetId> {
 pub(super) fn find(places: &Places) -> Result<(Vec<Group>, Vec<Unusable>)> {
     let mut groups: BTreeMap<SetId, Vec<ParityFile>> = BTreeMap::new();
     let mut unusable = Vec::new();
-    for (name, path) in places.parity_files()? {
+    for (name, path, own) in places.parity_files()? {
         match read_head(&path) {
-            Ok(head) => groups
-                .entry(head.set)
-                .or_default()
-                .push(ParityFile { path, name, head }),
+            Ok(head) => groups.entry(head.set).or_default().push(ParityFile {
+                path,
+                name,
+                own,
+                head,
+            }),
             Err(error) => unusable.push(Unusable {
                 path,
                 reason: error.to_string(),

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use crate::error::Exit;
 use crate::format::parity::{Description, HEAD_LENGTH, Head, Member, Shape};
 use crate::id::{Class, SetId};
 
@@ -383,7 +384,7 @@ fn what_a_crash_left_is_removed_and_a_half_published_set_is_completed() {
     let files = parity_files(dir.path());
     assert_eq!(files.len(), 2);
     fs::remove_file(&files[1]).unwrap();
-    fs::write(dir.path().join("tmp/0123456789abcdef"), b"half").unwrap();
+    fs::write(dir.path().join(".dtar-tmp/0123456789abcdef"), b"half").unwrap();
     let summary = checked(dir.path());
     assert_eq!((summary.damaged_files, summary.exit()), (1, Exit::Damaged));
     assert_eq!(repaired(dir.path()).exit_after_repair(), Exit::Done);

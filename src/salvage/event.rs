@@ -32,6 +32,12 @@ pub enum Event<'a> {
         /// Why.
         reason: String,
     },
+    /// A file in the output has the name of something that was found, and is damaged: a
+    /// brick is kept frame by frame then, a root or a snapshot is not.
+    Blocked {
+        /// The file.
+        path: &'a Path,
+    },
     /// A brick was found whole, and is kept under its own name.
     Brick {
         /// Its name.
@@ -99,6 +105,9 @@ pub struct SalvageSummary {
     pub roots: u64,
     /// Snapshot files.
     pub snapshots: u64,
+    /// Roots and snapshot files that were not kept, because something else in the output has
+    /// their names.
+    pub blocked: u64,
 }
 
 impl SalvageSummary {
@@ -112,7 +121,7 @@ impl SalvageSummary {
     /// Whether something could not be read or kept.
     #[must_use]
     pub const fn has_losses(&self) -> bool {
-        self.bad_blocks.number > 0 || self.unreadable > 0 || self.damaged > 0
+        self.bad_blocks.number > 0 || self.unreadable > 0 || self.damaged > 0 || self.blocked > 0
     }
 }
 

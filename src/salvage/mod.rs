@@ -96,7 +96,8 @@ pub fn salvage(
     }
     let keyring = Keyring::new(key, options.store)?;
     let opens = keyring.opens();
-    let layout = to.filter(|_| !options.dry_run).map(Layout::new);
+    let place = to.map(Layout::new);
+    let layout = place.clone().filter(|_| !options.dry_run);
     let output = Output::new(layout, options.brick_size)?;
     let temp_dir = output.temp_dir().unwrap_or_else(std::env::temp_dir);
     let chunks = options
@@ -105,16 +106,19 @@ pub fn salvage(
         .transpose()?;
     let mut run = Run::new(keyring, output, chunks, monitor, on_event);
     let mut scanner = Scanner::new(options.block_size.unwrap_or(0).max(input::READ));
-    if let Some(to) = to {
-        survey(&mut run, &Layout::new(to), opens, &mut scanner)?;
+    if let Some(to) = &place {
+        run.to = Some(to);
+        survey(&mut run, to, opens, &mut scanner)?;
     }
     monitor.stream.store(0, Ordering::Relaxed);
     run.block_size = options.block_size;
     run.one_input = matches!(&options.inputs[..], [input] if !input.is_dir());
     all(&mut run, &options.inputs, Role::Input, &mut scanner)?;
     run.finish()?;
+    let chunks = run.chunks.map(ChunkWriter::finish).transpose()?;
+    run.output.leave();
     Ok(Salvaged {
-        chunks: run.chunks.map(ChunkWriter::finish).transpose()?,
+        chunks,
         summary: run.summary,
     })
 }

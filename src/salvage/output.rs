@@ -13,8 +13,9 @@ use crate::crypto::PutKeys;
 use crate::error::{Error, Result};
 use crate::format::brick::{MAX_CHUNKS, MAX_FRAMES};
 use crate::format::toc::Toc;
-use crate::id::{Class, Epoch, WriterId};
+use crate::id::{BrickName, Class, Epoch, WriterId};
 use crate::store::atomic;
+use crate::store::guard::{refuse_links, refuse_links_to};
 use crate::store::layout::{Layout, RunName};
 
 /// Bricks under way at a time, by epoch and class. There are two in an honest store of
@@ -34,6 +35,18 @@ pub(super) struct Output {
     loose: Vec<(Class, NamedByHash)>,
     /// The frames that stand in the output.
     known: HashSet<Identity>,
+    /// The bricks that stand in the output, whole and under their names.
+    sound: HashSet<BrickName>,
+}
+
+/// What became of something that has a name already.
+pub(super) enum Kept {
+    /// It was written, or would be.
+    New,
+    /// It was there.
+    Again,
+    /// Something else has its name.
+    Blocked(PathBuf),
 }
 
 impl Output {
@@ -43,8 +56,9 @@ impl Output {
             Error::io("draw an id for", "this run")(std::io::Error::other(error))
         })?;
         if let Some(layout) = &layout {
-            atomic::create_dir(&layout.temp_dir())?;
-            atomic::remove_stale(&layout.temp_dir())?;
+            refuse_links(layout.path(), &layout.foreign_temp_dir())?;
+            atomic::create_dir(&layout.foreign_temp_dir())?;
+            atomic::remove_remains(&layout.foreign_temp_dir())?;
         }
         Ok(Self {
             layout,
@@ -53,12 +67,13 @@ impl Output {
             bricks: Vec::new(),
             loose: Vec::new(),
             known: HashSet::new(),
+            sound: HashSet::new(),
         })
     }
 
     /// Where half-written files stand. None in a dry run.
     pub(super) fn temp_dir(&self) -> Option<PathBuf> {
-        self.layout.as_ref().map(Layout::temp_dir)
+        self.layout.as_ref().map(Layout::foreign_temp_dir)
     }
 
     /// Whether frames are written at all.
@@ -136,30 +151,49 @@ impl Output {
         let Some(layout) = &self.layout else {
             return Ok(());
         };
-        let name = crate::id::BrickName(file.hash());
-        file.publish(&layout.brick_path(&name, class))?;
-        let sidecar = layout.toc_path(&name);
+        let name = BrickName(file.hash());
+        let (brick, sidecar) = (layout.brick_path(&name, class), layout.toc_path(&name));
+        refuse_links_to(layout.path(), &brick)?;
+        refuse_links_to(layout.path(), &sidecar)?;
+        file.publish(&brick)?;
         match keys {
             Some(keys) if !layout.sidecar_stands(&name)? => {
                 let bytes = make_sidecar(keys, &name, toc);
-                write_new(&layout.temp_dir(), &sidecar, &bytes)
+                write_new(&layout.foreign_temp_dir(), &sidecar, &bytes)
             }
             _ => Ok(()),
         }
     }
 
-    /// Keeps a brick as it is. `false`: it stands in the output already.
+    /// Notes a brick of the output that is whole. `false`: it does not stand where its
+    /// name says, and nobody would find it.
+    pub(super) fn note_whole(&mut self, whole: &Whole, to: &Layout) -> bool {
+        let name = whole.name();
+        let path = to.brick_path(&name, whole.header.class);
+        let length = std::fs::metadata(&path).map_or(0, |found| found.len());
+        let place = &whole.place;
+        let is_there = (&place.path, place.offset, whole.file.length()) == (&path, 0, length);
+        if is_there {
+            self.sound.insert(name);
+        }
+        is_there
+    }
+
+    /// Whether a file that is not the brick of this name has it.
+    pub(super) fn is_blocked(&self, name: &BrickName, class: Class) -> Option<PathBuf> {
+        let path = self.layout.as_ref()?.brick_path(name, class);
+        (!self.sound.contains(name) && path.symlink_metadata().is_ok()).then_some(path)
+    }
+
+    /// Keeps a brick as it is, whose name is not [blocked](Output::is_blocked). `false`:
+    /// it stands in the output already.
     pub(super) fn keep_whole(&mut self, whole: Whole, keys: Option<&PutKeys>) -> Result<bool> {
-        let class = whole.header.class;
-        let stands = match &self.layout {
-            Some(layout) => layout.brick_path(&whole.name(), class).exists(),
-            None => false,
-        };
         for frame in &whole.frames {
             self.note(frame.identity);
         }
-        self.publish(whole.file, class, &whole.toc, keys)?;
-        Ok(!stands)
+        let is_new = self.sound.insert(whole.name());
+        self.publish(whole.file, whole.header.class, &whole.toc, keys)?;
+        Ok(is_new)
     }
 
     fn keep_loose(
@@ -190,31 +224,45 @@ impl Output {
         let Some(layout) = &self.layout else {
             return Ok(());
         };
-        let name = crate::id::BrickName(file.hash());
+        let name = BrickName(file.hash());
+        refuse_links(layout.path(), &loose_dir(layout))?;
         file.publish(&loose_dir(layout).join(format!("{name}.frames")))
     }
 
     /// Writes a root, under the time of its run and a number that follows from its
     /// snapshot, if it has one.
-    pub(super) fn root(&self, name: &RunName, bytes: &[u8]) -> Result<bool> {
+    pub(super) fn root(&self, name: &RunName, bytes: &[u8]) -> Result<Kept> {
         self.small(|layout| layout.root_path(name), bytes)
     }
 
     /// Writes a snapshot file.
-    pub(super) fn snapshot(&self, name: &RunName, bytes: &[u8]) -> Result<bool> {
+    pub(super) fn snapshot(&self, name: &RunName, bytes: &[u8]) -> Result<Kept> {
         self.small(|layout| layout.snapshot_path(name), bytes)
     }
 
-    fn small(&self, path: impl FnOnce(&Layout) -> PathBuf, bytes: &[u8]) -> Result<bool> {
+    fn small(&self, path: impl FnOnce(&Layout) -> PathBuf, bytes: &[u8]) -> Result<Kept> {
         let Some(layout) = &self.layout else {
-            return Ok(true);
+            return Ok(Kept::New);
         };
         let path = path(layout);
-        if path.exists() {
-            return Ok(false);
+        refuse_links_to(layout.path(), &path)?;
+        if path.symlink_metadata().is_ok() {
+            let same = holds(&path, bytes);
+            return Ok(if same {
+                Kept::Again
+            } else {
+                Kept::Blocked(path)
+            });
         }
-        write_new(&layout.temp_dir(), &path, bytes)?;
-        Ok(true)
+        write_new(&layout.foreign_temp_dir(), &path, bytes)?;
+        Ok(Kept::New)
+    }
+
+    /// Removes the folder for half-written files, unless another run is using it.
+    pub(super) fn leave(&self) {
+        if let Some(dir) = self.temp_dir() {
+            let _ = std::fs::remove_dir(dir);
+        }
     }
 
     /// Closes all that is open.
@@ -227,6 +275,12 @@ impl Output {
         }
         Ok(())
     }
+}
+
+/// Whether a file holds just these bytes.
+fn holds(path: &Path, bytes: &[u8]) -> bool {
+    let length = path.metadata().map_or(0, |found| found.len());
+    length == bytes.len() as u64 && std::fs::read(path).is_ok_and(|found| found == bytes)
 }
 
 /// The folder of frames that need a key to become bricks.

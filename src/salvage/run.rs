@@ -8,7 +8,7 @@ use super::event::{Event, Place, SalvageSummary};
 use super::frame::SalvagedFrame;
 use super::input::{Outcome as ReadOutcome, Reader};
 use super::keyring::{Keyring, Verdict};
-use super::output::Output;
+use super::output::{Kept, Output};
 use super::scan::{Found, Scanner, Structure, footer_of_any};
 use super::whole::{Attempt, Outcome, Remains, Whole};
 use crate::archive::Monitor;
@@ -18,7 +18,7 @@ use crate::format::frame::FrameHeader;
 use crate::format::sealed::{ROOT, SealedHeader};
 use crate::format::snapshot::Snapshot;
 use crate::id::{ChunkHash, Class};
-use crate::store::layout::RunName;
+use crate::store::layout::{Layout, RunName};
 
 /// What a file is to the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,8 @@ pub(super) enum Role {
 /// What the run is told to do, and what it has found.
 pub(super) struct Run<'a> {
     pub(super) keyring: Keyring<'a>,
+    /// Where the output is, in a dry run too.
+    pub(super) to: Option<&'a Layout>,
     pub(super) output: Output,
     pub(super) chunks: Option<ChunkWriter>,
     pub(super) summary: SalvageSummary,
@@ -59,6 +61,7 @@ impl<'a> Run<'a> {
     ) -> Self {
         Self {
             keyring,
+            to: None,
             output,
             chunks,
             summary: SalvageSummary::default(),
@@ -197,6 +200,17 @@ impl<'a> Run<'a> {
         });
     }
 
+    /// Says that a file of the output is not what its name says.
+    fn blocked(&mut self, path: &Path) {
+        (self.on_event)(&Event::Blocked { path });
+    }
+
+    /// The same, of something that can be kept under this name alone.
+    fn not_written(&mut self, path: &Path) {
+        self.summary.blocked += 1;
+        self.blocked(path);
+    }
+
     fn place(&self, offset: u64) -> Place {
         Place {
             path: self.path.clone(),
@@ -255,6 +269,16 @@ impl<'a> Run<'a> {
         let (store, epoch) = (whole.header.store_id, whole.header.epoch);
         let (name, length) = (whole.name(), whole.file.length());
         let Place { path, offset } = whole.place.clone();
+        if let Some(to) = self.to.filter(|_| self.role == Role::Brick)
+            && !self.output.note_whole(&whole, to)
+        {
+            return self.keep_remains(whole.remains());
+        }
+        let blocked = self.output.is_blocked(&name, whole.header.class);
+        if let Some(path) = blocked {
+            self.blocked(&path);
+            return self.keep_remains(whole.remains());
+        }
         let lengths = whole.frames.iter().map(|frame| u64::from(frame.length));
         let (frames, bytes) = (whole.frames.len() as u64, lengths.sum::<u64>());
         let is_own = whole.frames.first().is_some_and(|frame| frame.is_own);
@@ -379,10 +403,12 @@ impl<'a> Run<'a> {
         };
         self.break_off()?;
         let hash = blake3::hash(bytes);
-        if let Some(name) = run_name(snapshot.time, hash.as_bytes())
-            && self.output.snapshot(&name, bytes)?
-        {
-            self.summary.snapshots += 1;
+        if let Some(name) = run_name(snapshot.time, hash.as_bytes()) {
+            match self.output.snapshot(&name, bytes)? {
+                Kept::New => self.summary.snapshots += 1,
+                Kept::Again => {}
+                Kept::Blocked(path) => self.not_written(&path),
+            }
         }
         Ok(true)
     }
@@ -408,10 +434,12 @@ impl<'a> Run<'a> {
         // Root and snapshot of a run have one name, of which only the time is known.
         let own = *blake3::hash(bytes).as_bytes();
         let hash = root.snapshot.map_or(own, |snapshot| snapshot.hash);
-        if let Some(name) = run_name(root.time, &hash)
-            && self.output.root(&name, bytes)?
-        {
-            self.summary.roots += 1;
+        if let Some(name) = run_name(root.time, &hash) {
+            match self.output.root(&name, bytes)? {
+                Kept::New => self.summary.roots += 1,
+                Kept::Again => {}
+                Kept::Blocked(path) => self.not_written(&path),
+            }
         }
         Ok(())
     }

@@ -41,6 +41,11 @@ impl Whole {
     pub(super) fn name(&self) -> BrickName {
         BrickName(self.file.hash())
     }
+
+    /// Its frames one by one, where it cannot stay whole.
+    pub(super) fn remains(self) -> Remains {
+        remains(self.file, self.place, self.frames)
+    }
 }
 
 /// What became of an attempt.
@@ -160,16 +165,20 @@ impl Attempt {
 
     /// Gives the brick up; its frames are good all the same.
     pub(super) fn fail(self) -> Remains {
-        let (path, base) = match self.file.path() {
-            Some(path) => (path.to_owned(), 0),
-            None => (self.place.path, self.place.offset),
-        };
-        Remains {
-            path,
-            position: base + HEADER_LENGTH as u64,
-            frames: self.frames.into_iter(),
-            _file: self.file,
-        }
+        remains(self.file, self.place, self.frames)
+    }
+}
+
+fn remains(file: NamedByHash, place: Place, frames: Vec<SalvagedFrame>) -> Remains {
+    let (path, base) = match file.path() {
+        Some(path) => (path.to_owned(), 0),
+        None => (place.path, place.offset),
+    };
+    Remains {
+        path,
+        position: base + HEADER_LENGTH as u64,
+        frames: frames.into_iter(),
+        _file: file,
     }
 }
 

@@ -59,8 +59,8 @@ pub fn runs(store: &Store, since: u64, until: u64) -> Result<Vec<RunName>> {
 pub enum Selector {
     /// The newest (1), the one before (2), and so on.
     Newest(usize),
-    /// The last that ended at this time (nanoseconds since 1970) or before.
-    At(u64),
+    /// The last that ended at this time or before.
+    At(Moment),
     /// The one whose name begins so.
     Name(String),
     /// The newest with this label.
@@ -106,7 +106,7 @@ impl Selector {
         if named && text.bytes().all(|byte| hex(byte) || byte == b'-') {
             return Ok(Self::Name(text.to_owned()));
         }
-        Moment::parse(text, now).map(|moment| Self::At(moment.end()))
+        Moment::parse(text, now).map(Self::At)
     }
 }
 
@@ -127,7 +127,7 @@ pub fn select(store: &Store, keys: &PutKeys, selector: &Selector) -> Result<Run>
     let mut names = runs(store, 0, u64::MAX)?;
     let mut newer = 0;
     match selector {
-        Selector::At(time) => names.retain(|name| name.time <= *time),
+        Selector::At(time) => names.retain(|name| name.time <= time.end()),
         Selector::Name(start) => {
             names.retain(|name| name.to_string().starts_with(start.as_str()));
             if names.len() > 1 {
@@ -192,10 +192,17 @@ mod tests {
                 "@01795257495644099488-96c1",
                 Selector::Name("01795257495644099488-96c1".into()),
             ),
-            ("@1970-01-01", Selector::At(86_399_999_999_999)),
-            ("@1970-01-01T00:00:01Z", Selector::At(1_000_000_000)),
         ] {
             assert_eq!(Selector::parse(text, &now), Ok(selector), "{text}");
+        }
+        for (text, end) in [
+            ("@1970-01-01", 86_399_999_999_999),
+            ("@1970-01-01T00:00:01Z", 1_999_999_999),
+        ] {
+            let Ok(Selector::At(moment)) = Selector::parse(text, &now) else {
+                panic!("{text}");
+            };
+            assert_eq!(moment.end(), end, "{text}");
         }
         for text in ["@", "@newest", "@01x", "@-1", "@99999999999"] {
             assert!(Selector::parse(text, &now).is_err(), "{text}");

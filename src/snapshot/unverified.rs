@@ -15,6 +15,7 @@ use crate::format::brick::HEADER_LENGTH;
 use crate::format::frame::{FrameHeader, MAX_HEADER_LENGTH};
 use crate::id::{BrickName, ChunkHash, Class};
 use crate::index::IndexFile;
+use crate::store::guard::open_file;
 use crate::store::layout::{Layout, RunName};
 use crate::store::own_toc::read_brick;
 use crate::store::{Store, read_snapshot};
@@ -56,7 +57,7 @@ fn select(layout: &Layout, selector: &Selector) -> Result<RunName> {
         Selector::Newest(number) => number
             .checked_sub(1)
             .and_then(|newer| names.into_iter().rev().nth(newer)),
-        Selector::At(time) => names.into_iter().rfind(|name| name.time <= *time),
+        Selector::At(time) => names.into_iter().rfind(|name| name.time <= time.end()),
         Selector::Name(start) => {
             let mut matches = names
                 .into_iter()
@@ -105,7 +106,7 @@ struct Scanner {
 impl Scanner {
     /// Goes from frame to frame, up to what is none: the table of contents.
     fn brick(&mut self, path: PathBuf, chunks: &mut Chunks<'_>) -> Result<()> {
-        let file = File::open(&path).map_err(Error::io("open", &path))?;
+        let file = open_file(&path).map_err(Error::io("open", &path))?;
         let length = file.metadata().map_err(Error::io("read", &path))?.len();
         let brick = u32::try_from(chunks.bricks.len()).unwrap_or(u32::MAX);
         let mut frames = Vec::new();

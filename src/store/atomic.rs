@@ -176,27 +176,74 @@ pub fn write(temp_dir: &Path, target: &Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// Removes the files in `dir` that no writer holds, and all folders; returns how many.
+/// For folders alone that are dtar's own, such as `tmp/` of a store.
 ///
 /// # Errors
 /// [`Error::Io`] if `dir` cannot be listed. A folder that is not there is
 /// empty; a file that cannot be removed stays for the next run.
 pub fn remove_stale(dir: &Path) -> Result<usize> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        Err(error) => return Err(Error::io("list", dir)(error)),
-    };
     let mut removed = 0;
-    for entry in entries {
-        let entry = entry.map_err(Error::io("list", dir))?;
+    each_entry(dir, |entry, _| {
         let path = entry.path();
         let gone = entry.file_type().is_ok_and(|kind| {
             kind.is_file() && remove_unlocked(&path)
                 || kind.is_dir() && fs::remove_dir_all(&path).is_ok()
         });
         removed += usize::from(gone);
-    }
+        true
+    })?;
     Ok(removed)
+}
+
+/// Removes those files in `dir` that [`TempFile`] has left and no writer holds, and nothing
+/// else: for a folder that need not be dtar's own. Returns how many.
+///
+/// # Errors
+/// As [`remove_stale`].
+pub fn remove_remains(dir: &Path) -> Result<usize> {
+    let mut removed = 0;
+    each_entry(dir, |entry, is_remains| {
+        removed += usize::from(is_remains && remove_unlocked(&entry.path()));
+        true
+    })?;
+    Ok(removed)
+}
+
+/// Whether `dir` is a folder, and no link to one, that holds nothing but what
+/// [`TempFile`] makes.
+///
+/// # Errors
+/// [`Error::Io`] if it cannot be listed.
+pub fn holds_only_remains(dir: &Path) -> Result<bool> {
+    let found = fs::symlink_metadata(dir).map_err(Error::io("look at", dir))?;
+    if !found.is_dir() {
+        return Ok(false);
+    }
+    let mut only = true;
+    each_entry(dir, |_, is_remains| {
+        only &= is_remains;
+        only
+    })?;
+    Ok(only)
+}
+
+/// Calls `each` for what stands in `dir`, and whether it is a file named as [`TempFile`]
+/// names its own, until that returns `false`. A folder that is not there is empty.
+fn each_entry(dir: &Path, mut each: impl FnMut(&fs::DirEntry, bool) -> bool) -> Result<()> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io("list", dir)(error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(Error::io("list", dir))?;
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        let is_remains = is_file && entry.file_name().to_str().is_some_and(is_random_name);
+        if !each(&entry, is_remains) {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// Whether the file was nobody's and is gone now. It is removed while the lock
@@ -332,6 +379,12 @@ pub(super) fn random_name(place: &Path) -> Result<String> {
     Ok(format!("{:016x}", u64::from_le_bytes(random(place)?)))
 }
 
+/// Whether `name` is as those of [`random_name`].
+fn is_random_name(name: &str) -> bool {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    name.len() == 16 && name.bytes().all(is_digit)
+}
+
 /// Random bytes, from which follows what is in `place`.
 pub(super) fn random<const N: usize>(place: &Path) -> Result<[u8; N]> {
     let mut bytes = [0; N];
@@ -396,6 +449,31 @@ mod tests {
         assert_eq!(remove_stale(dir.path()).unwrap(), 1);
         assert_eq!(names(dir.path()), [held.path()]);
         assert_eq!(remove_stale(&dir.path().join("none")).unwrap(), 0);
+    }
+
+    #[test]
+    fn in_a_folder_that_is_not_dtars_only_its_own_remains_are_stale() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let held = TempFile::create(dir.path()).unwrap();
+        fs::write(path("0123456789abcdef"), b"half").unwrap();
+        assert!(holds_only_remains(dir.path()).unwrap());
+        let mut kept = vec![held.path().to_owned()];
+        for name in ["0123456789ABCDEF", "0123456789abcdef0", "thesis"] {
+            fs::write(path(name), b"kept").unwrap();
+            kept.push(path(name));
+            assert!(!holds_only_remains(dir.path()).unwrap());
+        }
+        fs::create_dir(path("0123456789abcdee")).unwrap();
+        kept.push(path("0123456789abcdee"));
+        assert_eq!(remove_remains(dir.path()).unwrap(), 1);
+        let mut left = names(dir.path());
+        left.sort();
+        kept.sort();
+        assert_eq!(left, kept);
+        std::os::unix::fs::symlink(path("0123456789abcdee"), path("link")).unwrap();
+        assert!(holds_only_remains(&path("0123456789abcdee")).unwrap());
+        assert!(!holds_only_remains(&path("link")).unwrap());
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub struct VerifyOptions {
     pub sample: Option<Sample>,
     /// Look only whether files are there, at their right lengths.
     pub quick: bool,
-    /// A brick that is not here is a fault, though its sidecar is.
+    /// A brick that is not here is a fault, though its sidecar is, and to be marked.
     pub all_here: bool,
     /// Set marks on damaged bricks, and remove those of bricks that are found whole.
     pub mark: bool,

@@ -53,6 +53,11 @@ impl Needs {
         self.is_partial
     }
 
+    /// Whether nothing was ever added.
+    pub(super) fn is_empty(&self) -> bool {
+        self.unmet.is_empty()
+    }
+
     /// Whether a brick is needed for a frame that nothing meets.
     pub(super) fn is_unmet(&self, name: &BrickName) -> bool {
         let bitmap = self.unmet.get(name);
@@ -79,7 +84,8 @@ impl Needs {
         }
     }
 
-    fn meet_frame(&mut self, name: &BrickName, frame: u32) {
+    /// This frame is to be had.
+    pub(super) fn meet_frame(&mut self, name: &BrickName, frame: u32) {
         let bitmap = self.unmet.get_mut(name);
         if let Some(byte) = bitmap.and_then(|bits| bits.get_mut(frame as usize / 8)) {
             *byte &= !(1 << (frame % 8));

@@ -30,6 +30,7 @@ use crate::format::toc::{Toc, TocHeader};
 use crate::id::BrickName;
 use crate::store::atomic;
 use crate::store::catalog::{Catalog, CatalogReport};
+use crate::store::guard::open_file;
 use crate::store::own_toc::read_own_toc;
 use crate::store::runs::{self, Lease};
 use crate::store::{MAX_SIDECAR_LENGTH, Store, is_missing};
@@ -312,7 +313,7 @@ impl Sidecars<'_> {
     fn own_toc(&self, job: &Job) -> Option<Toc> {
         let copies = job.copies(&self.means.layout);
         copies.iter().find_map(|copy| {
-            let file = File::open(&copy.path).ok()?;
+            let file = open_file(&copy.path).ok()?;
             let own = read_own_toc(&file, &copy.path, &self.keyed.keys, &mut Vec::new());
             own.ok().map(|(_, toc)| toc)
         })
@@ -501,12 +502,7 @@ fn table_of(file: &File) -> io::Result<Vec<u8>> {
 
 /// Opens a file of a brick, and says how long it is.
 pub(super) fn open(path: &Path) -> Result<(File, u64), Fault> {
-    // Looked at before it is opened: to open a pipe is to wait for its writer.
-    let opened = fs::metadata(path).and_then(|kind| {
-        if !kind.is_file() {
-            return Err(io::Error::other("it is no file"));
-        }
-        let file = File::open(path)?;
+    let opened = open_file(path).and_then(|file| {
         let length = file.metadata()?.len();
         Ok((file, length))
     });

@@ -130,3 +130,21 @@ fn without_a_key_or_a_store_it_says_what_to_do() {
         .exits(1);
     run.says(&["not a dtar store", "--store DIR", "--bricks DIR"]);
 }
+
+#[test]
+fn a_folder_with_a_tmp_of_the_users_does_not_become_a_store() {
+    let sandbox = Sandbox::new();
+    let index = sandbox.path().join("index.tar");
+    let none: [&str; 0] = [];
+    let chapter = sandbox.store().join("tmp/thesis/chapter");
+    std::fs::create_dir_all(chapter.parent().unwrap()).unwrap();
+    std::fs::write(&chapter, "years of work").unwrap();
+    sandbox.archive_to(none, &stream()[..], &index).exits(1);
+    sandbox.run(["init"]).exits(1).says(&["not empty"]);
+    assert_eq!(std::fs::read(&chapter).unwrap(), b"years of work");
+    // What a first run leaves that was cut off is no hindrance.
+    std::fs::remove_dir_all(chapter.parent().unwrap()).unwrap();
+    std::fs::write(sandbox.store().join("tmp/0123456789abcdef"), "half").unwrap();
+    sandbox.archive_to(none, &stream()[..], &index).exits(0);
+    sandbox.restores(&index, &stream()[..]);
+}

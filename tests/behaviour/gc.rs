@@ -509,6 +509,52 @@ fn forget_takes_what_index_takes() {
     assert_eq!(below(&sandbox, "roots").len(), 1);
 }
 
+#[test]
+fn a_time_gives_up_the_one_run_of_that_time_and_never_an_earlier_one() {
+    let sandbox = Sandbox::new();
+    for name in ["one.tar", "two.tar"] {
+        archive(&sandbox, name, name.as_bytes());
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+    }
+    let roots = below(&sandbox, "roots");
+    let [one, two] = &roots[..] else {
+        panic!("{roots:?}")
+    };
+    let second = |root: &Path| {
+        let name = root.file_stem().unwrap().to_str().unwrap();
+        let seconds = name[..20].parse::<i64>().unwrap() / 1_000_000_000;
+        jiff::Timestamp::from_second(seconds).unwrap().to_string()
+    };
+    let (earlier, later) = (format!("@{}", second(one)), format!("@{}", second(two)));
+    let run = sandbox.run(["forget", "--dry-run", "--json", &later]);
+    let run = run.exits(0);
+    assert_eq!(
+        (&summary(&run)["forgotten"], &summary(&run)["dry_run"]),
+        (&1.into(), &true.into())
+    );
+    assert_eq!(below(&sandbox, "roots"), roots);
+    // To restore, a time means what there was then.
+    let at = sandbox.run(["restore", "-q", &later]).exits(0);
+    assert_eq!(at.stdout, b"two.tar");
+    sandbox.run(["forget", &later]).exits(0);
+    assert_eq!(below(&sandbox, "roots"), std::slice::from_ref(one));
+    let again = sandbox.run(["forget", &later]).exits(1);
+    again.says(&["no run ended at that time; the nearest is @"]);
+    assert_eq!(below(&sandbox, "roots"), std::slice::from_ref(one));
+    sandbox.run(["forget", &earlier]).exits(0);
+    sandbox.run(["forget", &earlier]).exits(1);
+    for _ in 0..2 {
+        archive(&sandbox, "new.tar", b"new");
+    }
+    let hours = [one, two].map(|root| second(root)[..10].to_owned());
+    if hours[0] == hours[1] {
+        let day = format!("@{}", hours[0]);
+        let many = sandbox.run(["forget", &day]).exits(1);
+        many.says(&["2 runs ended at that time"]);
+        assert_eq!(below(&sandbox, "roots").len(), 2);
+    }
+}
+
 /// Whatever gc is at when it dies: everything finished restores, and the next one cleans up.
 #[test]
 fn a_gc_that_is_killed_leaves_a_good_store() {

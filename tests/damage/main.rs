@@ -12,11 +12,17 @@ mod made;
 
 mod checked;
 mod collected;
+mod copies;
+mod faults;
 mod healing;
+mod hostile;
 mod indexes;
 mod matrix;
 mod moved;
 mod rebuilt;
+mod rules;
 mod scene;
 mod structures;
 mod sweep;
+mod targets;
+mod yard;

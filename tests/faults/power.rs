@@ -300,6 +300,17 @@ pub const AGAIN: &[Again] = &[
         next: &[1, 2, 3],
     },
     Again {
+        name: "gc with rewriting again after a failure",
+        before: &[
+            Step::Archive("a", &[101, 102]),
+            Step::Archive("b", &[102]),
+            Step::Forget("a"),
+        ],
+        step: Step::Command(&["gc", "--threshold", "100"]),
+        then: &[Step::Command(&["gc", "--threshold", "100"])],
+        next: &[102, 5],
+    },
+    Again {
         name: "rebuild and archive after an archive that failed",
         before: &[Step::Archive("a", &[1])],
         step: Step::Archive("b", &[2, 3]),

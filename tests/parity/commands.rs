@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::common::sandbox::Run;
-use crate::scene::{bricks, flip, lines, made, parity, stream, tree};
+use crate::common::sandbox::{Run, Sandbox};
+use crate::scene::{bricks, flip, lines, made, parity, parity_files, stream, tree};
 
 #[test]
 fn a_lost_and_a_damaged_brick_come_back_without_a_key() {
@@ -88,13 +88,39 @@ fn a_plain_folder_of_bricks_will_do() {
     )
     .exits(0);
     let before = tree(Path::new(tape));
-    assert!(!Path::new(tape).join("tmp").exists());
+    assert!(!Path::new(tape).join(".dtar-tmp").exists());
     let bricks = bricks(Path::new(tape));
     fs::remove_file(&bricks[0]).unwrap();
     flip(&bricks[1], 100);
     parity(&made.sandbox, ["check", tape]).exits(3);
     parity(&made.sandbox, ["repair", tape]).exits(0);
     assert_eq!(tree(Path::new(tape)), before);
+}
+
+#[test]
+fn what_is_called_tmp_outside_of_a_store_is_not_touched() {
+    let sandbox = Sandbox::new();
+    let user = sandbox.path().join("user");
+    let elsewhere = sandbox.path().join("elsewhere");
+    for dir in [&user.join("tmp"), &elsewhere] {
+        fs::create_dir_all(dir.join("thesis")).unwrap();
+        fs::write(dir.join("thesis/chapter"), b"years of work").unwrap();
+        fs::write(dir.join("0123456789abcdef"), b"a name like dtar's own").unwrap();
+    }
+    let linked = sandbox.path().join("linked");
+    fs::create_dir(&linked).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, linked.join("tmp")).unwrap();
+    let before = [tree(&user), tree(&elsewhere)];
+    for dir in [&user, &linked] {
+        let dir = dir.to_str().unwrap();
+        for command in ["add", "repair", "check"] {
+            parity(&sandbox, [command, dir]).exits(0);
+            assert_eq!([tree(&user), tree(&elsewhere)], before, "{command} {dir}");
+        }
+    }
+    let to = ["repair", "--to", "back", user.to_str().unwrap()];
+    parity(&sandbox, to).exits(0);
+    assert_eq!([tree(&user), tree(&elsewhere)], before);
 }
 
 #[test]
@@ -129,6 +155,47 @@ fn bricks_that_were_moved_away_are_found_and_those_that_come_back_go_where_they_
 }
 
 #[test]
+fn what_repair_leaves_damaged_is_said_and_ends_with_3() {
+    let made = made();
+    parity(&made.sandbox, ["add", "--share", "15%"]).exits(0);
+    let store = made.sandbox.store();
+    let (parent, store_name) = (made.sandbox.path(), store.to_str().unwrap());
+    // A damaged brick not at its home, in a store that lies in a further place.
+    let brick = bricks(&store).remove(0);
+    let whole = fs::read(&brick).unwrap();
+    let other = store.join(brick.file_name().unwrap());
+    fs::rename(&brick, &other).unwrap();
+    flip(&other, 100);
+    let further = ["--bricks", parent.to_str().unwrap(), "--bricks", store_name];
+    parity(&made.sandbox, ["repair"].iter().chain(&further))
+        .exits(0)
+        .says(&[other.to_str().unwrap()]);
+    assert_eq!(fs::read(&other).unwrap(), whole);
+    parity(&made.sandbox, ["check"].iter().chain(&further)).exits(0);
+
+    // One in a further place is not touched.
+    let cold = made.sandbox.path().join("cold");
+    fs::create_dir(&cold).unwrap();
+    let copy = cold.join(brick.file_name().unwrap());
+    fs::copy(&other, &copy).unwrap();
+    flip(&copy, 100);
+    let before = fs::read(&copy).unwrap();
+    let options = ["repair", "--bricks", cold.to_str().unwrap()];
+    let run = parity(&made.sandbox, options).exits(3);
+    run.says(&[copy.to_str().unwrap(), "left alone"]);
+    assert_eq!(fs::read(&copy).unwrap(), before);
+
+    // A parity file that is missing is not made where only bricks are wanted.
+    let file = parity_files(&store).remove(0);
+    fs::remove_file(&file).unwrap();
+    let run = parity(&made.sandbox, ["repair", "--to", "back"]).exits(3);
+    run.says(&["only without --to"]);
+    assert!(!file.exists());
+    parity(&made.sandbox, ["repair"]).exits(0);
+    assert!(file.exists());
+}
+
+#[test]
 fn a_damaged_brick_is_kept_aside_if_that_is_wanted() {
     let made = made();
     parity(&made.sandbox, ["add"]).exits(0);
@@ -139,7 +206,14 @@ fn a_damaged_brick_is_kept_aside_if_that_is_wanted() {
     parity(&made.sandbox, ["repair", "--keep-damaged"]).exits(0);
     assert_eq!(fs::read(&brick).unwrap(), whole);
     let aside = format!("{}.damaged", brick.display());
-    assert_eq!(fs::read(aside).unwrap(), damaged);
+    assert_eq!(fs::read(&aside).unwrap(), damaged);
+    // The next time too.
+    flip(&brick, 8);
+    let again = fs::read(&brick).unwrap();
+    parity(&made.sandbox, ["repair", "--keep-damaged"]).exits(0);
+    assert_eq!(fs::read(&brick).unwrap(), whole);
+    assert_eq!(fs::read(&aside).unwrap(), damaged);
+    assert_eq!(fs::read(format!("{aside}.2")).unwrap(), again);
 }
 
 #[test]

@@ -8,4 +8,5 @@ mod commands;
 mod crashes;
 mod merging;
 mod scene;
+mod several;
 mod together;

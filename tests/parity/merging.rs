@@ -123,5 +123,5 @@ fn a_plain_folder_can_be_merged_too() {
         .into_keys()
         .filter(|path| path.extension().unwrap() != "brick");
     assert_eq!(of_set.count() as u64, found["files"].as_u64().unwrap());
-    assert!(!tape.join("tmp").exists());
+    assert!(!tape.join(".dtar-tmp").exists());
 }

@@ -55,8 +55,16 @@ pub fn parity<I: AsRef<OsStr>>(sandbox: &Sandbox, arguments: impl IntoIterator<I
 }
 
 pub fn bricks(dir: &Path) -> Vec<PathBuf> {
+    ending_in(dir, "brick")
+}
+
+pub fn parity_files(dir: &Path) -> Vec<PathBuf> {
+    ending_in(dir, "parity")
+}
+
+fn ending_in(dir: &Path, ending: &str) -> Vec<PathBuf> {
     let mut found: Vec<PathBuf> = tree(dir).into_keys().collect();
-    found.retain(|path| path.extension().is_some_and(|ending| ending == "brick"));
+    found.retain(|path| path.extension().is_some_and(|found| found == ending));
     found
 }
 

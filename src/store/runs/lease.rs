@@ -15,7 +15,7 @@ use crate::format::note::{Note, NoteKind};
 use crate::id::WriterId;
 use crate::store::atomic::{self, TempFile};
 use crate::store::layout::{Layout, RunName};
-use crate::store::{Store, is_missing};
+use crate::store::{Store, guard, is_missing};
 use crate::{Error, Result};
 
 /// How often a folder may be taken away before its lease is locked: each time needs
@@ -43,6 +43,7 @@ impl Lease {
     /// [`Error::Io`].
     pub fn take(store: &Store, keys: &PutKeys, kind: NoteKind, text: &str) -> Result<Self> {
         let dir = store.layout().runs_dir();
+        guard::refuse_links(store.path(), &dir)?;
         atomic::create_dir(&dir)?;
         for _ in 0..ATTEMPTS {
             if let Some(lease) = Self::attempt(store, keys, kind, text)? {
@@ -138,6 +139,7 @@ impl Lease {
     /// # Errors
     /// As [`Lease::temp_file`].
     pub fn publish(&self, file: TempFile, target: &Path) -> Result<()> {
+        guard::refuse_links_to(self.layout.path(), target)?;
         file.publish(target).map_err(|error| self.explain(error))
     }
 
@@ -160,6 +162,7 @@ impl Lease {
         let Some(file) = path.file_name() else {
             return Ok(false);
         };
+        guard::refuse_links_to(self.layout.path(), path)?;
         let grave = self.dir.join(file);
         match fs::rename(path, &grave) {
             Ok(()) => {
@@ -240,6 +243,8 @@ impl Drop for Lease {
 /// before it was taken away goes on, until what it renames is gone.
 pub(super) fn retire(layout: &Layout, name: &RunName, lock: Option<File>) -> Result<()> {
     let temp = layout.temp_dir();
+    guard::refuse_links(layout.path(), &temp)?;
+    guard::refuse_links(layout.path(), &layout.run_dir(name))?;
     atomic::create_dir(&temp)?;
     let grave = temp.join(atomic::random_name(&temp)?);
     let dir = layout.run_dir(name);

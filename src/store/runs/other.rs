@@ -13,7 +13,7 @@ use crate::brick::open_note;
 use crate::crypto::PutKeys;
 use crate::format::note::{Note, NoteKind};
 use crate::store::layout::RunName;
-use crate::store::{Store, host, is_missing};
+use crate::store::{Store, guard, host, is_missing};
 
 /// Longer than any lease is: header, tag, and all texts at their longest.
 const MAX_LEASE_LENGTH: u64 = 8 << 10;
@@ -62,12 +62,13 @@ impl OtherRun {
                 }));
             }
         };
+        // What is no file says nothing, and to read a pipe is to wait for a writer.
+        let length = match file.metadata() {
+            Ok(found) if found.is_file() => MAX_LEASE_LENGTH,
+            _ => 0,
+        };
         let mut bytes = Vec::new();
-        if (&file)
-            .take(MAX_LEASE_LENGTH)
-            .read_to_end(&mut bytes)
-            .is_err()
-        {
+        if (&file).take(length).read_to_end(&mut bytes).is_err() {
             bytes.clear();
         }
         let lease = open_note(keys, &bytes).ok().filter(|note| {
@@ -113,7 +114,7 @@ fn open(path: &Path) -> std::io::Result<File> {
         if is_missing(&error) {
             return Err(error);
         }
-        File::open(path)
+        guard::open_file(path)
     })
 }
 
