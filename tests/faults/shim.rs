@@ -190,7 +190,7 @@ pub fn calls(root: &Path, log: &Path) -> Vec<Call> {
         calls.push(Call {
             kind: Kind::ALL[kind as usize - 1],
             created: flags & 1 != 0 && result.cast_signed() >= 0,
-            emptied: flags & 17 == 16 && result.cast_signed() >= 0,
+            emptied: flags & 0x11 == 0x10 && result.cast_signed() >= 0,
             injected: flags & 2 != 0,
             synchronous: flags & 4 != 0,
             result: result.cast_signed(),
