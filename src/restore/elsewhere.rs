@@ -512,6 +512,7 @@ impl Elsewhere {
             for store in &self.stores {
                 store.sidecar_names(shard, &mut names)?;
             }
+            names.sort_unstable();
             names.dedup();
             for name in &names {
                 if !each(name)? {
