@@ -34,6 +34,9 @@ pub fn run(args: &ForgetArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     runs.dedup();
     for run in &runs {
         let done = forget(&store, run)?;
+        if let Some(last) = setup::last_run(global, &store) {
+            last.forget(run)?;
+        }
         if say.is_json() {
             say.event(&json!({
                 "type": "forgotten",

@@ -27,6 +27,8 @@ pub struct KeptSet {
     pub held: Vec<BrickName>,
     /// Bricks that only this set can bring back: they are not here, or damaged.
     pub bricks: Vec<BrickName>,
+    /// Its parity files.
+    pub files: Vec<PathBuf>,
 }
 
 /// What was done, or would be.
@@ -170,6 +172,7 @@ impl<'a> Collection<'a> {
                 id: affected.set.id,
                 held: affected.given_up,
                 bricks,
+                files: affected.set.files,
             });
         }
     }
@@ -285,6 +288,7 @@ impl<'a> Collection<'a> {
                     id: set.id,
                     held: given_up,
                     bricks,
+                    files: set.files,
                 });
             }
         }

@@ -240,7 +240,20 @@ pub fn sync_dir(dir: &Path) -> Result<()> {
     }
 }
 
-/// The same, if there is such a folder.
+/// Makes a file that stands in place durable, and its name, as if it had just been
+/// published: before something comes to depend on it.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn settle(path: &Path) -> Result<()> {
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(Error::io("sync", path))?;
+    sync_dir(parent(path))?;
+    sync_dir(parent(parent(path)))
+}
+
+/// As [`sync_dir`], if there is such a folder.
 ///
 /// # Errors
 /// [`Error::Io`].

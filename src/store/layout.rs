@@ -257,6 +257,17 @@ impl Layout {
         atomic::sync_dir_if_there(&self.tocs_dir())
     }
 
+    /// Makes the names of all sidecars durable.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn sync_all_sidecars(&self) -> Result<()> {
+        for shard in 0..=u8::MAX {
+            atomic::sync_dir_if_there(&shard_dir(self.tocs_dir(), shard))?;
+        }
+        atomic::sync_dir_if_there(&self.tocs_dir())
+    }
+
     /// Calls `each` with name and length in bytes of the bricks of a class
     /// that are present, in no order.
     ///

@@ -6,6 +6,7 @@ pub mod catalog;
 pub mod config;
 mod host;
 pub mod inventory;
+pub mod last_run;
 pub mod layout;
 pub(crate) mod own_toc;
 pub mod places;
@@ -117,6 +118,8 @@ impl Store {
         let text = config.encode(key)?;
         let path = layout.config_path();
         let mut temp = TempFile::create(&layout.temp_dir())?;
+        // Its absence shows that it was lost.
+        atomic::create_dir(&layout.roots_dir())?;
         // Before `store.toml` is there: who finds it takes the store for made.
         atomic::sync_way_to(dir)?;
         temp.write_all(text.as_bytes())
@@ -552,7 +555,10 @@ fn require_empty(layout: &Layout) -> Result<()> {
     }
     for entry in entries {
         let entry = entry.map_err(Error::io("list", dir))?;
-        if entry.path() != layout.temp_dir() {
+        // What is left if somebody began and was cut off.
+        let is_begun = entry.path() == layout.temp_dir()
+            || entry.path() == layout.roots_dir() && layout.runs()?.is_empty();
+        if !is_begun {
             return Err(refused(
                 "the folder is not empty; name an empty or a new one for the store",
             ));

@@ -136,7 +136,10 @@ impl<'a> Bricks<'a> {
             &found
         };
         if !job.is_here() {
-            if matches!(sidecar, Sidecar::Sound(_)) {
+            // What has gone together with its sidecar was collected meanwhile.
+            if matches!(sidecar, Sidecar::Sound(_))
+                && self.means.layout.sidecar_stands(&job.name)?
+            {
                 self.away(job);
             }
             return Ok(());

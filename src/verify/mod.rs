@@ -208,6 +208,12 @@ pub fn verify_store(
     workers::for_each(threads, &jobs, |job, scratch| bricks.check(job, scratch))?;
     runs::check(&bricks, &runs)?;
     bricks.report_missing_sidecars()?;
+    let roots = means.layout.roots_dir();
+    if !jobs.is_empty() && !roots.exists() && means.layout.config_path().exists() {
+        let message = "missing, though a store has it from the beginning: what is needed is not \
+                       known";
+        bricks.report(Fault::new(Kind::Root, roots, message));
+    }
     let mut stray = |path| {
         bricks.state().summary.strays += 1;
         bricks.say(Finding::Stray(path));

@@ -66,7 +66,10 @@ impl Needs {
 
     /// Whether this frame is needed, and nothing meets that.
     pub(super) fn holds(&self, name: &BrickName, frame: u32) -> bool {
-        let byte = self.unmet.get(name).and_then(|bits| bits.get(frame as usize / 8));
+        let byte = self
+            .unmet
+            .get(name)
+            .and_then(|bits| bits.get(frame as usize / 8));
         byte.is_some_and(|byte| byte >> (frame % 8) & 1 == 1)
     }
 

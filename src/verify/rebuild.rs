@@ -28,6 +28,7 @@ use crate::format::note::NoteKind;
 use crate::format::origins::Origins;
 use crate::format::toc::{Toc, TocHeader};
 use crate::id::BrickName;
+use crate::store::atomic;
 use crate::store::catalog::{Catalog, CatalogReport};
 use crate::store::own_toc::read_own_toc;
 use crate::store::runs::{self, Lease};
@@ -155,8 +156,9 @@ pub fn rebuild(
     }
     sidecars.make_all(&jobs, options.threads, &mut known)?;
     // What lies elsewhere only as far as nothing meets what it is needed for.
-    let (named, others): (Vec<_>, Vec<_>) =
-        elsewhere.into_iter().partition(|job| known.misses(&job.name));
+    let (named, others): (Vec<_>, Vec<_>) = elsewhere
+        .into_iter()
+        .partition(|job| known.misses(&job.name));
     sidecars.make_all(&named, options.threads, &mut known)?;
     sidecars.make_carriers(&others, &mut known)?;
     let State {
@@ -451,6 +453,10 @@ impl Sidecars<'_> {
         let blocks = |fault: &Fault| matches!(fault.kind, Kind::Toc | Kind::Footer | Kind::Header);
         if let Some(fault) = inspected.faults.into_iter().find(blocks) {
             return Ok(Attempt::Refused(Box::new(fault)));
+        }
+        if copy.folder.is_some() {
+            // Whoever put it there may have been cut off before its name was durable.
+            atomic::settle(&copy.path)?;
         }
         let (store, keys) = (self.keyed.store, &self.keyed.keys);
         store.write_sidecar(self.lease, keys, &name, &scratch.toc)?;

@@ -70,7 +70,9 @@ impl<'a> Salvage<'a> {
             bricks: [None, None],
             scratch: Scratch::default(),
         };
-        carriers.iter().for_each(|other| salvage.compare_with(other));
+        for other in carriers {
+            salvage.compare_with(other);
+        }
         salvage
     }
 
@@ -129,11 +131,17 @@ impl<'a> Salvage<'a> {
     }
 
     /// Takes over what is left in a file; the bricks of which that may be.
-    fn file(&mut self, opener: &FrameOpener, path: &Path) -> Result<(Vec<BrickName>, Scanned), Stop> {
+    fn file(
+        &mut self,
+        opener: &FrameOpener,
+        path: &Path,
+    ) -> Result<(Vec<BrickName>, Scanned), Stop> {
         let (file, length) = open(path).map_err(Stop::Fault)?;
         let salt = salt_of(&file);
         let others = self.all.salts.others(salt.as_ref(), &self.name);
-        others.iter().for_each(|other| self.compare_with(other));
+        for other in &others {
+            self.compare_with(other);
+        }
         let mut places = Places {
             name: self.name,
             is_own: others.is_empty(),

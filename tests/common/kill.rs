@@ -36,6 +36,15 @@ pub struct Measure {
 }
 
 impl Measure {
+    /// As [`Measure::draw`], but by calls alone, so that the same comes about again.
+    pub fn draw_call(&self, random: &mut Random) -> Moment {
+        match random.below(2) {
+            _ if library().is_none() => self.draw(random),
+            0 => Moment::Name(1 + random.below(self.names + 1)),
+            _ => Moment::Write(1 + random.below(self.writes + 1)),
+        }
+    }
+
     /// A moment in the course of such a command, or shortly after it.
     pub fn draw(&self, random: &mut Random) -> Moment {
         let beyond = |count: u64| count + count / 10 + 1;

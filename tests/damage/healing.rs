@@ -167,7 +167,10 @@ fn a_lost_brick_is_declared_lost_and_its_chunks_are_stored_again() {
     made.sandbox.run(["verify", "--all-here", index]).exits(3);
     assert_eq!(marks(&made).len(), 1);
     fs::remove_dir_all(made.sandbox.store().join("bad")).unwrap();
-    let run = made.sandbox.run(["verify", "--all-here", "--json"]).exits(3);
+    let run = made
+        .sandbox
+        .run(["verify", "--all-here", "--json"])
+        .exits(3);
     assert_eq!(summary(&run)["marked"], 1);
     assert!(summary(&run)["hits"].as_u64() > Some(0));
     made.archive_again(&[]).exits(0);
@@ -177,7 +180,10 @@ fn a_lost_brick_is_declared_lost_and_its_chunks_are_stored_again() {
         let index = made.sandbox.path().join(index);
         made.sandbox.restores(&index, &made.stream[..]);
     }
-    let run = made.sandbox.run(["verify", "--all-here", "--json"]).exits(3);
+    let run = made
+        .sandbox
+        .run(["verify", "--all-here", "--json"])
+        .exits(3);
     assert_eq!(summary(&run)["hits"], 0, "{}", run.stderr);
     // It was not lost after all.
     fs::rename(&kept, &brick).unwrap();
@@ -245,7 +251,10 @@ fn what_is_left_of_two_damaged_bricks_makes_a_whole() {
     flip(&two, brick_parts(&two).frames[0].1.start, 1);
     let found = made.restore(&["--keep-going"]).exits(3).stdout;
     assert_eq!(found.len(), made.stream.len());
-    let lost = found.iter().zip(&made.stream).filter(|(one, two)| one != two);
+    let lost = found
+        .iter()
+        .zip(&made.stream)
+        .filter(|(one, two)| one != two);
     let frame = &brick_parts(&one).frames[0];
     assert!((lost.count() as u64) < frame.1.end - frame.0.start);
 }

@@ -11,6 +11,7 @@ mod common;
 mod made;
 
 mod checked;
+mod collected;
 mod healing;
 mod indexes;
 mod matrix;

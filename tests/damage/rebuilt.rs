@@ -92,7 +92,10 @@ fn frames_of_another_brick_are_not_taken_for_those_of_the_name() {
         assert!(summary(&run)["hits"].as_u64() > Some(0), "{}", run.stderr);
         let lost = made.restore(&["--keep-going"]).exits(3).stdout;
         assert_eq!(lost.len(), made.stream.len());
-        let differ = lost.iter().zip(&made.stream).filter(|(one, two)| one != two);
+        let differ = lost
+            .iter()
+            .zip(&made.stream)
+            .filter(|(one, two)| one != two);
         assert!(differ.count() <= 2000, "more than the one member is lost");
     }
 }
@@ -104,7 +107,11 @@ fn what_was_salvaged_and_is_damaged_since_is_salvaged_again() {
     flip(&brick, brick_parts(&brick).toc.start + 20, 1);
     fs::remove_file(&made.sidecars()[0]).unwrap();
     made.sandbox.run(["rebuild"]).exits(0);
-    let new = made.bricks().into_iter().find(|path| *path != brick).unwrap();
+    let new = made
+        .bricks()
+        .into_iter()
+        .find(|path| *path != brick)
+        .unwrap();
     flip(&new, brick_parts(&new).frames[1].1.start, 1);
     let run = made.sandbox.run(["rebuild", "--json"]).exits(0);
     let salvaged = events(&run, "salvaged");
@@ -125,7 +132,10 @@ fn a_pipe_in_place_of_a_brick_stops_nothing() {
     let status = std::process::Command::new("mkfifo").arg(&brick).status();
     assert!(status.unwrap().success());
     fs::remove_file(&made.sidecars()[0]).unwrap();
-    made.sandbox.run(["rebuild"]).exits(3).says(&["it is no file"]);
+    made.sandbox
+        .run(["rebuild"])
+        .exits(3)
+        .says(&["it is no file"]);
 }
 
 #[test]
@@ -166,15 +176,18 @@ fn a_damaged_brick_whose_sidecar_comes_from_a_copy_is_marked() {
     fs::create_dir(&tape).unwrap();
     fs::copy(&brick, tape.join(brick.file_name().unwrap())).unwrap();
     let sidecar = made.sidecars().remove(0);
-    let mark = made.sandbox.store().join("bad").join(brick.file_stem().unwrap());
+    let mark = made
+        .sandbox
+        .store()
+        .join("bad")
+        .join(brick.file_stem().unwrap());
     for damage in ["flip", "another"] {
-        match damage {
-            "flip" => flip(&brick, 5000, 1),
-            _ => {
-                let meta = made.sandbox.store().join("meta");
-                let other = crate::common::stored::files(&meta).pop_first().unwrap().0;
-                fs::copy(other, &brick).unwrap();
-            }
+        if damage == "flip" {
+            flip(&brick, 5000, 1);
+        } else {
+            let meta = made.sandbox.store().join("meta");
+            let other = crate::common::stored::files(&meta).pop_first().unwrap().0;
+            fs::copy(other, &brick).unwrap();
         }
         fs::remove_file(&sidecar).unwrap();
         made.sandbox

@@ -232,11 +232,6 @@ impl Place {
         }
         let run = self.ask(&["verify", "--quiet"]);
         let harmless = |line: &str| line.contains("missing, though its run has a root");
-        let harmless = |line: &str| {
-            harmless(line)
-                || line.contains("though its brick is here")
-                || line.contains("neither it nor")
-        }; // TODO
         let well = run.code == Some(0) || run.code == Some(3) && run.stderr.lines().all(harmless);
         assert!(well, "verify: {:?} {}\nafter {after}", run.code, run.stderr);
     }

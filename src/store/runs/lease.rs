@@ -69,7 +69,7 @@ impl Lease {
             Ok(file) => file,
             Err(error) if is_missing(&error) => return Ok(None),
             Err(error) => {
-                let _ = retire(&layout, &name);
+                let _ = retire(&layout, &name, None);
                 return Err(Error::io("make", path)(error));
             }
         };
@@ -219,7 +219,7 @@ impl Lease {
         if self.given_up.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
-        retire(&self.layout, &self.name)
+        retire(&self.layout, &self.name, None)
     }
 }
 
@@ -231,8 +231,14 @@ impl Drop for Lease {
     }
 }
 
-/// Takes the folder of a run away, and empties it. Nothing is done if it is gone.
-pub(super) fn retire(layout: &Layout, name: &RunName) -> Result<()> {
+/// Takes the folder of a run away, and removes it with all that is in it. Nothing is done
+/// if it is gone. `lock` is given up in between: where the file system keeps files that are
+/// open, the folder would not become empty.
+///
+/// # Errors
+/// [`Error::Io`]. The run may still publish then: a rename that had found the folder
+/// before it was taken away goes on, until what it renames is gone.
+pub(super) fn retire(layout: &Layout, name: &RunName, lock: Option<File>) -> Result<()> {
     let temp = layout.temp_dir();
     atomic::create_dir(&temp)?;
     let grave = temp.join(atomic::random_name(&temp)?);
@@ -242,7 +248,18 @@ pub(super) fn retire(layout: &Layout, name: &RunName) -> Result<()> {
         result => result.map_err(Error::io("end the run", &dir))?,
     }
     atomic::sync_dir(&layout.runs_dir())?;
-    // What cannot be removed is removed by whoever starts the next run.
-    let _ = fs::remove_dir_all(&grave);
-    Ok(())
+    drop(lock);
+    let mut outcome = Ok(());
+    for _ in 0..ATTEMPTS {
+        outcome = match fs::remove_dir_all(&grave) {
+            // Somebody else has cleaned up.
+            Err(error) if is_missing(&error) => Ok(()),
+            outcome => outcome,
+        };
+        if outcome.is_ok() && !grave.exists() {
+            return Ok(());
+        }
+    }
+    // What one writes into it that is being ended may come in between, but not for long.
+    outcome.map_err(Error::io("remove what is left of a run", &grave))
 }
