@@ -15,7 +15,7 @@ use super::slot::Opened;
 use crate::brick::FrameOpener;
 use crate::crypto::PutKeys;
 use crate::error::Result;
-use crate::format::toc::{Toc, TocFrame};
+use crate::format::toc::{Toc, TocChunk, TocFrame};
 use crate::format::trailer::UsedFrame;
 use crate::id::{BrickName, ChunkHash, ChunkId};
 use crate::store::catalog::Catalog;
@@ -76,11 +76,14 @@ impl Pace {
     }
 }
 
-/// Of the chunks of bricks in which something did not open: all bricks that hold them.
-/// To find that takes one pass through all TOCs for each such brick, not for each chunk.
+/// The bricks that hold a chunk, of chunks that stand in several: in a store that was never
+/// damaged these are few. If they are too many, of the chunks of those bricks in which
+/// something did not open; to find that takes a pass through all TOCs for each such brick.
 #[derive(Default)]
 struct Copies {
     bricks: HashMap<ChunkId, Vec<BrickName>>,
+    /// All other chunks stand in one brick at most.
+    are_all: bool,
     passed: Pace,
 }
 
@@ -279,9 +282,7 @@ impl Elsewhere {
 
     /// Looks through all TOCs, if the chunk may be in one.
     fn scan(&self, state: &mut State, wanted: &Wanted<'_>, out: &mut Vec<u8>) -> bool {
-        if state.filter.is_none() {
-            state.filter = self.make_filter().ok();
-        }
+        self.survey(state);
         let filter = state.filter.as_ref();
         if !filter.is_some_and(|filter| filter.may_hold(&wanted.id)) {
             return false;
@@ -307,7 +308,10 @@ impl Elsewhere {
         wanted: &Wanted<'_>,
         out: &mut Vec<u8>,
     ) -> bool {
-        self.find_copies(state, broken);
+        self.survey(state);
+        if !state.copies.are_all {
+            self.find_copies(state, broken);
+        }
         self.take_copy(state, wanted, out)
     }
 
@@ -363,6 +367,7 @@ impl Elsewhere {
         let copies = &mut state.copies;
         if copies.bricks.len() + ids.len() > Copies::MOST {
             copies.bricks.clear();
+            copies.are_all = false;
         }
         let start = Instant::now();
         copies.bricks.extend(ids.iter().map(|id| (*id, Vec::new())));
@@ -380,22 +385,48 @@ impl Elsewhere {
         copies.passed.ended(start);
     }
 
-    fn make_filter(&self) -> Result<Filter> {
+    /// Finds out which chunks are here, and which of them in several bricks.
+    fn survey(&self, state: &mut State) {
+        if state.filter.is_some() {
+            return;
+        }
+        if let Ok((filter, again)) = self.make_filter() {
+            state.filter = Some(filter);
+            if let Some(again) = again {
+                self.look_for(state, again);
+                state.copies.bricks.retain(|_, bricks| bricks.len() > 1);
+                state.copies.are_all = true;
+            }
+        }
+    }
+
+    /// The chunks of the bricks that are here; and of those that were met twice all, and
+    /// few others, unless they are too many.
+    fn make_filter(&self) -> Result<(Filter, Option<HashSet<ChunkId>>)> {
         let mut bricks = 0;
         self.each_brick(|_| {
             bricks += 1;
             Ok(true)
         })?;
         let mut filter = Filter::new(bricks);
+        let mut again = Some(HashSet::new());
         self.each_brick(|name| {
             if self.is_here(name)
                 && let Some(toc) = self.read_toc(name)
             {
-                toc.chunks().iter().for_each(|chunk| filter.add(&chunk.id));
+                for TocChunk { id, .. } in toc.chunks() {
+                    if let Some(again) = &mut again
+                        && filter.may_hold(id)
+                    {
+                        again.insert(*id);
+                    }
+                    filter.add(id);
+                }
+                again.take_if(|again| again.len() > Copies::MOST);
             }
             Ok(true)
         })?;
-        Ok(filter)
+        Ok((filter, again))
     }
 
     fn take_from_brick(
@@ -515,6 +546,7 @@ impl Elsewhere {
             for store in &self.stores {
                 store.sidecar_names(shard, &mut names)?;
             }
+            names.sort_unstable();
             names.dedup();
             for name in &names {
                 if !each(name)? {

@@ -271,7 +271,7 @@ impl IndexCheck<'_> {
     }
 
     /// Looks at the bricks in which something was wrong, so that they are marked if they
-    /// are to blame.
+    /// are to blame, or lost.
     fn look_at_blamed(&mut self) -> Result<()> {
         if self.options.quick || self.blamed.is_empty() {
             return Ok(());
@@ -280,7 +280,7 @@ impl IndexCheck<'_> {
             .blamed
             .iter()
             .map(|name| Job::find(&self.means.layout, *name))
-            .filter(Job::is_here)
+            .filter(|job| job.is_here() || self.options.all_here)
             .collect();
         let bricks = Bricks::new(self.means, self.options, self.monitor, &jobs, self.found)?;
         let mut scratch = Scratch::default();

@@ -161,6 +161,12 @@ fn a_lost_brick_is_declared_lost_and_its_chunks_are_stored_again() {
     }
     made.archive_again(&[]).exits(0);
     assert!(marks(&made).is_empty() && made.bricks().is_empty());
+    let index = text(&made.index);
+    made.sandbox.run(["verify", index]).exits(3);
+    assert!(marks(&made).is_empty());
+    made.sandbox.run(["verify", "--all-here", index]).exits(3);
+    assert_eq!(marks(&made).len(), 1);
+    fs::remove_dir_all(made.sandbox.store().join("bad")).unwrap();
     let run = made
         .sandbox
         .run(["verify", "--all-here", "--json"])
