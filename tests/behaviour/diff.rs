@@ -229,6 +229,13 @@ fn hard_links_are_compared_by_what_they_link_to() {
     assert_eq!(found[0]["new"]["name"], "target");
     let run = diff(&with(b"1", "target"), &with(b"1", "other"), &["--json"]).exits(0);
     assert_eq!(lines(&run)[0]["what"], json!(["link"]));
+    // As of names, `./` in front says nothing.
+    diff(
+        &with(b"1", "target"),
+        &with(b"1", "./target"),
+        &["--exit-code"],
+    )
+    .exits(0);
 }
 
 #[test]
