@@ -465,7 +465,7 @@ pub struct DiffArgs {
     /// are means. Takes about as long again.
     #[arg(long)]
     pub stat: bool,
-    /// End with exit code 1 if there are differences
+    /// End with exit code 4 if there are differences
     #[arg(long)]
     pub exit_code: bool,
     /// Look for the bricks of snapshots in DIR too, a copy of the store (repeatable)
