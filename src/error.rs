@@ -21,6 +21,8 @@ pub enum Exit {
     Usage = 2,
     /// Data is damaged or missing.
     Damaged = 3,
+    /// There are differences, and the user wants to know by the exit code.
+    Different = 4,
     /// Interrupted by a signal.
     Interrupted = 130,
 }

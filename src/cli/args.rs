@@ -198,8 +198,9 @@ pub enum Command {
     ///
     /// By name, and of each name the newest snapshot first: when the snapshot was made,
     /// whether the member changed since the next older one that has it (`first`: none
-    /// has it; `changed`: other type, content or link; `same`), and what `ls` says of it.
-    /// `dtar restore '@TIME' NAME` gets it back.
+    /// has it; `changed`: other type, content or link; `same`; nothing where that was not
+    /// looked at: with --hash, before --since, past a damaged snapshot, with --first), and
+    /// what `ls` says of it. `dtar restore '@TIME' NAME` gets it back.
     ///
     /// With --json one object a line: what `ls --json` says, `hash` (BLAKE3-256 of the
     /// body), `change`, and of the snapshot `snapshot` (its name), `time_ns`, `host`,
@@ -466,7 +467,7 @@ pub struct DiffArgs {
     /// are means. Takes about as long again.
     #[arg(long)]
     pub stat: bool,
-    /// End with exit code 1 if there are differences
+    /// End with exit code 4 if there are differences
     #[arg(long)]
     pub exit_code: bool,
     /// Look for the bricks of snapshots in DIR too, a copy of the store (repeatable)

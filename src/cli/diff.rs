@@ -23,7 +23,7 @@ pub fn run(args: &DiffArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     };
     let mut diff = diff((&old.0, &old.1), (&new.0, &new.1), &options)?;
     let mut out = BufWriter::new(io::stdout().lock());
-    let mut bytes = Vec::new();
+    let (mut bytes, mut any) = (Vec::new(), false);
     while let Some(difference) = diff.next_difference()? {
         bytes.clear();
         if say.is_json() {
@@ -32,12 +32,13 @@ pub fn run(args: &DiffArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
             line(&difference, &mut bytes);
         }
         bytes.push(b'\n');
+        any = true;
         if !written(out.write_all(&bytes))? {
-            return Ok(Exit::Done);
+            return Ok(different(args, any));
         }
     }
     if !written(out.flush())? {
-        return Ok(Exit::Done);
+        return Ok(different(args, any));
     }
     let unmatched: Vec<_> = diff.unmatched().map(str::to_owned).collect();
     for pattern in &unmatched {
@@ -47,13 +48,21 @@ pub fn run(args: &DiffArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     }
     let summary = diff.finish()?;
     tell(&summary, args.stat, say);
-    Ok(
-        if !unmatched.is_empty() || args.exit_code && summary.differs() {
-            Exit::Failed
-        } else {
-            Exit::Done
-        },
-    )
+    Ok(if unmatched.is_empty() {
+        different(args, summary.differs())
+    } else {
+        Exit::Failed
+    })
+}
+
+/// How a comparison ends that has found differences, or none: whoever reads its output may
+/// have gone away before its end.
+fn different(args: &DiffArgs, differs: bool) -> Exit {
+    if args.exit_code && differs {
+        Exit::Different
+    } else {
+        Exit::Done
+    }
 }
 
 /// Whether whoever reads standard output is still there.

@@ -40,6 +40,7 @@ pub fn run(args: &FindArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
             Err(error) if args.indexes.is_empty() => {
                 say.error(&error);
                 exit = error.exit();
+                finder.gap();
                 continue;
             }
             Err(error) => return Err(error),
@@ -47,6 +48,9 @@ pub fn run(args: &FindArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
         if args.first && found > 0 {
             break;
         }
+    }
+    if args.since.is_some() {
+        finder.gap();
     }
     let mut unmatched: Vec<_> = finder.unmatched().map(str::to_owned).collect();
     let mut histories = finder.finish()?;
@@ -158,11 +162,12 @@ fn search(
     finder.add(&index, &trailer)
 }
 
-fn word(since: Since) -> &'static str {
+fn word(since: Since) -> Option<&'static str> {
     match since {
-        Since::First => "first",
-        Since::Changed => "changed",
-        Since::Same => "same",
+        Since::First => Some("first"),
+        Since::Changed => Some("changed"),
+        Since::Same => Some("same"),
+        Since::Unknown => None,
     }
 }
 
@@ -179,7 +184,7 @@ fn text_line(
         Source::File(path) => escape(bytes_of(path), &mut out),
         Source::Name(_) => {}
     }
-    let since = if first { "" } else { word(found.since) };
+    let since = word(found.since).filter(|_| !first).unwrap_or("");
     out.extend_from_slice(format!("  {since:<7}  ").as_bytes());
     out.extend(line(&found.version.member, zone, width));
     out
@@ -197,8 +202,8 @@ fn json_line(found: &Found, source: &Source, first: bool) -> Value {
         Source::File(path) => put_text(&mut value, "index", bytes_of(path)),
         Source::Name(_) => {}
     }
-    if !first {
-        value["change"] = json!(word(found.since));
+    if let Some(word) = word(found.since).filter(|_| !first) {
+        value["change"] = json!(word);
     }
     value
 }

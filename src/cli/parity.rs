@@ -146,6 +146,7 @@ fn report_set(state: &SetState, say: Say) {
         "set": state.id.to_string(),
         "bricks": state.members.len(),
         "sound": state.is_sound(),
+        "wrong": state.is_wrong(),
         "margin": state.margin,
         "full_margin": state.full_margin,
         "bricks_to_spare": state.bricks_to_spare(),
@@ -164,6 +165,19 @@ fn report_set(state: &SetState, say: Say) {
             state.id
         );
         say.error_text(&why);
+    }
+    if state.is_wrong() {
+        let members = state.members.iter().filter(|member| member.at_odds);
+        let names: Vec<String> = members
+            .map(|member| member.member.name.to_string())
+            .collect();
+        say.error_text(&format!(
+            "set {}: says something else of bricks than their bytes, which are whole: it was \
+             forged, or made of something else; remove its parity files and run `dtar parity \
+             add` ({})",
+            state.id,
+            names.join(", ")
+        ));
     }
     if !state.is_sound() && !say.is_json() {
         let spare = state.bricks_to_spare();
@@ -263,6 +277,7 @@ fn tell(summary: &CheckSummary, places: &Places, time: Duration, say: Say, repai
     let mut value = json!({
         "type": "summary",
         "sets": summary.sets,
+        "wrong_sets": summary.wrong_sets,
         "bricks": summary.bricks,
         "missing": summary.missing,
         "damaged": summary.damaged,

@@ -1,6 +1,6 @@
 //! Makes sets over the bricks that are in none yet.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -12,7 +12,7 @@ use super::lock::Lock;
 use super::merge;
 use super::places::{Found, Places};
 use super::plan::{Share, shapes};
-use super::read::read_at;
+use super::read::{hash_file, read_at};
 use super::sets::{self, Unusable};
 use crate::archive::Monitor;
 use crate::error::{Error, Result};
@@ -61,7 +61,7 @@ pub struct AddSummary {
 pub(super) const USUAL_GROUP: usize = 100;
 
 /// Makes sets over the bricks of the folder that are in none. A brick counts as covered
-/// if any parity file names it. `waiting` is called if somebody else changes the parity of
+/// if any parity file names it, and does not err about the length of one that is whole. `waiting` is called if somebody else changes the parity of
 /// the folder at the moment.
 ///
 /// # Errors
@@ -79,11 +79,13 @@ pub fn add(
     let (known, unusable) = sets::known(places)?;
     summary.unusable = unusable;
     let small = merge::small(&known, places, options);
-    let mut covered: HashSet<BrickName> = HashSet::new();
+    let mut covered = Covered::new();
     for set in &known {
-        covered.extend(set.shape.members.iter().map(|member| member.name));
+        for member in &set.shape.members {
+            covered.entry(member.name).or_default().push(member.length);
+        }
     }
-    let (mut members, mut paths) = uncovered(places, &covered, &mut summary)?;
+    let (mut members, mut paths) = uncovered(places, &covered, monitor, &mut summary)?;
     let merged = small.merges(members.is_empty());
     if merged {
         small.take(&mut members, &mut paths);
@@ -141,10 +143,15 @@ pub(super) fn protect(
 /// Where bricks are.
 pub(super) type Paths = HashMap<BrickName, PathBuf>;
 
-/// The bricks that are in no set, and where they are.
+/// The bricks of sets, with the lengths that these say.
+type Covered = HashMap<BrickName, Vec<u64>>;
+
+/// The bricks that are in no set, and where they are. A set that is wrong about a brick's
+/// length does not cover it.
 fn uncovered(
     places: &Places,
-    known: &HashSet<BrickName>,
+    known: &Covered,
+    monitor: &Monitor,
     summary: &mut AddSummary,
 ) -> Result<(Vec<Member>, Paths)> {
     let (mut members, mut paths) = (Vec::new(), Paths::new());
@@ -158,7 +165,14 @@ fn uncovered(
         if paths.contains_key(&name) {
             continue;
         }
-        if known.contains(&name) {
+        let is_whole = || match hash_file(&path, monitor) {
+            Err(Error::Interrupted) => Err(Error::Interrupted),
+            hash => Ok(hash.is_ok_and(|hash| hash == *name.as_bytes())),
+        };
+        let lengths = known.get(&name);
+        if lengths.is_some_and(|lengths| lengths.contains(&length))
+            || lengths.is_some() && !is_whole()?
+        {
             summary.covered += 1;
         } else if (1..=MAX_LENGTH).contains(&length) {
             let class = class.unwrap_or_else(|| class_of(&path));

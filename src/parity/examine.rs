@@ -1,6 +1,6 @@
 //! Reads all that belongs to a set, and says which shards are whole.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::PathBuf;
 
 use rayon::ThreadPool;
@@ -37,10 +37,12 @@ pub struct MemberState {
     pub member: Member,
     /// The files that have its name.
     pub copies: Vec<Copy>,
-    /// For each shard the copy that has it whole, if no copy is whole.
+    /// For each shard the copy that has it whole; none if a copy is whole and as the set says.
     pub(super) sources: Vec<u8>,
-    /// Shards that no copy has whole.
+    /// Shards that no copy has whole, by what the set says of them.
     pub lost: u64,
+    /// Whether a copy is whole by its name, and yet not what the set says: the set is wrong.
+    pub at_odds: bool,
     /// Whether it is whole somewhere, or can be brought back.
     pub repairable: bool,
 }
@@ -108,10 +110,18 @@ pub struct SetState {
 }
 
 impl SetState {
-    /// Whether nothing is missing or damaged.
+    /// Whether nothing is missing, damaged or wrong.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        self.members.iter().all(MemberState::is_sound) && self.parity_is_sound()
+        let members = &self.members;
+        members.iter().all(MemberState::is_sound) && self.parity_is_sound() && !self.is_wrong()
+    }
+
+    /// Whether it says something else of a brick than its bytes, which are whole: it was
+    /// forged, or made of something else.
+    #[must_use]
+    pub fn is_wrong(&self) -> bool {
+        self.members.iter().any(|member| member.at_odds)
     }
 
     /// Whether all parity files are there and whole.
@@ -208,20 +218,27 @@ fn member_state(
         copies: Vec::new(),
         sources: vec![NOWHERE; checks.len()],
         lost: 0,
+        at_odds: false,
         repairable: true,
     };
+    let mut fits = false;
     let paths = places.copies_of(&member.name).into_iter();
     for ((path, own), number) in paths.zip(0..NOWHERE) {
+        let mut good = 0;
         let whole = scan(shape, member, checks, &path, monitor, |shard| {
+            good += 1;
             if let Some(source) = state.sources.get_mut(shard) {
                 *source = number.min(*source);
             }
         })?;
+        let length = fs::metadata(&path).map_or(0, |found| found.len());
+        fits |= whole && good == checks.len() && length == member.length;
         state.copies.push(Copy { path, whole, own });
     }
-    if state.whole().is_some() {
+    if fits {
         state.sources = Vec::new();
     }
+    state.at_odds = state.whole().is_some() && !fits;
     let lost = state.sources.iter().filter(|source| **source == NOWHERE);
     state.lost = lost.count() as u64;
     Ok(state)
@@ -244,9 +261,8 @@ fn scan(
     let shards = (PIECE / shard_length).max(1);
     let mut buffer = vec![0; shards * shard_length];
     let mut hasher = blake3::Hasher::new();
-    let mut whole = file
-        .metadata()
-        .is_ok_and(|found| found.len() == member.length);
+    let length = file.metadata().map_or(0, |found| found.len());
+    let mut whole = length == member.length;
     for (piece, checks) in checks.chunks(shards).enumerate() {
         monitor.check()?;
         let first = piece * shards;
@@ -281,6 +297,13 @@ fn scan(
             }
         }
         Monitor::add(&monitor.stream, expected);
+    }
+    if length != member.length {
+        // The brick may be what its name says, and the set be wrong about it.
+        return match hash_file(path, monitor) {
+            Err(Error::Interrupted) => Err(Error::Interrupted),
+            hash => Ok(hash.is_ok_and(|hash| hash == *member.name.as_bytes())),
+        };
     }
     Ok(whole && hasher.finalize().as_bytes() == member.name.as_bytes())
 }
@@ -364,7 +387,7 @@ fn judge(state: &mut SetState) {
         let mut stripes = lost(shape, member);
         let repairable = stripes.all(|stripe| left.get(stripe).is_some_and(|left| *left >= 0));
         drop(stripes);
-        member.repairable = repairable;
+        member.repairable = repairable || member.whole().is_some();
     }
     state.margin = left.into_iter().min().unwrap_or(0);
 }
@@ -378,7 +401,7 @@ fn lost<'a>(shape: &'a Shape, member: &'a MemberState) -> impl Iterator<Item = u
         .filter_map(move |(shard, _)| usize::try_from(shape.stripe_of(shards, shard)).ok())
 }
 
-/// The sources of a member's shards in a stripe; none if a copy is whole.
+/// The sources of a member's shards in a stripe; none if any can be read from a whole copy.
 pub(super) fn part_of<'a>(shape: &Shape, member: &'a MemberState, stripe: u32) -> &'a [u8] {
     let part = shape.part(shape.shards(member.member.length), stripe);
     let place = |shard: u64| usize::try_from(shard).unwrap_or(usize::MAX);

@@ -181,10 +181,11 @@ fn each_set(
             continue;
         };
         let members = description.shape.members.iter();
-        let bytes: u64 = members.clone().map(|member| member.length).sum();
-        covered.extend(members.map(|member| member.name));
+        let bytes: u64 = members.map(|member| member.length).sum();
         monitor.total.fetch_add(bytes, Ordering::Relaxed);
         let state = examine::examine(group.id, description, group.files, places, &pool, monitor)?;
+        let members = state.members.iter().filter(|member| !member.at_odds);
+        covered.extend(members.map(|member| member.member.name));
         summary.count(&state);
         each(state)?;
     }

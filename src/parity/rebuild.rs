@@ -271,8 +271,9 @@ impl Stripe<'_> {
 
 /// The copy that has a shard whole; 0 where the whole copy is meant.
 fn source_of(member: &MemberState, shard: u64) -> u8 {
-    if let Some(whole) = member.copies.iter().position(|copy| copy.whole) {
-        return u8::try_from(whole).unwrap_or(NOWHERE);
+    if member.sources.is_empty() {
+        let whole = member.copies.iter().position(|copy| copy.whole);
+        return whole.map_or(NOWHERE, |whole| u8::try_from(whole).unwrap_or(NOWHERE));
     }
     let shard = usize::try_from(shard).unwrap_or(usize::MAX);
     member.sources.get(shard).copied().unwrap_or(NOWHERE)

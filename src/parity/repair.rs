@@ -76,9 +76,18 @@ pub(super) fn repair_set(
             }
         }
     }
+    if state.is_wrong() {
+        done.failed.push(format!(
+            "set {}: wrong about bricks that are whole, and cannot be put in order: remove its \
+             parity files and run `dtar parity add`",
+            state.id
+        ));
+    }
     if options.to.is_none() {
         repair.replace_copies(state, &paths, done)?;
-        repair.parity(state, paths, pool, done)?;
+        if !state.is_wrong() {
+            repair.parity(state, paths, pool, done)?;
+        }
     } else if !state.parity_is_sound() {
         done.failed.push(format!(
             "set {}: its parity files are missing or damaged, and left alone: repair makes them \

@@ -14,7 +14,9 @@ use crate::id::{BrickName, SetId};
 pub struct CheckSummary {
     /// Sets of which a description is there.
     pub sets: u64,
-    /// Their members: bricks that are protected.
+    /// Sets that are wrong about bricks which are whole: forged, or made of something else.
+    pub wrong_sets: u64,
+    /// Members of sets: bricks that are protected.
     pub bricks: u64,
     /// Of these, those of which there is no file.
     pub missing: u64,
@@ -53,7 +55,8 @@ impl CheckSummary {
     /// How a check ends: anything missing or damaged is damage.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        if self.missing + self.damaged + self.damaged_files == 0 && self.failed.is_empty() {
+        let damaged = self.missing + self.damaged + self.damaged_files + self.wrong_sets;
+        if damaged == 0 && self.failed.is_empty() {
             Exit::Done
         } else {
             Exit::Damaged
@@ -77,6 +80,7 @@ impl CheckSummary {
 
     pub(super) fn count(&mut self, state: &SetState) {
         self.sets += 1;
+        self.wrong_sets += u64::from(state.is_wrong());
         for member in &state.members {
             let found = match (member.is_sound(), member.is_missing()) {
                 (true, _) => BrickTally::Sound,

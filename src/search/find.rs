@@ -15,6 +15,8 @@ pub struct Finder {
     bodies: HashSet<ChunkHash>,
     sorter: Sorter,
     sources: u32,
+    /// Before which of them one could not be searched.
+    gaps: Vec<usize>,
 }
 
 impl Finder {
@@ -29,6 +31,7 @@ impl Finder {
             bodies: bodies.iter().copied().collect(),
             sorter: Sorter::new(),
             sources: 0,
+            gaps: Vec::new(),
         })
     }
 
@@ -73,6 +76,12 @@ impl Finder {
         }
     }
 
+    /// Notes that an index could not be searched, or not to its end, which is older than
+    /// those before: how members changed across it cannot be told.
+    pub fn gap(&mut self) {
+        self.gaps.push(self.sources as usize);
+    }
+
     /// The patterns that no member has matched.
     pub fn unmatched(&self) -> impl Iterator<Item = &str> {
         self.selection.iter().flat_map(Selection::unmatched)
@@ -84,6 +93,8 @@ impl Finder {
     /// [`Error::Io`] about temporary files.
     pub fn finish(self) -> Result<Histories> {
         Ok(Histories {
+            gaps: self.gaps,
+            is_filtered: !self.bodies.is_empty(),
             found: self.sorter.finish()?,
             entry: None,
             older: None,
@@ -100,6 +111,9 @@ pub enum Since {
     Changed,
     /// It is the same there.
     Same,
+    /// That was not looked at: an index in between could not be searched, or only some
+    /// contents were looked for.
+    Unknown,
 }
 
 /// A member in one index.
@@ -116,6 +130,9 @@ pub struct Found {
 /// What was found, by name; of each name the newest first.
 pub struct Histories {
     found: Sorted,
+    gaps: Vec<usize>,
+    /// Whether versions with other contents were left out.
+    is_filtered: bool,
     /// The first entry of the next member.
     entry: Option<Entry>,
     /// The member that comes next.
@@ -142,8 +159,12 @@ impl Histories {
             },
         };
         self.older = self.last()?;
-        let since = match &self.older {
-            Some(older) if older.name != newer.name => Since::First,
+        let older = self.older.as_ref().filter(|older| older.name == newer.name);
+        let before = older.map_or(usize::MAX, |older| older.source);
+        let mut gaps = self.gaps.iter();
+        let since = match older {
+            _ if self.is_filtered => Since::Unknown,
+            _ if gaps.any(|gap| (newer.source + 1..=before).contains(gap)) => Since::Unknown,
             Some(older) if newer.version.holds_the_same(&older.version) => Since::Same,
             Some(_) => Since::Changed,
             None => Since::First,

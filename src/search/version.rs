@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::format::wire::{DecodeResult, Decoder, put_uv};
 use crate::id::ChunkHash;
-use crate::restore::Listed;
+use crate::restore::{Listed, normal};
 use crate::tar::{BLOCK, Extension, Member, extensions};
 
 /// A member as one index has it.
@@ -120,6 +120,11 @@ impl Version {
             )
         };
         let time = |member: &Member| (member.mtime, member.mtime_nanos);
+        // A hard link points to a member, whose name counts as the same with `./` and without.
+        let link = |member: &Member| match member.type_flag {
+            b'1' => normal(&member.link).to_vec(),
+            _ => member.link.clone(),
+        };
         [
             (Change::Type, !same_type),
             (
@@ -129,7 +134,7 @@ impl Version {
             (Change::Mode, one.mode != two.mode),
             (Change::Owner, owner(one) != owner(two)),
             (Change::Time, times && time(one) != time(two)),
-            (Change::Link, same_type && one.link != two.link),
+            (Change::Link, same_type && link(one) != link(two)),
             (
                 Change::Device,
                 same_type && one.is_device() && one.device != two.device,

@@ -154,12 +154,39 @@ fn lines_tell_sign_letters_sizes_and_name() {
         ]
     );
     assert_eq!(run.stderr, "");
-    let timeless = diff(&old, &new, &["--no-times", "--exit-code"]).exits(1);
+    let timeless = diff(&old, &new, &["--no-times", "--exit-code"]).exits(4);
     assert_eq!(text(&timeless).lines().count(), 3);
     let run = diff(&old, &new, &["z*", "--json", "--stat"]).exits(0);
     assert_eq!(lines(&run).len(), 1);
     let run = diff(&old, &new, &["nothing"]).exits(1);
     run.says(&["nothing: no member of either index"]);
+    // A failure is not a difference.
+    diff(&old, &new, &["nothing", "a-new", "--exit-code"]).exits(1);
+}
+
+#[test]
+fn who_reads_only_the_first_difference_hears_of_it_all_the_same() {
+    let sandbox = Sandbox::new();
+    let many = |size: u64| {
+        let header = |number: u32| Header::file(&format!("a-name-of-some-length-{number}"), size);
+        let add = |stream: Stream, number| stream.header(&header(number)).body(b"x");
+        (0..5000).fold(Stream::new(), add).end()
+    };
+    sandbox.archive("old.tar", &Stream::new().end()[..]);
+    sandbox.archive("new.tar", &many(1)[..]);
+    let script = "\"$0\" diff --exit-code old.tar new.tar | head -n 1; echo ${PIPESTATUS[0]}";
+    let dtar = sandbox.command([""]);
+    let output = std::process::Command::new("bash")
+        .args(["-c", script])
+        .arg(dtar.get_program())
+        .env("DTAR_KEY", sandbox.key())
+        .env("DTAR_STORE", sandbox.store())
+        .current_dir(sandbox.path())
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert_eq!(text.lines().last(), Some("4"));
 }
 
 #[test]
@@ -229,6 +256,13 @@ fn hard_links_are_compared_by_what_they_link_to() {
     assert_eq!(found[0]["new"]["name"], "target");
     let run = diff(&with(b"1", "target"), &with(b"1", "other"), &["--json"]).exits(0);
     assert_eq!(lines(&run)[0]["what"], json!(["link"]));
+    // As of names, `./` in front says nothing.
+    diff(
+        &with(b"1", "target"),
+        &with(b"1", "./target"),
+        &["--exit-code"],
+    )
+    .exits(0);
 }
 
 #[test]

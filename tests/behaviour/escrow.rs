@@ -261,8 +261,12 @@ fn listing_tells_what_was_checked() {
     refused(ls(&["--key", "escrow"]), 1, &words);
     let run = ls(&ESCROW).exits(0).says(&["cannot check"]);
     assert_eq!(listed(&run), 3);
-    let run = ls(&["--key", "nowhere"]).exits(0);
-    assert_eq!(listed(&run.says(&["no key", "could not be checked"])), 3);
+    refused(ls(&["--key", "nowhere"]), 1, &["no key here", "nowhere"]);
+    let mut command = made.sandbox.command(["ls", "index.tar"]);
+    command.env_remove("DTAR_KEY");
+    let run = crate::run(command).exits(0);
+    let run = run.says(&["warning", "could not be checked"]);
+    assert_eq!(listed(&run), 3);
 
     // The own key needs no store for it.
     fs::remove_dir_all(made.sandbox.store()).unwrap();

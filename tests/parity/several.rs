@@ -4,6 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use dtar::format::parity::{Description, HEAD_LENGTH, Head};
+use dtar::id::SetId;
+
 use crate::common::sandbox::{Run, Sandbox};
 use crate::scene::{bricks, copy, made, parity, parity_files, summary, tree};
 
@@ -99,6 +102,76 @@ fn a_set_that_cannot_be_repaired_does_not_keep_others_from_it() {
         (&1.into(), &1.into())
     );
     assert_eq!(fs::read(&good).unwrap(), whole);
+}
+
+/// Replaces the set in a folder by one whose description is another.
+fn forge(dir: &Path, alter: impl Fn(&mut Description)) {
+    for path in parity_files(dir) {
+        let bytes = fs::read(&path).unwrap();
+        let head = Head::decode(&bytes).unwrap();
+        let start = HEAD_LENGTH + usize::try_from(head.description_length).unwrap();
+        let mut description = Description::decode(&bytes[HEAD_LENGTH..start]).unwrap();
+        alter(&mut description);
+        let description = description.encode();
+        let set = SetId(*blake3::hash(&description).as_bytes());
+        let description_length = description.len() as u64;
+        let head = Head {
+            set,
+            description_length,
+            ..head
+        };
+        let head = head.encode();
+        let shards = &bytes[start..bytes.len() - start];
+        let forged = [&head[..], &description, shards, &description, &head].concat();
+        fs::remove_file(&path).unwrap();
+        let name = blake3::hash(&forged).to_hex();
+        fs::write(path.with_file_name(format!("{name}.parity")), forged).unwrap();
+    }
+}
+
+#[test]
+fn a_forged_set_does_not_make_a_sound_brick_a_damaged_one() {
+    let made = made();
+    let all = bricks(&made.sandbox.store());
+    let forgeries: [fn(&mut Description); 2] = [
+        |description| description.shape.members[0].length += 1,
+        |description| description.shards[0][0] ^= 1,
+    ];
+    for (number, forgery) in forgeries.into_iter().enumerate() {
+        let name = number.to_string();
+        let dir = set_of(&made.sandbox, &name, &[&all[0], &all[1]], "55%");
+        forge(&dir, forgery);
+        let before = tree(&dir);
+        for command in ["check", "repair"] {
+            let run = parity(&made.sandbox, [command, &name, "--json"]).exits(3);
+            assert!(!run.stderr.contains("changed while"), "{}", run.stderr);
+            let found = summary(&run);
+            assert_eq!(
+                (&found["missing"], &found["damaged"]),
+                (&0.into(), &0.into())
+            );
+            assert_eq!(found["wrong_sets"], 1);
+            run.says(&["forged"]);
+            assert_eq!(tree(&dir), before);
+        }
+        // What the forged one says must not keep an honest set from what it can do.
+        let honest = format!("honest-{name}");
+        let honest = set_of(&made.sandbox, &honest, &[&all[0], &all[1]], "55%");
+        copy(&honest.join("parity"), &dir.join("parity"));
+        let lost = dir.join(all[1].file_name().unwrap());
+        let whole = fs::read(&lost).unwrap();
+        fs::remove_file(&lost).unwrap();
+        parity(&made.sandbox, ["repair", &name]).exits(3);
+        assert_eq!(fs::read(&lost).unwrap(), whole);
+    }
+    // With another length a brick is in no set.
+    let dir = set_of(&made.sandbox, "length", &[&all[0], &all[1]], "55%");
+    forge(&dir, forgeries[0]);
+    let found = summary(&parity(&made.sandbox, ["add", "length", "--json"]).exits(0));
+    assert_eq!(
+        (&found["bricks"], &found["covered"]),
+        (&1.into(), &1.into())
+    );
 }
 
 #[test]
