@@ -278,7 +278,8 @@ fn a_lease_that_cannot_be_opened_stops_no_archiver() {
     let run = store.path("runs/00000000000000000007-0123456789abcdef");
     fs::create_dir_all(run.join("lease")).unwrap();
     store.archive("again.tar", &small());
-    store.collects(&[]);
+    store.gc(&[]).exits(1).says(&["--end-runs"]);
+    store.collects(&["--end-runs"]);
     assert!(!run.exists());
     store.restores(&index, &small());
 }
