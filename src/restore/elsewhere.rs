@@ -393,7 +393,7 @@ impl Elsewhere {
         if let Ok((filter, again)) = self.make_filter() {
             state.filter = Some(filter);
             if let Some(again) = again {
-                self.look_for(state, again);
+                self.look_for(state, &again);
                 state.copies.bricks.retain(|_, bricks| bricks.len() > 1);
                 state.copies.are_all = true;
             }
