@@ -384,6 +384,7 @@ fn what_a_crash_left_is_removed_and_a_half_published_set_is_completed() {
     let files = parity_files(dir.path());
     assert_eq!(files.len(), 2);
     fs::remove_file(&files[1]).unwrap();
+    fs::create_dir(dir.path().join(".dtar-tmp")).unwrap();
     fs::write(dir.path().join(".dtar-tmp/0123456789abcdef"), b"half").unwrap();
     let summary = checked(dir.path());
     assert_eq!((summary.damaged_files, summary.exit()), (1, Exit::Damaged));
