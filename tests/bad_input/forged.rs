@@ -14,14 +14,17 @@ use crate::common::sandbox::Run;
 use crate::common::shell::have;
 use crate::common::source::Random;
 use crate::forge::{Content, Index, length, replace_frame, write_sealed, zstd_bomb};
-use crate::made::{Made, is_beginning, refused, text};
+use crate::made::{Made, brick_parts, flip, is_beginning, refused, text};
 
 /// Changes the index of a small archive and seals it again.
 ///
-/// There are no sidecars: with them, what is not where the index says is found elsewhere.
+/// There is no table of contents: with one, what is not where the index says is found.
 fn forged(edit: impl FnOnce(&mut Index)) -> (Made, std::path::PathBuf) {
     let forged = forged_with_sidecars(edit);
     fs::remove_dir_all(forged.0.sandbox.store().join("tocs")).unwrap();
+    for brick in forged.0.bricks() {
+        flip(&brick, brick_parts(&brick).toc.start + 20, 1);
+    }
     forged
 }
 
