@@ -266,7 +266,7 @@ impl<'a> Run<'a> {
         let place = self.place(offset);
         // A brick of an earlier run can be read again where it stands.
         let temp_dir = self.output.temp_dir().filter(|_| self.is_input());
-        self.attempt = Attempt::begin(bytes, place, temp_dir.as_deref())?
+        self.attempt = Attempt::begin(bytes, place, temp_dir)
             .filter(|attempt| self.keyring.is_wanted(attempt.header.store_id));
         Ok(())
     }
