@@ -1,5 +1,7 @@
 """The vectors of keys, frames and bricks (../vectors): what dtar reads the reader reads, what dtar refuses it refuses."""
 
+import os
+import tempfile
 import unittest
 from collections import defaultdict
 from pathlib import Path
@@ -7,8 +9,10 @@ from pathlib import Path
 from dtar_reference.brick import BrickHeader, Toc, open_sidecar
 from dtar_reference.frame import Frame
 from dtar_reference.keys import MasterKey, PutKey, parse_key
+from dtar_reference.notes import Note
+from dtar_reference.parity import Description, Head, check, recovery_shard, repair
 from dtar_reference.snapshot import Root, Snapshot, join
-from dtar_reference.wire import FormatError
+from dtar_reference.wire import FormatError, blake3_256
 
 FOLDER = Path(__file__).parent.parent / "vectors"
 
@@ -78,6 +82,55 @@ def root(test, v):
         test.assertEqual(opened.snapshot, stated)
 
     return check
+
+
+def note(test, v):
+    opened = Note(v.bytes("note"), v.key())
+    if opened.store_id != b"a store of tests":
+        raise FormatError("note of another store")
+
+    def check():
+        found = (opened.kind, opened.process, opened.time, opened.random, opened.writer)
+        stated = (*(int(v.text(name)) for name in ("kind", "process", "time")), v.bytes("random"), v.bytes("writer"))
+        test.assertEqual(found, stated)
+        test.assertEqual((opened.host, opened.boot_id, opened.text), tuple(map(v.bytes, ("host", "boot-id", "text"))))
+        test.assertEqual([name.hex() for name in opened.bricks], v.lines["brick"])
+
+    return check
+
+
+def parity_code(test, v):
+    originals, recovery = (list(map(bytes.fromhex, v.lines[name])) for name in ("original", "recovery"))
+    made = [recovery_shard(originals, len(recovery), j) for j in range(len(recovery))]
+    return lambda: test.assertEqual(made, recovery)
+
+
+def parity_head(test, v):
+    Head(v.bytes("head"))
+    return lambda: None
+
+
+def parity_description(test, v):
+    Description(v.bytes("description"))
+    return lambda: None
+
+
+def parity_set(test, v):
+    def check_and_repair():
+        with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as to:
+            bricks = [bytes.fromhex(brick) for brick in v.lines["brick"]]
+            for ending, files in (("brick", bricks), ("parity", map(bytes.fromhex, v.lines["file"]))):
+                for data in files:
+                    Path(folder, f"{blake3_256(data).hex()}.{ending}").write_bytes(data)
+            test.assertEqual(check([folder]), [])
+            lost = [bricks[int(number)] for number in v.text("lost").split()]
+            for data in lost:
+                os.unlink(Path(folder, f"{blake3_256(data).hex()}.brick"))
+            test.assertEqual(len(check([folder])), len(lost))
+            repair([folder], to)
+            test.assertEqual(sorted(path.read_bytes() for path in Path(to).iterdir()), sorted(lost))
+
+    return check_and_repair
 
 
 def snapshot(test, v):
@@ -163,6 +216,15 @@ class Vectors(unittest.TestCase):
 
     def test_roots(self):
         self.run_kind("root", root)
+
+    def test_notes(self):
+        self.run_kind("note", note)
+
+    def test_parity(self):
+        self.run_kind("parity-code", parity_code)
+        self.run_kind("parity-head", parity_head)
+        self.run_kind("parity-description", parity_description)
+        self.run_kind("parity-set", parity_set)
 
     def test_snapshots(self):
         self.run_kind("snapshot", snapshot)

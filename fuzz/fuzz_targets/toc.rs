@@ -1,10 +1,12 @@
-//! TOCs: any opened bytes are read or refused, what is read is written alike, and no
+//! TOCs, with the origins of moved frames: any opened bytes are read or refused, what is
+//! read is written alike, and no
 //! byte of a sealed TOC or sidecar can change.
 #![no_main]
 
 use dtar::brick::{BrickSealer, make_sidecar, open_brick_toc, open_sidecar, open_toc};
 use dtar::crypto::Key;
 use dtar::format::brick::{BrickHeader, Footer};
+use dtar::format::origins::{MAX_ORIGINS, Origin};
 use dtar::format::toc::{Toc, TocHeader};
 use dtar::id::{BrickName, Class, Epoch, StoreId};
 use libfuzzer_sys::fuzz_target;
@@ -25,6 +27,21 @@ fuzz_target!(|data: &[u8]| {
     let mut written = Vec::new();
     toc.encode(&mut written).unwrap();
     assert_eq!(Toc::decode(&written), Ok(toc.clone()));
+
+    if let Some(origins) = toc.origins() {
+        let frames: Vec<Vec<Origin>> = (0..toc.frames().len())
+            .map(|frame| origins.of(frame).collect())
+            .collect();
+        assert!(
+            frames
+                .iter()
+                .all(|places| places.is_sorted_by(|one, next| one < next))
+        );
+        assert!(frames.iter().map(Vec::len).sum::<usize>() <= MAX_ORIGINS);
+        let mut again = toc.clone();
+        again.set_origins(&frames, origins.bricks()).unwrap();
+        assert_eq!(again, toc);
+    }
 
     let keys = KEY.put_keys(STORE, Epoch::FIRST).unwrap();
     let recipient = KEY.public_key().unwrap();

@@ -172,8 +172,9 @@ impl<W: Write> Indexer<W> {
             label,
             pad,
         };
-        summary.snapshot =
+        let (run, snapshot) =
             publisher.publish(&used, snapshot, &summary, stream_xxh3, held.length())?;
+        (summary.run, summary.snapshot) = (Some(run), snapshot);
         monitor.check()?;
         let (output, length) = held.release()?;
         summary.index = length;

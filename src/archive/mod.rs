@@ -37,6 +37,7 @@ use crate::crypto::PutKeys;
 use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::store::catalog::{Catalog, Unentered};
+use crate::store::layout::RunName;
 use crate::store::runs::Lease;
 use crate::threads;
 
@@ -105,6 +106,8 @@ pub struct ArchiveSummary {
     /// What its snapshot added to the store: new metadata bricks and the snapshot file.
     /// `None`: there was to be none.
     pub snapshot: Option<u64>,
+    /// What its root and its snapshot are named.
+    pub run: Option<RunName>,
     /// Bytes that are not tar.
     pub opaque: u64,
     /// Where the first opaque bytes stand in the stream.

@@ -21,8 +21,8 @@ pub(super) struct Publisher<'a> {
 }
 
 impl Publisher<'_> {
-    /// Writes the root and the snapshot file, if there is to be one. Returns what the
-    /// snapshot added to the store, in bytes.
+    /// Writes the root and the snapshot file, if there is to be one. Returns the name of
+    /// both, and what the snapshot added to the store, in bytes.
     pub(super) fn publish(
         &mut self,
         used: &Used,
@@ -30,7 +30,7 @@ impl Publisher<'_> {
         summary: &ArchiveSummary,
         stream_xxh3: u128,
         index_length: u64,
-    ) -> Result<Option<u64>> {
+    ) -> Result<(RunName, Option<u64>)> {
         let mut bricks = self.bricks(used)?;
         let run = RunName::draw(now())?;
         let metadata = snapshot.as_ref().map_or(0, |snapshot| snapshot.new);
@@ -62,10 +62,10 @@ impl Publisher<'_> {
         let Context { store, keys, lease } = self.context;
         store.write_root(lease, &run, &seal_root(keys, &root)?)?;
         let Some(snapshot) = snapshot else {
-            return Ok(None);
+            return Ok((run, None));
         };
         store.write_snapshot(lease, &run, &snapshot)?;
-        Ok(Some(metadata + snapshot.len() as u64))
+        Ok((run, Some(metadata + snapshot.len() as u64)))
     }
 
     /// The bytes of the snapshot file.

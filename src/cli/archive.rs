@@ -28,6 +28,7 @@ pub fn run(args: &ArchiveArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let target = args.index.as_deref().map(Target::find).transpose()?;
     let (store, key) = setup::open_or_make(global, say)?;
     let keys = store.put_keys(&key)?;
+    setup::warn_if_set_back(global, say, &store)?;
     setup::clean_up(say, &store, &keys)?;
     let lease = Lease::take(&store, &keys, NoteKind::ArchiverLease, &args.label)?;
     let mut catalog = setup::catalog(global, say, &store, &keys)?;
@@ -50,6 +51,7 @@ pub fn run(args: &ArchiveArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
         snapshot: !args.no_snapshot,
         threads: 0,
     };
+    let last = setup::last_run(global, &store);
     let context = Arc::new(Context { store, keys, lease });
     let unentered = catalog.unentered();
     let start = Instant::now();
@@ -62,6 +64,12 @@ pub fn run(args: &ArchiveArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
         && summary.unentered != unentered
     {
         setup::warn_unentered(global, say, now)?;
+    }
+    if let (Some(last), Some(run)) = (last, &summary.run) {
+        // All is stored and the index is whole: no reason to fail.
+        if let Err(error) = last.remember(run) {
+            say.warn(&error.to_string());
+        }
     }
     tell(&summary, left_out, start.elapsed(), say);
     Ok(Exit::Done)
@@ -262,6 +270,7 @@ fn tell(summary: &ArchiveSummary, left_out: Option<u64>, time: std::time::Durati
             "chunks": summary.chunks,
             "index": summary.index,
             "snapshot": summary.snapshot,
+            "run": summary.run.as_ref().map(ToString::to_string),
             "opaque": summary.opaque,
             "truncated": summary.truncated,
             "dedup_against": if left_out.is_some() { "own" } else { "all" },

@@ -236,7 +236,7 @@ pub enum Command {
     /// `parity` with `sets`, `files`, `bytes`, `unusable` (files); and lists, whose objects
     /// have `name`, `time`, `time_ns`, and `host` and `process` if they are sealed as they
     /// should be: `runs` with `kind` (archive, gc or unknown), `dead`, `label`; `dead_lists`
-    /// with `bricks` (how many); `marks` with `sealed` and `text`, where `name` is the
+    /// with `bricks` (how many; null if the list does not open); `marks` with `sealed` and `text`, where `name` is the
     /// brick's; `roots_without_snapshot` with `label` and `lost` (it had one, or the root
     /// does not open); `snapshots_without_root`.
     Store,
@@ -411,6 +411,8 @@ pub struct VerifyArgs {
     #[arg(long)]
     pub quick: bool,
     /// Take a brick that is not here for a fault, though its sidecar is
+    ///
+    /// It is marked as damaged, so that the next archive run stores its chunks again.
     #[arg(long)]
     pub all_here: bool,
     /// Set and remove no marks of damage

@@ -36,7 +36,11 @@ pub fn run(args: &ForgetArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
         let done = if args.dry_run {
             would_forget(&store, run)?
         } else {
-            forget(&store, run)?
+            let done = forget(&store, run)?;
+            if let Some(last) = setup::last_run(global, &store) {
+                last.forget(run)?;
+            }
+            done
         };
         if say.is_json() {
             say.event(&json!({

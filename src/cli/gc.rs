@@ -13,6 +13,7 @@ use dtar::archive::Monitor;
 use dtar::error::{Exit, Result};
 use dtar::gc::{GcEvent, GcOptions, GcSummary, Run, gc};
 use dtar::id::BrickName;
+use dtar::parity::KeptSet;
 use dtar::store::catalog::OwnSidecars;
 
 pub fn run(args: &GcArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
@@ -49,15 +50,13 @@ fn report(event: &GcEvent, say: Say) {
     match event {
         GcEvent::Step(step) => say.note(&format!("{step}…")),
         GcEvent::Kept { brick, reason } => say.warn(&format!("brick {brick} is kept: {reason}")),
+        GcEvent::UnsealedMarks(marks) => super::setup::warn_unsealed(say, marks),
         GcEvent::Waiting(run) => say.note(&format!(
             "waiting for {} to end, which began before; --end-runs does not wait",
             describe(run)
         )),
         GcEvent::Ended(run) => say.note(&format!("ended {}", describe(run))),
-        GcEvent::RootOfEnded(root) => say.warn(&format!(
-            "a run that was ended has left a root: if there is no index of it, give it up with \
-             `dtar forget @{root}`"
-        )),
+        GcEvent::RootOfEnded(root) => super::setup::warn_root_of_ended(say, root),
         GcEvent::Missing(bricks) => say.error_text(&format!(
             "{} that roots or kept indexes need {} nowhere, {}: bring back bricks and sidecars",
             count(bricks.len() as u64, "brick"),
@@ -67,15 +66,7 @@ fn report(event: &GcEvent, say: Say) {
         GcEvent::WaitingForParity => {
             say.note("waiting for a parity command to end, which makes or repairs sets");
         }
-        GcEvent::KeptSet(set) => say.warn(&format!(
-            "{} that nobody needs must stay with parity set {}, which protects {} that cannot be \
-             read here: {}. If they are lost or damaged, `dtar parity repair` brings them back; \
-             if they were moved away, bring them back, or delete the set if it is not needed",
-            count(set.held.len() as u64, "brick"),
-            set.id,
-            count(set.bricks.len() as u64, "brick"),
-            names(&set.bricks)
-        )),
+        GcEvent::KeptSet(set) => tell_kept(set, say),
         GcEvent::Cold(bricks) => say.note(&format!(
             "of {} that {} not here nothing is needed any more, and they may be deleted where \
              they lie: {}",
@@ -88,6 +79,24 @@ fn report(event: &GcEvent, say: Say) {
             names(bricks)
         )),
     }
+}
+
+fn tell_kept(set: &KeptSet, say: Say) {
+    let files: Vec<_> = set
+        .files
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    say.warn(&format!(
+        "{} that nobody needs must stay with parity set {}, which protects {} that cannot be \
+         read here: {}. If they are lost or damaged, `dtar parity repair` brings them back; if \
+         they were moved away, bring them back; or, to do without this set, delete {}",
+        count(set.held.len() as u64, "brick"),
+        set.id,
+        count(set.bricks.len() as u64, "brick"),
+        names(&set.bricks),
+        files.join(", ")
+    ));
 }
 
 fn names(bricks: &[BrickName]) -> String {

@@ -18,7 +18,9 @@ use dtar::index::{IndexFile, Trailer};
 use dtar::key_file;
 use dtar::snapshot::Selector;
 use dtar::store::catalog::{Catalog, Unentered};
-use dtar::store::{Store, atomic, places, runs};
+use dtar::store::last_run::LastRun;
+use dtar::store::layout::{Layout, RunName};
+use dtar::store::{Store, places, runs};
 
 /// Where the store is or will be.
 pub fn store_path(global: &GlobalArgs) -> Result<PathBuf> {
@@ -180,11 +182,12 @@ pub fn make(
 /// Whether nothing stands at `path`, or an empty folder, or what is left of a
 /// first run that was interrupted before it had made the store.
 fn is_vacant(path: &Path) -> Result<bool> {
+    let layout = Layout::new(path);
     match path.read_dir() {
         Ok(entries) => {
             for entry in entries {
                 let entry = entry.map_err(Error::io("list", path))?;
-                if entry.file_name() != "tmp" || !atomic::holds_only_remains(&entry.path())? {
+                if !dtar::store::is_left_of_making(&layout, &entry.path())? {
                     return Ok(false);
                 }
             }
@@ -211,12 +214,54 @@ pub fn has_key(global: &GlobalArgs) -> Result<bool> {
     exists(&key_path(global)?)
 }
 
-/// Removes what is left of runs that are gone, and says whose they were.
+/// Removes what is left of runs that are gone, and says whose they were, and which of
+/// them have left roots.
 pub fn clean_up(say: Say, store: &Store, keys: &PutKeys) -> Result<()> {
-    for run in runs::clean_up(store, keys)? {
+    let ended = runs::clean_up(store, keys)?;
+    for run in &ended {
         say.note(&format!(
             "removed what was left of a run on {} that was cut off",
             String::from_utf8_lossy(&run.host)
+        ));
+    }
+    if ended.is_empty() {
+        return Ok(());
+    }
+    let layout = store.layout();
+    for run in layout.runs()? {
+        // One that does not open is for verify to report.
+        let Ok(root) = store.read_root(keys, &layout.root_path(&run), run.time) else {
+            continue;
+        };
+        if ended.iter().any(|note| note.writer == root.writer) {
+            warn_root_of_ended(say, &run);
+        }
+    }
+    Ok(())
+}
+
+/// Says that a run that was cut off was so far that it has left a root.
+pub fn warn_root_of_ended(say: Say, run: &RunName) {
+    say.warn(&format!(
+        "a run that was cut off has left a root: if there is no index of it, give it up with \
+         `dtar forget @{run}`"
+    ));
+}
+
+/// What is remembered of the last run from here; nothing, if there is no place for it.
+pub fn last_run(global: &GlobalArgs, store: &Store) -> Option<LastRun> {
+    Some(LastRun::new(&catalog_dir(global).ok()?, store))
+}
+
+/// Warns if the last root that was written from here is gone.
+pub fn warn_if_set_back(global: &GlobalArgs, say: Say, store: &Store) -> Result<()> {
+    let last = last_run(global, store);
+    if let Some(run) = last.map(|last| last.missing()).transpose()?.flatten() {
+        say.warn(&format!(
+            "{} is gone, which the last run from here wrote: unless somebody has given it up with \
+             `dtar forget`, this store is not as that run left it, but an older copy perhaps, and \
+             newer runs of others may be missing too",
+            store.layout().root_path(&run).display()
         ));
     }
     Ok(())
@@ -247,18 +292,7 @@ pub fn catalog(global: &GlobalArgs, say: Say, store: &Store, keys: &PutKeys) -> 
             if one { "" } else { "s" },
         ));
     }
-    if let Some(path) = report.unsealed.first() {
-        say.warn(&format!(
-            "{}: this mark of damage{} not sealed: set without a key, or by somebody else; what \
-             it marks is stored again where it is needed: `dtar verify` takes it away if the \
-             brick is whole",
-            path.display(),
-            match report.unsealed.len() {
-                1 => " is".to_owned(),
-                count => format!(" and {} more are", count - 1),
-            }
-        ));
-    }
+    warn_unsealed(say, &report.unsealed);
     for (path, reason) in &report.damaged {
         say.warn(&format!(
             "{}: {reason}; its brick is left out of deduplication: bring back a copy of this \
@@ -267,6 +301,22 @@ pub fn catalog(global: &GlobalArgs, say: Say, store: &Store, keys: &PutKeys) -> 
         ));
     }
     Ok(catalog)
+}
+
+/// Says which marks of damage count although no holder of a key has made them.
+pub fn warn_unsealed(say: Say, marks: &[PathBuf]) {
+    if let Some(path) = marks.first() {
+        say.warn(&format!(
+            "{}: this mark of damage{} not sealed: set without a key, or by somebody else; what \
+             it marks is stored again where it is needed: `dtar verify` takes it away if the \
+             brick is whole",
+            path.display(),
+            match marks.len() {
+                1 => " is".to_owned(),
+                count => format!(" and {} more are", count - 1),
+            }
+        ));
+    }
 }
 
 /// The folder of catalogs.

@@ -17,6 +17,7 @@ pub fn run(args: &SnapshotsArgs, global: &GlobalArgs, say: Say) -> Result<Exit> 
     let (since, until) = range(args.since.as_deref(), args.until.as_deref())?;
     let (store, key) = setup::open(global)?;
     let keys = store.put_keys(&key)?;
+    setup::warn_if_set_back(global, say, &store)?;
     // Listed first: a run writes its root, then its snapshot.
     let written = store.layout().snapshots()?;
     let mut names = runs(&store, since, until)?;

@@ -22,6 +22,7 @@ pub fn run(global: &GlobalArgs, say: Say) -> Result<Exit> {
     let (store, key) = setup::open(global)?;
     let keys = store.put_keys(&key)?;
     let totals = store.totals()?;
+    setup::warn_if_set_back(global, say, &store)?;
     let catalog = setup::catalog(global, say, &store, &keys);
     // Whatever is wrong, all else is told: this is where people look.
     let (chunks, exit) = match catalog.and_then(|mut catalog| catalog.totals()) {

@@ -9,6 +9,7 @@ use crate::error::{Error, Exit, Result};
 use crate::snapshot::{self, Moment, Run, Selector};
 use crate::store::Store;
 use crate::store::atomic::sync_dir_if_there;
+use crate::store::guard::refuse_links;
 use crate::store::layout::RunName;
 
 /// What [`forget`] has deleted, or would delete.
@@ -113,13 +114,14 @@ pub fn would_forget(store: &Store, run: &RunName) -> Result<Forgotten> {
 pub fn forget(store: &Store, run: &RunName) -> Result<Forgotten> {
     let layout = store.layout();
     Ok(Forgotten {
-        snapshot: delete(&layout.snapshot_path(run), &layout.snapshots_dir())?,
-        root: delete(&layout.root_path(run), &layout.roots_dir())?,
+        snapshot: delete(store, &layout.snapshot_path(run), &layout.snapshots_dir())?,
+        root: delete(store, &layout.root_path(run), &layout.roots_dir())?,
     })
 }
 
 /// What is not there may have been deleted by one who was cut off before that was durable.
-fn delete(path: &Path, folder: &Path) -> Result<bool> {
+fn delete(store: &Store, path: &Path, folder: &Path) -> Result<bool> {
+    refuse_links(store.path(), folder)?;
     let was_there = match fs::remove_file(path) {
         Ok(()) => true,
         Err(error) if error.kind() == ErrorKind::NotFound => false,

@@ -12,6 +12,7 @@
 
 mod forget;
 mod frames;
+mod meet;
 mod needs;
 mod others;
 mod parity;
@@ -37,6 +38,7 @@ use crate::parity::KeptSet;
 use crate::store::Store;
 use crate::store::atomic::{sync_dir, sync_dir_if_there};
 use crate::store::catalog::OwnSidecars;
+use crate::store::guard::refuse_links_to;
 use crate::store::layout::{Mark, RunName};
 use crate::store::runs::{Lease, new_note};
 use frames::Frames;
@@ -93,6 +95,8 @@ pub enum GcEvent {
         /// Why.
         reason: String,
     },
+    /// Marks of damage that no holder of a key has made.
+    UnsealedMarks(Vec<PathBuf>),
     /// Gc waits for a run to end.
     Waiting(Box<Run>),
     /// A run was ended.
@@ -238,9 +242,10 @@ fn dry_run(
     tell(GcEvent::Step("reading the sidecars"));
     let bricks = Bricks::list(store, keys, young, monitor, tell)?;
     let roots = needs.add_roots(store, keys)?;
-    let met = bricks.meet(&needs, store, keys)?;
+    let condemned = condemned(store, keys, &store.layout().dead_lists()?);
+    let met = bricks.meet(&needs, &condemned, store, keys, monitor)?;
     let mut plan = Plan::make(&bricks, met, living, options);
-    plan.look_again(store)?;
+    plan.look_again(&bricks, store)?;
     let mut summary = begin_summary(&bricks, &plan, roots, tell);
     summary.parity = parity::hold(store, &bricks, &mut plan, tell)?;
     summary.deleted = plan.delete.len() as u64;
@@ -299,13 +304,17 @@ impl Gc<'_> {
         let old_lists = store.layout().dead_lists()?;
         // Step 3.
         tell(GcEvent::Step("reading the sidecars"));
-        let bricks = Bricks::list(store, keys, self.young()?, monitor, tell)?;
+        let condemned = condemned(store, keys, &old_lists);
+        let mut bricks = Bricks::list(store, keys, self.young()?, monitor, tell)?;
         let roots = needs.add_roots(store, keys)?;
-        let met = bricks.meet(&needs, store, keys)?;
+        let met = bricks.meet(&needs, &condemned, store, keys, monitor)?;
         let mut plan = Plan::make(&bricks, met, &living, options);
-        plan.look_again(store)?;
+        plan.look_again(&bricks, store)?;
         let mut summary = begin_summary(&bricks, &plan, roots, tell);
         if !plan.missing.is_empty() && !options.allow_missing {
+            // Nothing is being deleted any more. A list that does not open would hinder
+            // the remedies.
+            self.delete_lists(&old_lists)?;
             return Err(Error::Refused {
                 path: store.layout().path().to_owned(),
                 message: "needed bricks are missing, and what would take their place is not \
@@ -343,7 +352,15 @@ impl Gc<'_> {
         let (mut doomed, missing) = if candidates.is_empty() {
             (Vec::new(), plan.missing)
         } else {
-            self.judge(&bricks, &mut needs, &moved, &candidates, &mut ended, tell)
+            self.await_others(&mut ended, tell)
+                .and_then(|()| {
+                    needs.add_roots(store, keys)?;
+                    // Marks may have been set since: by this gc, or by verify.
+                    bricks.read_marks(store, keys)?;
+                    let met = bricks.meet(&needs, &condemned, store, keys, monitor)?;
+                    let doomed = doomed(&candidates, &met.frames, &moved.frames);
+                    Ok((doomed, met.missing))
+                })
                 .inspect_err(|_| {
                     let _ = self.withdraw_list();
                 })?
@@ -414,6 +431,7 @@ impl Gc<'_> {
     fn delete_lists(&self, lists: &[RunName]) -> Result<()> {
         for list in lists {
             let path = self.store.layout().dead_path(list);
+            refuse_links_to(self.store.path(), &path)?;
             match fs::remove_file(&path) {
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 result => result.map_err(Error::io("delete", &path))?,
@@ -432,24 +450,6 @@ impl Gc<'_> {
         self.delete_lists(std::slice::from_ref(self.lease.name()))
     }
 
-    /// Of the candidates those that nothing needs, once all older runs have ended; and
-    /// the bricks that are needed and nowhere.
-    fn judge(
-        &self,
-        bricks: &Bricks,
-        needs: &mut Needs,
-        moved: &Moved,
-        candidates: &[BrickName],
-        ended: &mut Vec<Run>,
-        tell: &mut dyn FnMut(GcEvent),
-    ) -> Result<(Vec<BrickName>, Vec<BrickName>)> {
-        self.await_others(ended, tell)?;
-        needs.add_roots(self.store, self.keys)?;
-        self.monitor.check()?;
-        let met = bricks.meet(needs, self.store, self.keys)?;
-        Ok((doomed(candidates, &met.frames, &moved.frames), met.missing))
-    }
-
     fn delete(
         &self,
         bricks: &Bricks,
@@ -462,6 +462,11 @@ impl Gc<'_> {
             tell(GcEvent::Step("deleting"));
         }
         let layout = self.store.layout();
+        if !doomed.is_empty() {
+            // What takes their place may be the work of one who was cut off before its name
+            // was durable.
+            layout.sync_all_sidecars()?;
+        }
         // A sidecar without its brick must not be what a power failure leaves.
         self.delete_all(doomed.iter().map(|name| (*name, layout.toc_path(name))))?;
         let mut files = HashSet::new();
@@ -510,6 +515,13 @@ impl Gc<'_> {
         }
         Ok(deleted)
     }
+}
+
+/// What stands on these lists, as far as they open: of gcs that were cut off.
+fn condemned(store: &Store, keys: &PutKeys, lists: &[RunName]) -> HashSet<BrickName> {
+    let list = |name: &RunName| store.read_note(keys, &store.layout().dead_path(name)).ok();
+    let lists = lists.iter().filter_map(list);
+    lists.flat_map(|list| list.bricks).collect()
 }
 
 /// The candidates of which nothing is needed but what was moved.

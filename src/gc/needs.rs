@@ -11,7 +11,7 @@ use crate::id::{BrickName, WriterId};
 use crate::index::IndexFile;
 use crate::restore::{Origin, open_index};
 use crate::store::Store;
-use crate::store::layout::RunName;
+use crate::store::layout::{Layout, RunName};
 
 /// Frames that are needed, by brick and place as roots and indexes name them, and the
 /// roots that were read.
@@ -44,6 +44,7 @@ impl Needs {
     /// still counts: the next gc may take it. Returns how many roots there are.
     pub(super) fn add_roots(&mut self, store: &Store, keys: &PutKeys) -> Result<usize> {
         let layout = store.layout();
+        require_roots(layout)?;
         let snapshots = layout.snapshots()?;
         let runs = layout.runs()?;
         for run in &runs {
@@ -80,6 +81,23 @@ impl Needs {
         }
         Ok(runs.len())
     }
+}
+
+/// Without the folder of roots it is not that nothing is needed: it was lost, or not
+/// mounted, or not brought along. A store has it from the beginning, and `forget`
+/// leaves it.
+fn require_roots(layout: &Layout) -> Result<()> {
+    let path = layout.roots_dir();
+    if path.try_exists().map_err(Error::io("look for", &path))? {
+        return Ok(());
+    }
+    Err(Error::Refused {
+        path,
+        message: "missing: what is needed is not known, so nothing is deleted. Bring it back; if \
+                  no run has ever ended well here, make an empty folder of this name"
+            .into(),
+        exit: Exit::Damaged,
+    })
 }
 
 /// The error of a root that does not open, and what follows from it.

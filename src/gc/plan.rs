@@ -1,13 +1,13 @@
 //! What stands in the store, what meets the needs, and what may go.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::io::ErrorKind;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
 use super::frames::Frames;
-use super::needs::Needs;
-use super::standins::stand_ins;
+use super::meet::Met;
 use super::{GcEvent, GcOptions};
 use crate::archive::Monitor;
 use crate::crypto::PutKeys;
@@ -36,15 +36,11 @@ pub(super) enum Sidecar {
 pub(super) struct Facts {
     writer: WriterId,
     /// Length of each frame.
-    frames: Vec<u32>,
-    origins: Option<Origins>,
+    pub(super) frames: Vec<u32>,
+    pub(super) origins: Option<Origins>,
 }
 
 impl Brick {
-    const fn has_sidecar(&self) -> bool {
-        !matches!(self.sidecar, Sidecar::Missing)
-    }
-
     pub(super) fn length(&self) -> u64 {
         self.file.map_or(0, |(_, length)| length)
     }
@@ -80,7 +76,6 @@ impl Bricks {
         tell: &mut dyn FnMut(GcEvent),
     ) -> Result<Self> {
         let layout = store.layout();
-        let marks = layout.marked(Mark::Bad)?;
         let mut all = BTreeMap::new();
         for class in [Class::Data, Class::Metadata] {
             layout.each_brick(class, |name, length| {
@@ -105,7 +100,6 @@ impl Bricks {
                     Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
                         continue;
                     }
-                    Err(error @ Error::Io { .. }) => return Err(error),
                     Err(error) => {
                         tell(GcEvent::Kept {
                             brick: *name,
@@ -131,99 +125,31 @@ impl Bricks {
                 brick.sidecar = sidecar;
             }
         }
-        let stray = |name: &&BrickName| !all.contains_key(name);
-        let stray_marks = marks.iter().filter(stray).copied().collect();
-        Ok(Self {
-            stray_marks,
-            marked: marks.into_iter().collect(),
+        let mut bricks = Self {
+            stray_marks: Vec::new(),
+            marked: HashSet::new(),
             all,
-        })
+        };
+        let unsealed = bricks.read_marks(store, keys)?;
+        if !unsealed.is_empty() {
+            tell(GcEvent::UnsealedMarks(unsealed));
+        }
+        Ok(bricks)
+    }
+
+    /// Takes note of the marks as they are now; those that are not sealed are returned.
+    pub(super) fn read_marks(&mut self, store: &Store, keys: &PutKeys) -> Result<Vec<PathBuf>> {
+        let marks = store.layout().marked(Mark::Bad)?;
+        let unsealed = store.unsealed_marks(keys, &marks)?;
+        let stray = |name: &&BrickName| !self.all.contains_key(name);
+        self.stray_marks = marks.iter().filter(stray).copied().collect();
+        self.marked = marks.into_iter().collect();
+        Ok(unsealed)
     }
 
     pub(super) fn is_marked(&self, name: &BrickName) -> bool {
         self.marked.contains(name)
     }
-
-    /// Which frames meet the needs.
-    pub(super) fn meet(&self, needs: &Needs, store: &Store, keys: &PutKeys) -> Result<Met> {
-        let (carriers, unplaced) = self.carriers(needs);
-        let mut met = stand_ins(self, needs, store, keys)?;
-        let mut missing = Vec::new();
-        for (name, frames) in &needs.frames {
-            let brick = self.all.get(name);
-            if brick.is_some() {
-                // Without its sidecar it is kept all the same, until that is back.
-                met.entry(*name).or_default().add(frames.bitmap());
-            }
-            if brick.is_some_and(Brick::has_sidecar) {
-                continue;
-            }
-            let mut is_missing = false;
-            for place in frames.iter() {
-                let found = carriers.get(&(*name, place));
-                is_missing |= found.is_none();
-                for (carrier, frame) in found.into_iter().flatten() {
-                    met.entry(*carrier).or_default().insert(*frame);
-                }
-            }
-            if is_missing {
-                missing.push(*name);
-                for (carrier, frame) in unplaced.get(name).into_iter().flatten() {
-                    met.entry(*carrier).or_default().insert(*frame);
-                }
-            }
-        }
-        missing.sort_unstable();
-        Ok(Met {
-            frames: met,
-            missing,
-        })
-    }
-
-    /// The frames with needed origins in bricks whose sidecars are gone.
-    fn carriers(&self, needs: &Needs) -> (Carriers<(BrickName, u32)>, Carriers<BrickName>) {
-        let mut carriers: Carriers<(BrickName, u32)> = HashMap::new();
-        let mut unplaced: Carriers<BrickName> = HashMap::new();
-        for (name, brick) in &self.all {
-            let Sidecar::Open(Facts {
-                origins: Some(origins),
-                frames,
-                ..
-            }) = &brick.sidecar
-            else {
-                continue;
-            };
-            let is_gone = |old: &BrickName| {
-                let stands = self.all.get(old).is_some_and(Brick::has_sidecar);
-                needs.frames.contains_key(old) && !stands
-            };
-            if !origins.bricks().iter().any(is_gone) {
-                continue;
-            }
-            for (number, frame) in (0..frames.len()).zip(0_u32..) {
-                for origin in origins.of(number).filter(|(old, _)| is_gone(old)) {
-                    carriers.entry(origin).or_default().push((*name, frame));
-                }
-                if origins.of(number).next().is_none() {
-                    for old in origins.bricks().iter().filter(|old| is_gone(old)) {
-                        unplaced.entry(*old).or_default().push((*name, frame));
-                    }
-                }
-            }
-        }
-        (carriers, unplaced)
-    }
-}
-
-/// Frames, and the bricks they stand in, by what they take the place of.
-type Carriers<T> = HashMap<T, Vec<(BrickName, u32)>>;
-
-/// What meets the needs.
-pub(super) struct Met {
-    /// Frames, by brick.
-    pub(super) frames: HashMap<BrickName, Frames>,
-    /// The bricks whose needs nothing meets.
-    pub(super) missing: Vec<BrickName>,
 }
 
 /// What may go.
@@ -288,11 +214,11 @@ impl Plan {
 impl Plan {
     /// Leaves out of the missing bricks those that are here by now: a run that has ended
     /// since bricks were listed, and before roots were, has brought them.
-    pub(super) fn look_again(&mut self, store: &Store) -> Result<()> {
+    pub(super) fn look_again(&mut self, bricks: &Bricks, store: &Store) -> Result<()> {
         let layout = store.layout();
         let mut missing = Vec::new();
         for name in std::mem::take(&mut self.missing) {
-            if !layout.sidecar_stands(&name)? {
+            if bricks.all.contains_key(&name) || !layout.sidecar_stands(&name)? {
                 missing.push(name);
             }
         }

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use super::frames::Frames;
 use super::{Gc, GcEvent, GcOptions};
 use crate::brick::{BrickSealer, SidecarSeal, footer, open_brick_toc};
-use crate::error::{Error, Result};
+use crate::error::{Error, Exit, Result};
 use crate::format::brick::{
     BrickHeader, FOOTER_LENGTH, Footer, HEADER_LENGTH, MAX_CHUNKS, MAX_FRAMES,
 };
@@ -21,6 +21,7 @@ use crate::format::wire::DecodeError;
 use crate::id::{BrickName, Class};
 use crate::store::atomic::TempFile;
 use crate::store::catalog::{OwnSeals, OwnSidecars};
+use crate::store::guard::open_file;
 
 /// Read at a time.
 const PIECE: usize = 1 << 20;
@@ -52,6 +53,15 @@ pub(super) struct Moved {
     pub(super) frame_count: u64,
     pub(super) new_bricks: Vec<BrickName>,
     pub(super) new_bytes: u64,
+}
+
+/// A brick whose frames are moved.
+struct Source {
+    toc: Toc,
+    /// Of the needed frames.
+    hashes: Vec<blake3::Hash>,
+    /// Whether it was made here.
+    is_own: bool,
 }
 
 /// A brick in the making.
@@ -121,11 +131,11 @@ impl<'a> Rewriter<'a> {
         tell: &mut dyn FnMut(GcEvent),
     ) -> Result<()> {
         let path = self.gc.store.brick_path(name, class);
-        let examined = File::open(&path)
+        let examined = open_file(&path)
             .map_err(Hindrance::from)
             .and_then(|file| Ok((self.examine(&file, name, class, needed)?, file)));
         match examined {
-            Ok(((toc, is_own), file)) => self.move_frames(&file, &path, name, &toc, is_own, needed),
+            Ok((source, file)) => self.move_frames(&file, &path, name, &source, needed),
             Err(hindrance) => {
                 self.gc.monitor.check()?;
                 let reason = match hindrance {
@@ -145,16 +155,42 @@ impl<'a> Rewriter<'a> {
         }
     }
 
-    /// The TOC of a brick whose bytes have its name as hash, and whose needed frames are
-    /// where the TOC says; and whether it was made here.
+    /// A brick whose bytes have its name as hash, and whose needed frames are where its
+    /// TOC says.
     fn examine(
         &mut self,
         file: &File,
         name: &BrickName,
         class: Class,
         needed: &Frames,
+    ) -> Result<Source, Hindrance> {
+        match self.inspect(file, name, class, needed) {
+            Ok((toc, is_own)) => {
+                let frames = needed_frames(&toc, needed).map(|(_, frame)| frame);
+                let hashes = self.hash(file, name, frames)?;
+                Ok(Source {
+                    toc,
+                    hashes,
+                    is_own,
+                })
+            }
+            Err(hindrance) => {
+                self.hash(file, name, std::iter::empty())?;
+                Err(hindrance)
+            }
+        }
+    }
+
+    /// The TOC of a brick, whose needed frames are where it says; and whether the brick
+    /// was made here. Nothing is known of its hash yet.
+    fn inspect(
+        &mut self,
+        file: &File,
+        name: &BrickName,
+        class: Class,
+        needed: &Frames,
     ) -> Result<(Toc, bool), Hindrance> {
-        let length = self.hash(file, name)?;
+        let length = file.metadata()?.len();
         let mut head = [0; HEADER_LENGTH];
         file.read_exact_at(&mut head, 0)?;
         let header = BrickHeader::decode(&head)?;
@@ -195,18 +231,39 @@ impl<'a> Rewriter<'a> {
         Ok((toc, is_own))
     }
 
-    /// The length of a brick whose hash is its name.
-    fn hash(&mut self, mut file: &File, name: &BrickName) -> Result<u64, Hindrance> {
+    /// Hashes of these frames of a brick whose hash is its name: what is moved later must
+    /// be what this read saw.
+    fn hash<'t>(
+        &mut self,
+        mut file: &File,
+        name: &BrickName,
+        frames: impl Iterator<Item = &'t TocFrame>,
+    ) -> Result<Vec<blake3::Hash>, Hindrance> {
         let mut hasher = blake3::Hasher::new();
-        let mut length = 0;
+        let mut of_frames = Vec::new();
+        let mut frames = frames.peekable();
+        let mut of_frame = blake3::Hasher::new();
+        let mut start = 0;
         self.buffer.resize(PIECE, 0);
         loop {
             let read = file.read(&mut self.buffer)?;
             if read == 0 {
                 break;
             }
-            hasher.update(&self.buffer[..read]);
-            length += read as u64;
+            let piece = &self.buffer[..read];
+            hasher.update(piece);
+            let end = start + read as u64;
+            while let Some(frame) = frames.peek() {
+                let frame_end = frame.offset + u64::from(frame.length);
+                of_frame.update(part(piece, start, frame.offset, frame_end));
+                if frame_end > end {
+                    break;
+                }
+                of_frames.push(of_frame.finalize());
+                of_frame.reset();
+                frames.next();
+            }
+            start = end;
             let monitor = self.gc.monitor;
             monitor.stream.fetch_add(read as u64, Ordering::Relaxed);
             if monitor.check().is_err() {
@@ -214,7 +271,7 @@ impl<'a> Rewriter<'a> {
             }
         }
         if hasher.finalize() == *name.as_bytes() {
-            return Ok(length);
+            return Ok(of_frames);
         }
         Err(Hindrance::Hash)
     }
@@ -224,11 +281,11 @@ impl<'a> Rewriter<'a> {
         file: &File,
         path: &Path,
         name: &BrickName,
-        toc: &Toc,
-        is_own: bool,
+        source: &Source,
         needed: &Frames,
     ) -> Result<()> {
-        for (number, frame) in needed_frames(toc, needed) {
+        let toc = &source.toc;
+        for ((number, frame), hash) in needed_frames(toc, needed).zip(&source.hashes) {
             self.gc.monitor.check()?;
             let mut origins = vec![(*name, number)];
             origins.extend(
@@ -240,11 +297,21 @@ impl<'a> Rewriter<'a> {
             bytes.resize(frame.length as usize, 0);
             file.read_exact_at(&mut bytes, frame.offset)
                 .map_err(Error::io("read", path))?;
+            if blake3::hash(&bytes) != *hash {
+                return Err(Error::Refused {
+                    path: path.to_owned(),
+                    message: format!(
+                        "frame {number} reads otherwise than a moment ago: memory or disk cannot \
+                         be relied upon; nothing was deleted"
+                    ),
+                    exit: Exit::Damaged,
+                });
+            }
             let written = self.frame(&bytes, toc, frame, origins);
             self.buffer = bytes;
             written?;
             if let Some(open) = &mut self.open {
-                open.is_own &= is_own;
+                open.is_own &= source.is_own;
             }
             self.waiting.push((*name, number));
         }
@@ -338,6 +405,15 @@ impl Gc<'_> {
         open.write(&header)?;
         Ok(open)
     }
+}
+
+/// What of a piece that begins at `at` lies between `start` and `end`.
+fn part(piece: &[u8], at: u64, start: u64, end: u64) -> &[u8] {
+    let place = |offset: u64| {
+        let place = offset.saturating_sub(at).min(piece.len() as u64);
+        usize::try_from(place).unwrap_or(piece.len())
+    };
+    piece.get(place(start)..place(end)).unwrap_or_default()
 }
 
 fn needed_frames<'a>(

@@ -4,53 +4,27 @@
 use std::collections::{HashMap, HashSet};
 
 use super::frames::Frames;
-use super::needs::Needs;
 use super::plan::Bricks;
+use crate::archive::Monitor;
 use crate::crypto::PutKeys;
 use crate::error::{Error, Result};
 use crate::format::toc::Toc;
 use crate::id::{BrickName, ChunkId};
 use crate::store::Store;
 
-/// The frames, by brick, that hold a chunk which is needed of a marked brick. Without
-/// marked bricks nothing is read.
+/// Adds to the frames that meet needs those that hold a chunk of one that stands in a
+/// marked brick. Another brick with a mark counts, too: it may be damaged elsewhere.
+/// Without marked bricks nothing is read.
 pub(super) fn stand_ins(
     bricks: &Bricks,
-    needs: &Needs,
+    met: &mut HashMap<BrickName, Frames>,
     store: &Store,
     keys: &PutKeys,
-) -> Result<HashMap<BrickName, Frames>> {
-    let mut found: HashMap<BrickName, Frames> = HashMap::new();
-    let wanted = wanted(bricks, needs, store, keys)?;
-    if wanted.is_empty() {
-        return Ok(found);
-    }
-    for name in bricks.all.keys().filter(|name| !bricks.is_marked(name)) {
-        let Some(toc) = read(store, keys, name)? else {
-            continue;
-        };
-        for (number, frame) in (0..).zip(toc.frames()) {
-            let mut chunks = toc.chunks_of(frame).iter();
-            if chunks.any(|chunk| wanted.contains(&chunk.id)) {
-                found.entry(*name).or_default().insert(number);
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// The chunks that are needed of marked bricks.
-fn wanted(
-    bricks: &Bricks,
-    needs: &Needs,
-    store: &Store,
-    keys: &PutKeys,
-) -> Result<HashSet<ChunkId>> {
-    let mut wanted = HashSet::new();
-    for (name, frames) in &needs.frames {
-        if !bricks.is_marked(name) {
-            continue;
-        }
+    monitor: &Monitor,
+) -> Result<()> {
+    let mut wanted: HashSet<ChunkId> = HashSet::new();
+    for (name, frames) in met.iter().filter(|(name, _)| bricks.is_marked(name)) {
+        monitor.check()?;
         let Some(toc) = read(store, keys, name)? else {
             continue;
         };
@@ -60,7 +34,22 @@ fn wanted(
             }
         }
     }
-    Ok(wanted)
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    for name in bricks.all.keys() {
+        monitor.check()?;
+        let Some(toc) = read(store, keys, name)? else {
+            continue;
+        };
+        for (number, frame) in (0..).zip(toc.frames()) {
+            let mut chunks = toc.chunks_of(frame).iter();
+            if chunks.any(|chunk| wanted.contains(&chunk.id)) {
+                met.entry(*name).or_default().insert(number);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What a sidecar says; nothing, if it is not there or does not open.

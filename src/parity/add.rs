@@ -72,6 +72,7 @@ pub fn add(
     monitor: &Monitor,
     waiting: &mut dyn FnMut(),
 ) -> Result<AddSummary> {
+    places.guard(&places.temp_dir().join("*"))?;
     let lock = Lock::take(&places.temp_dir(), monitor, waiting)?;
     places.remove_stale()?;
     let mut summary = AddSummary::default();
@@ -103,7 +104,7 @@ pub fn add(
     let damaged = damaged.iter().filter_map(|name| paths.get(name).cloned());
     summary.damaged.extend(damaged);
     if options.merge {
-        summary.merged = small.remove(if merged { &made } else { &[] })?;
+        summary.merged = small.remove(places, if merged { &made } else { &[] })?;
     }
     drop(lock);
     places.leave();
@@ -228,7 +229,9 @@ fn publish(set: Encoded, places: &Places, summary: &mut AddSummary) -> Result<()
         .map_or(spare, |least| least.min(spare));
     summary.bricks_to_spare = Some(least);
     for (name, file) in set.files {
-        file.publish(&places.home_of_parity(&name))?;
+        let home = places.home_of_parity(&name);
+        places.guard(&home)?;
+        file.publish(&home)?;
         summary.files += 1;
     }
     Ok(())

@@ -27,6 +27,8 @@ pub struct KeptSet {
     pub held: Vec<BrickName>,
     /// Bricks that only this set can bring back: they are not here, or damaged.
     pub bricks: Vec<BrickName>,
+    /// Its parity files.
+    pub files: Vec<PathBuf>,
 }
 
 /// What was done, or would be.
@@ -170,6 +172,7 @@ impl<'a> Collection<'a> {
                 id: affected.set.id,
                 held: affected.given_up,
                 bricks,
+                files: affected.set.files,
             });
         }
     }
@@ -258,7 +261,11 @@ impl<'a> Collection<'a> {
                 remade.add(&set.description.shape);
                 fresh.push((set.id, share, set.description.shape.members));
                 let mut files = set.files.into_iter();
-                files.try_for_each(|(name, file)| file.publish(&self.places.home_of_parity(&name)))
+                files.try_for_each(|(name, file)| {
+                    let home = self.places.home_of_parity(&name);
+                    self.places.guard(&home)?;
+                    file.publish(&home)
+                })
             };
             let (how, work) = ((self.group, share), (self.places, &*pool, monitor));
             damaged.extend(protect(members, &self.paths, how, work, &mut publish)?);
@@ -285,6 +292,7 @@ impl<'a> Collection<'a> {
                     id: set.id,
                     held: given_up,
                     bricks,
+                    files: set.files,
                 });
             }
         }

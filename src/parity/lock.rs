@@ -3,10 +3,11 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 use rustix::io::Errno;
 
 use crate::archive::Monitor;
@@ -42,6 +43,9 @@ impl Lock {
             atomic::create_dir(temp_dir)?;
             let mut options = OpenOptions::new();
             let options = options.read(true).write(true).create(true).truncate(false);
+            // Not through a link that somebody planted, which may lead anywhere.
+            let flags = i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or_default();
+            let options = options.custom_flags(flags);
             let file = match options.open(&path) {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 result => result.map_err(Error::io("open", &path))?,

@@ -75,7 +75,7 @@ impl Small<'_> {
 
     /// Deletes those sets of which `made` has all members, and those that others make
     /// superfluous; returns how many.
-    pub(super) fn remove(&self, made: &[(SetId, Vec<Member>)]) -> Result<u64> {
+    pub(super) fn remove(&self, places: &Places, made: &[(SetId, Vec<Member>)]) -> Result<u64> {
         let mut ids = HashSet::new();
         let mut fresh: HashSet<BrickName> = HashSet::new();
         for (id, members) in made {
@@ -91,6 +91,7 @@ impl Small<'_> {
         for set in merged.filter(|set| !ids.contains(&set.id)) {
             count += 1;
             for path in &set.files {
+                places.guard(path)?;
                 if delete(path)? {
                     folders.extend(path.parent().map(PathBuf::from));
                 }

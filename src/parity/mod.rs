@@ -84,7 +84,10 @@ pub fn repair(
 ) -> Result<CheckSummary> {
     // What goes elsewhere alters nothing here.
     let lock = match options.to {
-        None => Some(Lock::take(&places.temp_dir(), monitor, waiting)?),
+        None => {
+            places.guard(&places.temp_dir().join("*"))?;
+            Some(Lock::take(&places.temp_dir(), monitor, waiting)?)
+        }
         Some(_) => None,
     };
     if lock.is_some() {

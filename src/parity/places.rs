@@ -10,6 +10,7 @@ use crate::error::{Error, Exit, Result};
 use crate::id::{BrickName, Class, ParityName};
 use crate::store::Store;
 use crate::store::atomic::{self, TempFile};
+use crate::store::guard::refuse_links_to;
 use crate::store::layout::{Layout, places_of_brick};
 
 const BRICK: &str = "brick";
@@ -126,6 +127,11 @@ impl Places {
             // It stays if anything is in it; nothing depends on it.
             let _ = fs::remove_dir(self.temp_dir());
         }
+    }
+
+    /// Refuses to write or delete a file of the folder by way of a link.
+    pub(super) fn guard(&self, file: &Path) -> Result<()> {
+        refuse_links_to(&self.dir, file)
     }
 
     /// Where a brick belongs.

@@ -156,6 +156,7 @@ impl Repair<'_> {
         let damaged = member.damaged().find(|copy| copy.own);
         let home = || self.places.home_of(&name, class);
         let path = damaged.map_or_else(home, |copy| copy.path.clone());
+        self.places.guard(&path)?;
         if damaged.is_some() {
             self.set_aside(&path)?;
         }
@@ -192,6 +193,7 @@ impl Repair<'_> {
                 if hash_file(file.path(), self.monitor)? != *member.member.name.as_bytes() {
                     return Err(super::examine::changed(whole));
                 }
+                self.places.guard(path)?;
                 self.set_aside(path)?;
                 file.publish(path)?;
                 done.bricks.push((member.member.name, path.clone()));
@@ -247,6 +249,7 @@ impl Repair<'_> {
                 || self.places.home_of_parity(&name),
                 |file| file.path.clone(),
             );
+            self.places.guard(&path)?;
             file.publish(&path)?;
             done.files.push(path);
         }

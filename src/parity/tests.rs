@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use crate::error::Exit;
 use crate::format::parity::{Description, HEAD_LENGTH, Head, Member, Shape};
 use crate::id::{Class, SetId};
 

@@ -7,18 +7,20 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
+use super::filter::Filter;
 use super::frames::{FrameSpec, open_frame};
 use super::slot::Opened;
 use crate::brick::FrameOpener;
 use crate::crypto::PutKeys;
 use crate::error::Result;
-use crate::format::toc::{Toc, TocFrame};
+use crate::format::toc::{Toc, TocChunk, TocFrame};
 use crate::format::trailer::UsedFrame;
 use crate::id::{BrickName, ChunkHash, ChunkId};
 use crate::store::catalog::Catalog;
 use crate::store::inventory::bricks_below;
-use crate::store::layout::Layout;
+use crate::store::layout::{Layout, Mark};
 use crate::store::own_toc::read_own_toc;
 use crate::store::{Store, read_sidecar};
 
@@ -39,6 +41,7 @@ struct State {
     catalog: Lookup,
     /// Of the chunks of all bricks that are here.
     filter: Option<Filter>,
+    copies: Copies,
     /// Frames that were opened last.
     open: VecDeque<(FrameSpec, Opened)>,
     /// Frames that cannot be opened.
@@ -53,6 +56,50 @@ struct Moves {
     asked: HashSet<BrickName>,
     /// TOCs that were read, by the first bytes of their names.
     read: HashSet<u64>,
+    listed: Pace,
+}
+
+/// Keeps what is done again and again from taking more than a tenth of the time.
+#[derive(Default)]
+struct Pace(Option<(Instant, Duration)>);
+
+impl Pace {
+    const REST: u32 = 10;
+
+    fn is_due(&self) -> bool {
+        let last = self.0.as_ref();
+        last.is_none_or(|(end, took)| end.elapsed() >= took.saturating_mul(Self::REST))
+    }
+
+    fn ended(&mut self, start: Instant) {
+        self.0 = Some((Instant::now(), start.elapsed()));
+    }
+}
+
+/// The bricks that hold a chunk, of chunks that stand in several: in a store that was never
+/// damaged these are few. If they are too many, of the chunks of those bricks in which
+/// something did not open; to find that takes a pass through all TOCs for each such brick.
+#[derive(Default)]
+struct Copies {
+    bricks: HashMap<ChunkId, Vec<BrickName>>,
+    /// All other chunks stand in one brick at most.
+    are_all: bool,
+    passed: Pace,
+}
+
+impl Copies {
+    /// So many chunks at most, some 50 MiB; and of a pass that is for several bricks.
+    const MOST: usize = 1 << 19;
+    const OF_PASS: usize = 1 << 18;
+}
+
+/// What came of looking for a chunk in a brick.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Taken,
+    /// It is listed there, but cannot be had.
+    Broken,
+    Absent,
 }
 
 /// The catalog, if there is one.
@@ -92,52 +139,6 @@ impl Recent {
     }
 }
 
-/// Says of a chunk that it is in no brick; of some it does not, although they are in none.
-struct Filter {
-    words: Vec<u64>,
-}
-
-impl Filter {
-    /// Bits for each brick, of some 4,000 chunks, and in all.
-    const OF_BRICK: usize = 16 * 4096;
-    const LEAST: usize = 1 << 16;
-    const MOST: usize = 1 << 29;
-
-    fn new(bricks: usize) -> Self {
-        let bits = bricks.saturating_mul(Self::OF_BRICK);
-        let bits = bits.clamp(Self::LEAST, Self::MOST).next_power_of_two();
-        Self {
-            words: vec![0; bits / 64],
-        }
-    }
-
-    /// Two bits of an id, which is uniform.
-    fn bits(&self, id: &ChunkId) -> [(usize, u64); 2] {
-        let bits = self.words.len() * 64;
-        let half = |bytes: &[u8]| {
-            bytes
-                .iter()
-                .fold(0, |sum, &byte| sum << 8 | usize::from(byte))
-        };
-        let (one, two) = id.as_bytes().split_at(8);
-        [one, two].map(|bytes| {
-            let bit = half(bytes) % bits;
-            (bit / 64, 1 << (bit % 64))
-        })
-    }
-
-    fn add(&mut self, id: &ChunkId) {
-        for (word, bit) in self.bits(id) {
-            self.words[word] |= bit;
-        }
-    }
-
-    fn may_hold(&self, id: &ChunkId) -> bool {
-        let bits = self.bits(id);
-        bits.iter().all(|&(word, bit)| self.words[word] & bit != 0)
-    }
-}
-
 impl Elsewhere {
     /// Looks in the store `layout`, and in the folders `bricks_in`, which may be laid out
     /// like stores. `catalog` is the folder of the catalog of the store, if both are there.
@@ -171,18 +172,26 @@ impl Elsewhere {
 
     /// Opens the frame that stood at this place of this brick, wherever it was moved.
     pub(super) fn open_moved(&self, spec: &FrameSpec, content: &mut Opened) -> bool {
-        let moved = self.moved(&spec.brick, spec.frame.number);
-        let opens = |spec: &FrameSpec| self.open_anywhere(spec, content);
-        moved.iter().any(opens)
+        let mut tried: Vec<FrameSpec> = Vec::new();
+        loop {
+            for moved in self.moved(&spec.brick, spec.frame.number) {
+                if !tried.contains(&moved) {
+                    if self.open_anywhere(&moved, content) {
+                        return true;
+                    }
+                    tried.push(moved);
+                }
+            }
+            // It may have been moved since, or once more.
+            if !self.look_again(&spec.brick) {
+                return false;
+            }
+        }
     }
 
-    /// The frames with this origin.
+    /// The frames with this origin, as far as they are known.
     fn moved(&self, brick: &BrickName, place: u32) -> Vec<FrameSpec> {
         let mut state = self.lock();
-        if !state.moves.new.contains_key(brick) && state.moves.asked.insert(*brick) {
-            // Also those that have come since: gc may be at work.
-            let _ = self.read_moves(&mut state);
-        }
         let new = state.moves.new.get(brick).cloned().unwrap_or_default();
         let mut found = Vec::new();
         for name in new {
@@ -200,15 +209,29 @@ impl Elsewhere {
         found
     }
 
+    /// Reads what has come since the TOCs were read last, for gc may be at work: once for
+    /// each brick, and from time to time. Whether anything has come.
+    fn look_again(&self, brick: &BrickName) -> bool {
+        let mut state = self.lock();
+        if !state.moves.asked.insert(*brick) && !state.moves.listed.is_due() {
+            return false;
+        }
+        let (start, before) = (Instant::now(), state.moves.read.len());
+        let _ = self.read_moves(&mut state);
+        state.moves.listed.ended(start);
+        state.moves.read.len() > before
+    }
+
     /// Reads the TOCs that were not read yet.
     fn read_moves(&self, state: &mut State) -> Result<()> {
         self.each_brick(|name| {
-            if !state.moves.read.insert(first_bytes(name)) {
+            if state.moves.read.contains(&first_bytes(name)) {
                 return Ok(true);
             }
             let Some(toc) = self.read_toc(name) else {
                 return Ok(true);
             };
+            state.moves.read.insert(first_bytes(name));
             if let Some(origins) = toc.origins() {
                 for old in origins.bricks() {
                     let new = state.moves.new.entry(*old).or_default();
@@ -227,10 +250,15 @@ impl Elsewhere {
         let mut state = self.lock();
         let state = &mut *state;
         let wanted = Wanted { id, hash, length };
+        if state.copies.bricks.contains_key(&id) {
+            return self.take_copy(state, &wanted, out);
+        }
         let recent: Vec<_> = state.recent.0.iter().rev().cloned().collect();
         for (name, toc) in recent {
-            if self.take_from(state, &name, &toc, &wanted, out) {
-                return true;
+            match self.take_from(state, &name, &toc, &wanted, out) {
+                Found::Taken => return true,
+                Found::Broken => return self.take_other(state, &name, &wanted, out),
+                Found::Absent => {}
             }
         }
         if let Lookup::Closed(dir, store) = &state.catalog {
@@ -239,46 +267,166 @@ impl Elsewhere {
                 Err(_) => Lookup::Nowhere,
             };
         }
-        if let Lookup::Open(catalog) = &mut state.catalog {
-            let brick = brick_of(catalog, &wanted).ok().flatten();
-            return brick.is_some_and(|name| self.take_from_brick(state, &name, &wanted, out));
+        if let Lookup::Open(catalog) = &mut state.catalog
+            && let Ok(Some(name)) = brick_of(catalog, &wanted)
+        {
+            match self.take_from_brick(state, &name, &wanted, out) {
+                Found::Taken => return true,
+                Found::Broken => return self.take_other(state, &name, &wanted, out),
+                Found::Absent => {}
+            }
         }
+        // The catalog leaves out bricks that are marked, and what it had no room for.
         self.scan(state, &wanted, out)
     }
 
     /// Looks through all TOCs, if the chunk may be in one.
     fn scan(&self, state: &mut State, wanted: &Wanted<'_>, out: &mut Vec<u8>) -> bool {
-        if state.filter.is_none() {
-            state.filter = self.make_filter().ok();
-        }
+        self.survey(state);
         let filter = state.filter.as_ref();
         if !filter.is_some_and(|filter| filter.may_hold(&wanted.id)) {
             return false;
         }
-        let mut found = false;
+        let mut found = Found::Absent;
+        let mut last = None;
         let _ = self.each_brick(|name| {
             found = self.take_from_brick(state, name, wanted, out);
-            Ok(!found)
+            last = Some(*name);
+            Ok(found == Found::Absent)
         });
-        found
+        match (found, last) {
+            (Found::Broken, Some(name)) => self.take_other(state, &name, wanted, out),
+            (found, _) => found == Found::Taken,
+        }
     }
 
-    fn make_filter(&self) -> Result<Filter> {
+    /// Takes a chunk that cannot be had from the brick `broken` from another.
+    fn take_other(
+        &self,
+        state: &mut State,
+        broken: &BrickName,
+        wanted: &Wanted<'_>,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        self.survey(state);
+        if !state.copies.are_all {
+            self.find_copies(state, broken);
+        }
+        self.take_copy(state, wanted, out)
+    }
+
+    /// Takes a chunk from one of the bricks that hold it; these are known.
+    fn take_copy(&self, state: &mut State, wanted: &Wanted<'_>, out: &mut Vec<u8>) -> bool {
+        let mut tried = Vec::new();
+        loop {
+            let bricks = state.copies.bricks.get(&wanted.id);
+            for name in bricks.cloned().unwrap_or_default() {
+                if !tried.contains(&name) {
+                    if self.take_from_brick(state, &name, wanted, out) == Found::Taken {
+                        return true;
+                    }
+                    tried.push(name);
+                }
+            }
+            // What has gone since these were noted may stand in another brick now.
+            let has_gone = tried.iter().any(|name| !self.is_here(name));
+            if !has_gone || !state.copies.passed.is_due() {
+                return false;
+            }
+            self.look_for(state, &HashSet::from([wanted.id]));
+            let mut bricks = state.copies.bricks.get(&wanted.id).into_iter().flatten();
+            if bricks.all(|name| tried.contains(name)) {
+                return false;
+            }
+        }
+    }
+
+    /// Finds out which bricks hold the chunks of the brick `broken`, and of others that
+    /// carry marks.
+    fn find_copies(&self, state: &mut State, broken: &BrickName) {
+        let mut ids = HashSet::new();
+        let marked = self
+            .stores
+            .iter()
+            .filter_map(|store| store.marked(Mark::Bad).ok());
+        for name in [*broken].into_iter().chain(marked.flatten()) {
+            if ids.len() >= Copies::OF_PASS {
+                break;
+            }
+            if let Some(toc) = self.read_toc(&name) {
+                let known = &state.copies.bricks;
+                let more = toc.chunks().iter().map(|chunk| chunk.id);
+                ids.extend(more.filter(|id| !known.contains_key(id)));
+            }
+        }
+        self.look_for(state, &ids);
+    }
+
+    /// Notes for each of these chunks the bricks that hold it.
+    fn look_for(&self, state: &mut State, ids: &HashSet<ChunkId>) {
+        let copies = &mut state.copies;
+        if copies.bricks.len() + ids.len() > Copies::MOST {
+            copies.bricks.clear();
+            copies.are_all = false;
+        }
+        let start = Instant::now();
+        copies.bricks.extend(ids.iter().map(|id| (*id, Vec::new())));
+        let _ = self.each_brick(|name| {
+            if let Some(toc) = self.read_toc(name) {
+                for chunk in toc.chunks().iter().filter(|chunk| ids.contains(&chunk.id)) {
+                    let bricks = copies.bricks.entry(chunk.id).or_default();
+                    if bricks.last() != Some(name) {
+                        bricks.push(*name);
+                    }
+                }
+            }
+            Ok(true)
+        });
+        copies.passed.ended(start);
+    }
+
+    /// Finds out which chunks are here, and which of them in several bricks.
+    fn survey(&self, state: &mut State) {
+        if state.filter.is_some() {
+            return;
+        }
+        if let Ok((filter, again)) = self.make_filter() {
+            state.filter = Some(filter);
+            if let Some(again) = again {
+                self.look_for(state, &again);
+                state.copies.bricks.retain(|_, bricks| bricks.len() > 1);
+                state.copies.are_all = true;
+            }
+        }
+    }
+
+    /// The chunks of the bricks that are here; and of those that were met twice all, and
+    /// few others, unless they are too many.
+    fn make_filter(&self) -> Result<(Filter, Option<HashSet<ChunkId>>)> {
         let mut bricks = 0;
         self.each_brick(|_| {
             bricks += 1;
             Ok(true)
         })?;
         let mut filter = Filter::new(bricks);
+        let mut again = Some(HashSet::new());
         self.each_brick(|name| {
             if self.is_here(name)
                 && let Some(toc) = self.read_toc(name)
             {
-                toc.chunks().iter().for_each(|chunk| filter.add(&chunk.id));
+                for TocChunk { id, .. } in toc.chunks() {
+                    if let Some(again) = &mut again
+                        && filter.may_hold(id)
+                    {
+                        again.insert(*id);
+                    }
+                    filter.add(id);
+                }
+                again.take_if(|again| again.len() > Copies::MOST);
             }
             Ok(true)
         })?;
-        Ok(filter)
+        Ok((filter, again))
     }
 
     fn take_from_brick(
@@ -287,10 +435,10 @@ impl Elsewhere {
         name: &BrickName,
         wanted: &Wanted<'_>,
         out: &mut Vec<u8>,
-    ) -> bool {
+    ) -> Found {
         let toc = state.recent.get(name).or_else(|| self.read_toc(name));
         let Some(toc) = toc.filter(|toc| wanted.is_in(toc)) else {
-            return false;
+            return Found::Absent;
         };
         state.recent.push(*name, &toc);
         self.take_from(state, name, &toc, wanted, out)
@@ -304,7 +452,8 @@ impl Elsewhere {
         toc: &Toc,
         wanted: &Wanted<'_>,
         out: &mut Vec<u8>,
-    ) -> bool {
+    ) -> Found {
+        let mut found = Found::Absent;
         for (number, frame) in (0..).zip(toc.frames()) {
             for (place, chunk) in (0..).zip(toc.chunks_of(frame)) {
                 if (chunk.id, chunk.length) != (wanted.id, wanted.length) {
@@ -316,11 +465,12 @@ impl Elsewhere {
                 {
                     out.clear();
                     out.extend_from_slice(bytes);
-                    return true;
+                    return Found::Taken;
                 }
+                found = Found::Broken;
             }
         }
-        false
+        found
     }
 
     /// A frame, which stays open until others are.
@@ -396,6 +546,7 @@ impl Elsewhere {
             for store in &self.stores {
                 store.sidecar_names(shard, &mut names)?;
             }
+            names.sort_unstable();
             names.dedup();
             for name in &names {
                 if !each(name)? {
@@ -462,18 +613,33 @@ fn first_bytes(name: &BrickName) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::origins::Origin;
+    use crate::store::testing;
 
     #[test]
-    fn a_filter_knows_what_was_added() {
-        let mut filter = Filter::new(1);
-        let id = |number: u32| {
-            let mut id = [0; 16];
-            id.copy_from_slice(&blake3::hash(&number.to_le_bytes()).as_bytes()[..16]);
-            ChunkId(id)
+    fn what_was_moved_again_since_it_was_looked_for_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, keys) = testing::store(dir.path());
+        let opener = Arc::new(testing::key(1).opener(*store.id()).unwrap());
+        let all = Elsewhere::new(store.layout(), &[], keys.clone(), opener, None);
+        let write = |brick: u32, origins: &[Origin]| {
+            let mut toc = testing::toc(&[&[brick]]);
+            toc.set_origins(&[origins.to_vec()], &[]).unwrap();
+            testing::write_sidecar(&store, &keys, &testing::name(brick), &toc);
         };
-        (0..1000).for_each(|number| filter.add(&id(number)));
-        assert!((0..1000).all(|number| filter.may_hold(&id(number))));
-        let wrong = (1000..11_000).filter(|&number| filter.may_hold(&id(number)));
-        assert!(wrong.count() < 100);
+        let [old, first, second] = [0, 1, 2].map(testing::name);
+        let bricks = || {
+            let moved = all.moved(&old, 7).into_iter();
+            moved.map(|spec| spec.brick).collect::<Vec<_>>()
+        };
+        write(1, &[(old, 7)]);
+        assert!(all.look_again(&old));
+        assert_eq!(bricks(), [first]);
+        std::fs::remove_file(store.toc_path(&first)).unwrap();
+        write(2, &[(old, 7), (first, 0)]);
+        while !all.look_again(&old) {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert!(bricks().contains(&second));
     }
 }

@@ -17,6 +17,7 @@ mod ahead;
 mod batch;
 mod elsewhere;
 mod emit;
+mod filter;
 mod frames;
 mod incomplete;
 mod listing;

@@ -15,6 +15,7 @@ use crate::format::brick::{MAX_CHUNKS, MAX_FRAMES};
 use crate::format::toc::Toc;
 use crate::id::{BrickName, Class, Epoch, WriterId};
 use crate::store::atomic;
+use crate::store::guard::{refuse_links, refuse_links_to};
 use crate::store::layout::{Layout, RunName};
 
 /// Bricks under way at a time, by epoch and class. There are two in an honest store of
@@ -55,6 +56,7 @@ impl Output {
             Error::io("draw an id for", "this run")(std::io::Error::other(error))
         })?;
         if let Some(layout) = &layout {
+            refuse_links(layout.path(), &layout.foreign_temp_dir())?;
             atomic::create_dir(&layout.foreign_temp_dir())?;
             atomic::remove_remains(&layout.foreign_temp_dir())?;
         }
@@ -150,8 +152,10 @@ impl Output {
             return Ok(());
         };
         let name = BrickName(file.hash());
-        file.publish(&layout.brick_path(&name, class))?;
-        let sidecar = layout.toc_path(&name);
+        let (brick, sidecar) = (layout.brick_path(&name, class), layout.toc_path(&name));
+        refuse_links_to(layout.path(), &brick)?;
+        refuse_links_to(layout.path(), &sidecar)?;
+        file.publish(&brick)?;
         match keys {
             Some(keys) if !layout.sidecar_stands(&name)? => {
                 let bytes = make_sidecar(keys, &name, toc);
@@ -221,6 +225,7 @@ impl Output {
             return Ok(());
         };
         let name = BrickName(file.hash());
+        refuse_links(layout.path(), &loose_dir(layout))?;
         file.publish(&loose_dir(layout).join(format!("{name}.frames")))
     }
 
@@ -240,6 +245,7 @@ impl Output {
             return Ok(Kept::New);
         };
         let path = path(layout);
+        refuse_links_to(layout.path(), &path)?;
         if path.symlink_metadata().is_ok() {
             let same = holds(&path, bytes);
             return Ok(if same {

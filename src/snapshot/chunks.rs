@@ -1,7 +1,6 @@
 //! Where the chunks of a snapshot lie, and what they hold.
 
-use std::collections::HashMap;
-use std::fs::File;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::runs::{Run, refused};
@@ -12,6 +11,7 @@ use crate::format::frame::FrameHeader;
 use crate::format::toc::{Toc, TocFrame};
 use crate::id::{BrickName, ChunkHash, ChunkId, Class};
 use crate::store::Store;
+use crate::store::guard::open_file;
 use crate::store::layout::{Layout, places_of_brick};
 use crate::store::own_toc::{read_brick, read_own_toc};
 
@@ -51,7 +51,8 @@ impl Ids<'_> {
     }
 }
 
-/// The metadata bricks of other runs: gc may have moved frames there.
+/// The metadata bricks of other runs: gc may have moved frames there, and what is damaged
+/// may have been stored again.
 struct Others<'a> {
     store: Store,
     keys: &'a PutKeys,
@@ -64,10 +65,20 @@ pub(super) struct Chunks<'a> {
     pub(super) opener: FrameOpener,
     pub(super) bricks: Vec<Brick>,
     pub(super) places: HashMap<ChunkId, Place>,
-    /// Where the bricks of class metadata are looked for, once one of the run's is missing.
+    /// Further places of chunks that stand in several.
+    more: HashMap<ChunkId, Vec<Place>>,
+    /// The numbers of bricks.
+    ordinals: HashMap<PathBuf, u32>,
+    /// Brick and frame of those that do not open.
+    broken: HashSet<(u32, u32)>,
+    /// Why the table of contents of one of the run's bricks cannot be read.
+    trouble: Option<Error>,
+    /// Where the bricks of class metadata are looked for, once one of the run's is missing
+    /// or damaged.
     others: Option<Others<'a>>,
-    /// For errors.
+    /// For errors: the snapshot, and bricks of the run that are not here.
     snapshot: PathBuf,
+    absent: Vec<BrickName>,
     scratch: OpenScratch,
     sealed: Vec<u8>,
     frame: OpenFrame,
@@ -83,8 +94,13 @@ impl<'a> Chunks<'a> {
             opener,
             bricks: Vec::new(),
             places: HashMap::new(),
+            more: HashMap::new(),
+            ordinals: HashMap::new(),
+            broken: HashSet::new(),
+            trouble: None,
             others: None,
             snapshot: path,
+            absent: Vec::new(),
             scratch: OpenScratch::new(),
             sealed: Vec::new(),
             frame: OpenFrame::new(),
@@ -122,8 +138,15 @@ impl<'a> Chunks<'a> {
                 elsewhere.find(|path| path.is_file())
             };
             if let Some(path) = path {
-                let toc = read_toc(store, keys, name, &path, &mut buffer)?;
-                chunks.add(path, &toc, Some(bitmap));
+                match read_toc(store, keys, name, &path, &mut buffer) {
+                    Ok(toc) => chunks.add(path, &toc, Some(bitmap)),
+                    // Its chunks may stand in others.
+                    Err(error) => {
+                        chunks.trouble.get_or_insert(error);
+                    }
+                }
+            } else if !store.brick_path(name, Class::Data).is_file() {
+                chunks.absent.push(*name);
             }
         }
         Ok(chunks)
@@ -131,7 +154,8 @@ impl<'a> Chunks<'a> {
 
     /// Adds a brick; with a bitmap, only these frames.
     fn add(&mut self, path: PathBuf, toc: &Toc, bitmap: Option<&[u8]>) {
-        let brick = u32::try_from(self.bricks.len()).unwrap_or(u32::MAX);
+        let next = u32::try_from(self.bricks.len()).unwrap_or(u32::MAX);
+        let brick = *self.ordinals.entry(path.clone()).or_insert(next);
         let used = |frame: usize| {
             bitmap.is_none_or(|bitmap| {
                 let byte = bitmap.get(frame / 8);
@@ -149,14 +173,19 @@ impl<'a> Chunks<'a> {
                     frame: number as u32,
                     number: place,
                 };
-                self.places.entry(chunk.id).or_insert(place);
+                let first = *self.places.entry(chunk.id).or_insert(place);
+                if first != place {
+                    self.more.entry(chunk.id).or_default().push(place);
+                }
             }
         }
-        let place = |frame: &TocFrame| (frame.offset, frame.length);
-        self.bricks.push(Brick {
-            path,
-            frames: toc.frames().iter().map(place).collect(),
-        });
+        if brick == next {
+            let place = |frame: &TocFrame| (frame.offset, frame.length);
+            self.bricks.push(Brick {
+                path,
+                frames: toc.frames().iter().map(place).collect(),
+            });
+        }
     }
 
     /// Adds all metadata bricks that are here and open.
@@ -178,53 +207,98 @@ impl<'a> Chunks<'a> {
     /// Where a chunk lies.
     pub(super) fn place(&mut self, hash: &ChunkHash) -> Result<Place> {
         let id = self.ids.id(hash);
-        if !self.places.contains_key(&id)
+        if let Some(place) = self.another(&id, &[])? {
+            return Ok(place);
+        }
+        let trouble = self.trouble.take();
+        Err(trouble.unwrap_or_else(|| self.missing(hash)))
+    }
+
+    fn missing(&self, hash: &ChunkHash) -> Error {
+        let absent = self.absent.iter().take(3).map(ToString::to_string);
+        let absent = absent.collect::<Vec<_>>().join(", ");
+        let message = format!(
+            "incomplete snapshot: chunk {hash} is in none of the {} bricks of its run that stand \
+             in meta/{}{absent}; bring back the others and their sidecars, or name a copy of the \
+             store with --bricks DIR",
+            self.bricks.len(),
+            if absent.is_empty() {
+                ""
+            } else {
+                ", and not here are "
+            },
+        );
+        refused(self.snapshot.clone(), message, Exit::Damaged)
+    }
+
+    /// A place of a chunk that is not among those that were `tried`.
+    fn another(&mut self, id: &ChunkId, tried: &[Place]) -> Result<Option<Place>> {
+        let known = |chunks: &Self| {
+            let first = chunks.places.get(id).into_iter();
+            let mut all = first.chain(chunks.more.get(id).into_iter().flatten());
+            all.find(|place| !tried.contains(place)).copied()
+        };
+        let mut found = known(self);
+        if found.is_none()
             && let Some(others) = self.others.take()
         {
             self.add_others(&others)?;
+            found = known(self);
         }
-        self.places.get(&id).copied().ok_or_else(|| {
-            let message = format!(
-                "incomplete snapshot: chunk {hash} is in none of the {} bricks of its run that \
-                 stand in meta/; bring back the others and their sidecars, or name a copy of the \
-                 store with --bricks DIR",
-                self.bricks.len()
-            );
-            refused(self.snapshot.clone(), message, Exit::Damaged)
-        })
+        Ok(found)
     }
 
-    /// The chunk at `place`, whose hash must be this. The last frame stays open.
+    /// The chunk at `place`, whose hash must be this; if it is damaged there, from wherever
+    /// else it stands. The last frame stays open.
     pub(super) fn chunk(&mut self, place: Place, hash: &ChunkHash, length: u32) -> Result<&[u8]> {
+        let id = self.ids.id(hash);
+        let (mut tried, mut next) = (Vec::new(), Some(place));
+        while let Some(place) = next {
+            let is_broken = self.broken.contains(&(place.brick, place.frame));
+            if !is_broken && self.load(place, hash, length).is_ok() {
+                return Ok(self.frame.chunk(place.number).unwrap_or_default());
+            }
+            tried.push(place);
+            next = self.another(&id, &tried)?;
+        }
+        // Once more, to say why.
+        self.load(place, hash, length)?;
+        Ok(self.frame.chunk(place.number).unwrap_or_default())
+    }
+
+    /// Opens the frame of a chunk, and compares it with its hash.
+    fn load(&mut self, place: Place, hash: &ChunkHash, length: u32) -> Result<()> {
         let Place { brick, frame, .. } = place;
         if self.open != Some((brick, frame)) {
             self.open = None;
-            self.open_frame(brick, frame)?;
+            let opened = self.open_frame(brick, frame);
+            if opened.is_err() {
+                self.broken.insert((brick, frame));
+            }
+            opened?;
             self.open = Some((brick, frame));
         }
-        match self.frame.chunk(place.number) {
-            Some(chunk)
-                if chunk.len() == length as usize && blake3::hash(chunk) == *hash.as_bytes() =>
-            {
-                Ok(chunk)
-            }
-            _ => {
-                let message = format!(
-                    "frame {frame}: chunk {} is not {hash} of {length} bytes, which the snapshot \
-                     names; take another copy of this file",
-                    place.number
-                );
-                let path = self.bricks[brick as usize].path.clone();
-                Err(refused(path, message, Exit::Damaged))
-            }
+        let chunk = self.frame.chunk(place.number);
+        let is_right = chunk.is_some_and(|chunk| {
+            chunk.len() == length as usize && blake3::hash(chunk) == *hash.as_bytes()
+        });
+        if is_right {
+            return Ok(());
         }
+        let message = format!(
+            "frame {frame}: chunk {} is not {hash} of {length} bytes, which the snapshot names; \
+             take another copy of this file",
+            place.number
+        );
+        let path = self.bricks[brick as usize].path.clone();
+        Err(refused(path, message, Exit::Damaged))
     }
 
     fn open_frame(&mut self, brick: u32, frame: u32) -> Result<()> {
         let Brick { path, frames } = &self.bricks[brick as usize];
         let (offset, length) = frames[frame as usize];
         self.sealed.resize(length as usize, 0);
-        let file = File::open(path).map_err(Error::io("open", path))?;
+        let file = open_file(path).map_err(Error::io("open", path))?;
         read_brick(&file, path, offset, &mut self.sealed)?;
         FrameHeader::decode(&self.sealed)
             .and_then(|header| require_metadata(header.fields.class))
@@ -247,7 +321,7 @@ fn read_toc(
     if let Ok(toc) = store.read_sidecar(keys, name, buffer) {
         return Ok(toc);
     }
-    let file = File::open(path).map_err(Error::io("open", path))?;
+    let file = open_file(path).map_err(Error::io("open", path))?;
     let (header, toc) = read_own_toc(&file, path, keys, buffer)?;
     require_metadata(header.class).map_err(Error::decode(path, 0))?;
     Ok(toc)

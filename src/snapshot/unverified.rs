@@ -15,6 +15,7 @@ use crate::format::brick::HEADER_LENGTH;
 use crate::format::frame::{FRAME_MAGIC, FrameHeader, MAX_HEADER_LENGTH};
 use crate::id::{BrickName, ChunkHash, Class};
 use crate::index::IndexFile;
+use crate::store::guard::open_file;
 use crate::store::layout::{Layout, RunName};
 use crate::store::own_toc::read_brick;
 use crate::store::{Store, read_snapshot};
@@ -107,7 +108,7 @@ impl Scanner {
     /// Goes from frame to frame. Behind what is none, the table of contents or a damaged
     /// frame, the next is looked for.
     fn brick(&mut self, path: PathBuf, chunks: &mut Chunks<'_>) -> Result<()> {
-        let file = File::open(&path).map_err(Error::io("open", &path))?;
+        let file = open_file(&path).map_err(Error::io("open", &path))?;
         let length = file.metadata().map_err(Error::io("read", &path))?.len();
         let brick = u32::try_from(chunks.bricks.len()).unwrap_or(u32::MAX);
         let mut frames = Vec::new();

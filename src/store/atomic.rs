@@ -287,7 +287,20 @@ pub fn sync_dir(dir: &Path) -> Result<()> {
     }
 }
 
-/// The same, if there is such a folder.
+/// Makes a file that stands in place durable, and its name, as if it had just been
+/// published: before something comes to depend on it.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn settle(path: &Path) -> Result<()> {
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(Error::io("sync", path))?;
+    sync_dir(parent(path))?;
+    sync_dir(parent(parent(path)))
+}
+
+/// As [`sync_dir`], if there is such a folder.
 ///
 /// # Errors
 /// [`Error::Io`].
@@ -455,7 +468,8 @@ mod tests {
         kept.push(path("0123456789abcdee"));
         assert_eq!(remove_remains(dir.path()).unwrap(), 1);
         let mut left = names(dir.path());
-        (left.sort(), kept.sort());
+        left.sort();
+        kept.sort();
         assert_eq!(left, kept);
         std::os::unix::fs::symlink(path("0123456789abcdee"), path("link")).unwrap();
         assert!(holds_only_remains(&path("0123456789abcdee")).unwrap());

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use super::atomic::TempFile;
-use super::{atomic, is_missing};
+use super::{atomic, guard, is_missing};
 use crate::brick::{SIDECAR_SEAL_LENGTH, SidecarSeal};
 use crate::id::{BrickName, Class};
 use crate::{Error, Result};
@@ -264,6 +264,17 @@ impl Layout {
         atomic::sync_dir_if_there(&self.tocs_dir())
     }
 
+    /// Makes the names of all sidecars durable.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn sync_all_sidecars(&self) -> Result<()> {
+        for shard in 0..=u8::MAX {
+            atomic::sync_dir_if_there(&shard_dir(self.tocs_dir(), shard))?;
+        }
+        atomic::sync_dir_if_there(&self.tocs_dir())
+    }
+
     /// Calls `each` with name and length in bytes of the bricks of a class
     /// that are present, in no order.
     ///
@@ -332,7 +343,7 @@ impl Layout {
     pub fn sidecar_seal(&self, name: &BrickName) -> Result<Option<SidecarSeal>> {
         let path = self.toc_path(name);
         let mut seal = [0; SIDECAR_SEAL_LENGTH];
-        let read = File::open(&path).and_then(|file| {
+        let read = guard::open_file(&path).and_then(|file| {
             let length = file.metadata()?.len();
             let Some(at) = length.checked_sub(seal.len() as u64) else {
                 return Ok(false);
@@ -379,7 +390,10 @@ impl Layout {
         if stands(&path)? {
             return Ok(());
         }
-        TempFile::create(&self.temp_dir())?.publish(&path)
+        let temp_dir = self.temp_dir();
+        guard::refuse_links(&self.path, &temp_dir)?;
+        guard::refuse_links_to(&self.path, &path)?;
+        TempFile::create(&temp_dir)?.publish(&path)
     }
 
     /// Removes the mark of a brick, durably; one that is gone is no failure.
@@ -388,6 +402,7 @@ impl Layout {
     /// [`Error::Io`].
     pub fn remove_mark(&self, mark: Mark, name: &BrickName) -> Result<()> {
         let path = self.mark_path(mark, name);
+        guard::refuse_links_to(&self.path, &path)?;
         match fs::remove_file(&path) {
             Err(error) if is_missing(&error) => Ok(()),
             Err(error) => Err(Error::io("remove", path)(error)),

@@ -4,14 +4,16 @@
 pub mod atomic;
 pub mod catalog;
 pub mod config;
+pub mod guard;
 mod host;
 pub mod inventory;
+pub mod last_run;
 pub mod layout;
 pub(crate) mod own_toc;
 pub mod places;
 pub mod runs;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod upkeep;
 pub mod writeback;
 
@@ -117,6 +119,8 @@ impl Store {
         let text = config.encode(key)?;
         let path = layout.config_path();
         let mut temp = TempFile::create(&layout.temp_dir())?;
+        // Its absence shows that it was lost.
+        atomic::create_dir(&layout.roots_dir())?;
         // Before `store.toml` is there: who finds it takes the store for made.
         atomic::sync_way_to(dir)?;
         temp.write_all(text.as_bytes())
@@ -233,7 +237,9 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] if the folder cannot be listed.
     pub fn remove_stale(&self) -> Result<usize> {
-        atomic::remove_stale(&self.layout.temp_dir())
+        let dir = self.layout.temp_dir();
+        guard::refuse_links(self.path(), &dir)?;
+        atomic::remove_stale(&dir)
     }
 
     /// Begins a file that belongs to no run, and will get its name later.
@@ -241,7 +247,9 @@ impl Store {
     /// # Errors
     /// [`Error::Io`].
     pub fn temp_file(&self) -> Result<TempFile> {
-        TempFile::create(&self.layout.temp_dir())
+        let dir = self.layout.temp_dir();
+        guard::refuse_links(self.path(), &dir)?;
+        TempFile::create(&dir)
     }
 
     /// Makes a brick of the run durable under its name, and returns its path.
@@ -318,7 +326,9 @@ impl Store {
         let mut file = self.temp_file()?;
         file.write_all(&brick::seal_note(keys, &note)?)
             .map_err(Error::io("write", file.path()))?;
-        file.publish(&self.layout.mark_path(Mark::Bad, name))
+        let path = self.layout.mark_path(Mark::Bad, name);
+        guard::refuse_links_to(self.path(), &path)?;
+        file.publish(&path)
     }
 
     /// Of these marks those that no holder of a key has made. They count, but readers
@@ -365,7 +375,7 @@ impl Store {
     /// [`Error::Refused`] if it is too long for a note.
     pub fn read_note(&self, keys: &PutKeys, path: &Path) -> Result<Note> {
         let mut bytes = Vec::new();
-        let file = File::open(path).map_err(Error::io("open", path))?;
+        let file = guard::open_file(path).map_err(Error::io("open", path))?;
         read_limited(file, path, MAX_ROOT_LENGTH, &mut bytes)?;
         let decode = |error| Error::decode(path, 0)(error);
         let header = SealedHeader::decode(sealed::NOTE, &bytes).map_err(decode)?;
@@ -389,7 +399,7 @@ impl Store {
     /// is too long for a root.
     pub fn read_root(&self, keys: &PutKeys, path: &Path, time: u64) -> Result<Root> {
         let mut bytes = Vec::new();
-        let file = File::open(path).map_err(Error::io("open", path))?;
+        let file = guard::open_file(path).map_err(Error::io("open", path))?;
         read_limited(file, path, MAX_ROOT_LENGTH, &mut bytes)?;
         let decode = |error| Error::decode(path, 0)(error);
         let header = SealedHeader::decode(sealed::ROOT, &bytes).map_err(decode)?;
@@ -450,7 +460,7 @@ impl Store {
 pub fn read_snapshot(layout: &Layout, run: &RunName) -> Result<Vec<u8>> {
     let path = layout.snapshot_path(run);
     let mut bytes = Vec::new();
-    let file = File::open(&path).map_err(Error::io("open", &path))?;
+    let file = guard::open_file(&path).map_err(Error::io("open", &path))?;
     read_limited(file, &path, MAX_SNAPSHOT_LENGTH, &mut bytes)?;
     Ok(bytes)
 }
@@ -476,7 +486,7 @@ fn read_sidecar_of(
     name: &BrickName,
     bytes: &mut Vec<u8>,
 ) -> Result<Toc> {
-    let file = File::open(path).map_err(Error::io("open", path))?;
+    let file = guard::open_file(path).map_err(Error::io("open", path))?;
     read_limited(file, path, MAX_SIDECAR_LENGTH, bytes)?;
     let decode = |error| Error::decode(path, 0)(error);
     let header = TocHeader::decode(bytes).map_err(decode)?;
@@ -515,7 +525,7 @@ fn require_own(path: &Path, expected: StoreId, found: StoreId) -> Result<()> {
 /// The path and the bytes of a store's `store.toml`.
 fn read_config(layout: &Layout) -> Result<(PathBuf, Vec<u8>)> {
     let (dir, path) = (layout.path(), layout.config_path());
-    let file = match File::open(&path) {
+    let file = match guard::open_file(&path) {
         Err(error) if is_missing(&error) => {
             return Err(Error::Refused {
                 path: dir.to_owned(),
@@ -552,14 +562,26 @@ fn require_empty(layout: &Layout) -> Result<()> {
     }
     for entry in entries {
         let entry = entry.map_err(Error::io("list", dir))?;
-        let path = entry.path();
-        if path != layout.temp_dir() || !atomic::holds_only_remains(&path)? {
+        if !is_left_of_making(layout, &entry.path())? {
             return Err(refused(
                 "the folder is not empty; name an empty or a new one for the store",
             ));
         }
     }
     Ok(())
+}
+
+/// Whether an entry of a folder is what is left if somebody began to make a store there
+/// and was cut off.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn is_left_of_making(layout: &Layout, entry: &Path) -> Result<bool> {
+    if entry == layout.temp_dir() {
+        return atomic::holds_only_remains(entry);
+    }
+    let is_empty = |dir: &Path| dir.read_dir().is_ok_and(|mut dir| dir.next().is_none());
+    Ok(entry == layout.roots_dir() && is_empty(entry))
 }
 
 fn random_id(dir: &Path) -> Result<StoreId> {

@@ -13,7 +13,7 @@ use crate::format::wire::uv_length;
 use crate::id::{BrickName, ChunkId, Class, Epoch, StoreId, WriterId};
 
 /// A secret key, always the same for one number.
-pub(super) fn key(number: u8) -> Key {
+pub(crate) fn key(number: u8) -> Key {
     let master = [number; 32].into();
     let text = KeyMaterial::Secret { master }.encode();
     match KeyFile::parse(text.as_bytes()) {
@@ -28,7 +28,7 @@ pub(super) fn put_key(number: u8, store: StoreId, epoch: Epoch, recipients: &[Pu
 }
 
 /// A store of the key 1.
-pub(super) fn store(dir: &Path) -> (Store, PutKeys) {
+pub(crate) fn store(dir: &Path) -> (Store, PutKeys) {
     let key = key(1);
     let store = Store::create(dir, &key, &[], Epoch::FIRST).unwrap();
     let keys = store.put_keys(&key).unwrap();
@@ -36,7 +36,7 @@ pub(super) fn store(dir: &Path) -> (Store, PutKeys) {
 }
 
 /// A brick's name, spread over the shards.
-pub(super) fn name(number: u32) -> BrickName {
+pub(crate) fn name(number: u32) -> BrickName {
     BrickName(*blake3::hash(&number.to_le_bytes()).as_bytes())
 }
 
@@ -53,7 +53,7 @@ pub(super) fn length(number: u32) -> u32 {
 }
 
 /// A TOC with one frame for each list of chunk numbers, of 1,000 bytes and one for each chunk.
-pub(super) fn toc(frames: &[&[u32]]) -> Toc {
+pub(crate) fn toc(frames: &[&[u32]]) -> Toc {
     let mut toc = Toc::new(Class::Data, WriterId([3; 16]));
     for chunks in frames {
         let plain = chunks.iter().map(|&chunk| {
@@ -71,7 +71,7 @@ pub(super) fn toc(frames: &[&[u32]]) -> Toc {
 }
 
 /// Writes the sidecar of a brick, and returns the length that the brick would have.
-pub(super) fn write_sidecar(store: &Store, keys: &PutKeys, name: &BrickName, toc: &Toc) -> u64 {
+pub(crate) fn write_sidecar(store: &Store, keys: &PutKeys, name: &BrickName, toc: &Toc) -> u64 {
     let sealer = BrickSealer::new(*store.id(), keys.epoch, Class::Data, store.recipients());
     let bytes = sealer.unwrap().seal_toc(keys, toc).unwrap();
     let sidecar = make_sidecar(keys, name, &bytes);

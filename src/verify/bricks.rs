@@ -2,13 +2,11 @@
 //! follow from what was found.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::copy::{Harm, Inspected, Inspection, Scratch};
 use super::finding::{Fault, Finding, Kind};
-use super::healed::Moved;
 use super::jobs::Job;
 use super::means::{Level, Means};
 use super::sample::Share;
@@ -19,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::format::toc::{Toc, TocHeader};
 use crate::format::wire::DecodeError;
 use crate::id::BrickName;
+use crate::store::guard::open_file;
 use crate::store::layout::Mark;
 use crate::store::runs::dead_bricks;
 use crate::store::{MAX_SIDECAR_LENGTH, is_missing, read_limited};
@@ -41,10 +40,10 @@ pub(super) struct Bricks<'a> {
 #[derive(Default)]
 pub(super) struct State {
     pub(super) summary: Summary,
-    /// What is lost of which brick.
+    /// What is lost of which brick that is known.
     pub(super) harmed: BTreeMap<BrickName, Harm>,
-    /// Frames that gc or a rebuild has moved.
-    pub(super) moved: Vec<Moved>,
+    /// Bricks that hold frames which gc or a rebuild has moved there.
+    pub(super) carriers: Vec<BrickName>,
     /// Bricks that runs need.
     needed: BTreeSet<BrickName>,
     /// What some run needs is not known, or not here.
@@ -125,12 +124,6 @@ impl<'a> Bricks<'a> {
         self.jobs.binary_search_by_key(name, |job| job.name).is_ok()
     }
 
-    /// Whether a brick's file is here.
-    pub(super) fn is_here(&self, name: &BrickName) -> bool {
-        let found = self.jobs.binary_search_by_key(name, |job| job.name).ok();
-        found.is_some_and(|at| self.jobs.get(at).is_some_and(Job::is_here))
-    }
-
     /// Looks at one brick: its sidecar, then its files.
     pub(super) fn check(&self, job: &Job, scratch: &mut Scratch) -> Result<()> {
         let sidecar = self.sidecar(&job.name, scratch);
@@ -143,7 +136,10 @@ impl<'a> Bricks<'a> {
             &found
         };
         if !job.is_here() {
-            if matches!(sidecar, Sidecar::Sound(_)) {
+            // What has gone together with its sidecar was collected meanwhile.
+            if matches!(sidecar, Sidecar::Sound(_))
+                && self.means.layout.sidecar_stands(&job.name)?
+            {
                 self.away(job);
             }
             return Ok(());
@@ -209,6 +205,7 @@ impl<'a> Bricks<'a> {
             let message = format!("brick {} is not here, only its sidecar is", job.name);
             let fault = Fault::new(Kind::Brick, dir, message);
             self.say(Finding::Fault(fault.of(job.name)));
+            self.distrust(&job.name, "the brick is not here");
         } else {
             drop(state);
             self.say(Finding::Away(job.name));
@@ -230,8 +227,8 @@ impl<'a> Bricks<'a> {
             Ok(toc) => {
                 let mut state = self.state();
                 state.summary.sidecars += 1;
-                if let Some(toc) = &toc {
-                    Moved::of(*name, toc, &mut state.moved);
+                if toc.as_ref().is_some_and(|toc| toc.origins().is_some()) {
+                    state.carriers.push(*name);
                 }
                 Sidecar::Sound(toc)
             }
@@ -245,7 +242,7 @@ impl<'a> Bricks<'a> {
 
     /// What can be said of a sidecar without a key.
     fn read_in_clear(&self, path: &Path, bytes: &mut Vec<u8>) -> Result<()> {
-        let file = File::open(path).map_err(Error::io("open", path))?;
+        let file = open_file(path).map_err(Error::io("open", path))?;
         read_limited(file, path, MAX_SIDECAR_LENGTH, bytes)?;
         let header = TocHeader::decode(bytes).map_err(Error::decode(path, 0))?;
         let expected = header.toc_length() + SIDECAR_SEAL_LENGTH as u64;

@@ -1,129 +1,199 @@
 //! What of damaged and missing bricks is to be had elsewhere: frames that were moved, and
 //! chunks that were stored again (`formats/collection.md#marks`).
+//!
+//! Memory: a bit for each frame of the bricks in which something is wrong, and some 100 MiB
+//! at most for the chunks that are looked for. The sidecars of the bricks that hold moved
+//! frames are read once more, and if chunks are looked for all others.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
 
 use super::bricks::Bricks;
 use super::copy::Harm;
+use super::finding::{Fault, Finding, Kind};
 use super::means::Keyed;
+use super::needs::Needs;
 use crate::error::{Error, Result};
 use crate::format::toc::Toc;
 use crate::id::{BrickName, ChunkId};
 
-/// Chunks that are looked for at a time: some 100 MiB.
-const AT_A_TIME: usize = 1 << 20;
+/// Chunks that are looked for at most.
+const MOST_CHUNKS: usize = 1 << 21;
 
-/// A frame that stands in another brick than roots say.
-pub(super) struct Moved {
-    /// The brick and the place as roots say.
-    pub(super) old: (BrickName, u32),
-    pub(super) new: (BrickName, u32),
+/// The places that frames of a brick come from, and their numbers in it.
+pub(super) fn moved(toc: &Toc) -> impl Iterator<Item = ((BrickName, u32), u32)> {
+    let places = (0..toc.frames().len()).zip(0..);
+    let origins = toc.origins().into_iter();
+    origins.flat_map(move |origins| {
+        let places = places.clone();
+        places.flat_map(move |(place, frame)| origins.of(place).map(move |old| (old, frame)))
+    })
 }
 
-impl Moved {
-    /// Those of one brick.
-    pub(super) fn of(name: BrickName, toc: &Toc, out: &mut Vec<Self>) {
-        let Some(origins) = toc.origins() else {
-            return;
-        };
-        for (place, frame) in (0..toc.frames().len()).zip(0..) {
-            out.extend(origins.of(place).map(|old| Self {
-                old,
-                new: (name, frame),
-            }));
-        }
-    }
-}
-
-/// What is harmed, and what of it stands elsewhere.
-pub(super) struct Missing {
-    harmed: BTreeMap<BrickName, Harm>,
-    elsewhere: HashSet<(BrickName, u32)>,
-}
+/// What runs need and is to be had nowhere.
+pub(super) struct Missing(Needs);
 
 impl Missing {
-    /// To be called once all bricks were looked at, and all roots.
-    ///
-    /// # Errors
-    /// [`Error::Io`]; [`Error::Interrupted`].
-    pub(super) fn find(bricks: &Bricks<'_>, keyed: &Keyed<'_>) -> Result<Self> {
-        let (harmed, moved) = {
-            let mut state = bricks.state();
-            (state.harmed.clone(), std::mem::take(&mut state.moved))
-        };
-        let mut lost = Self {
-            harmed,
-            elsewhere: HashSet::new(),
-        };
-        for Moved { old, new } in moved {
-            if bricks.is_here(&new.0) && !lost.is_harmed(new) {
-                lost.elsewhere.insert(old);
-            }
-        }
-        lost.find_chunks(bricks, keyed)?;
-        Ok(lost)
+    /// Whether nothing is lost, so that no run is hit.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
-    fn is_harmed(&self, (name, frame): (BrickName, u32)) -> bool {
-        self.harmed.get(&name).is_some_and(|harm| harm.hits(frame))
-    }
-
-    /// Whether a frame is neither sound in its place nor elsewhere.
+    /// Whether a frame is lost.
     pub(super) fn holds(&self, name: &BrickName, frame: u32) -> bool {
-        self.is_harmed((*name, frame)) && !self.elsewhere.contains(&(*name, frame))
+        self.0.holds(name, frame)
     }
 
     /// Of how many of these bricks something is lost that is needed: of each the frames of
     /// its bitmap.
     pub(super) fn hits(&self, needed: &[(BrickName, Vec<u8>)]) -> u64 {
         let is_hit = |(name, bitmap): &&(BrickName, Vec<u8>)| {
-            self.harmed.contains_key(name) && used(bitmap).any(|frame| self.holds(name, frame))
+            self.0.is_unmet(name) && used(bitmap).any(|frame| self.holds(name, frame))
         };
         needed.iter().filter(is_hit).count() as u64
     }
+}
 
-    /// Finds harmed frames of which each chunk stands in a sound frame too.
-    fn find_chunks(&mut self, bricks: &Bricks<'_>, keyed: &Keyed<'_>) -> Result<()> {
+/// Frames that runs need and that are not sound where roots say.
+pub(super) struct Search<'a> {
+    bricks: &'a Bricks<'a>,
+    keyed: &'a Keyed<'a>,
+    harmed: BTreeMap<BrickName, Harm>,
+    /// Those that have not been found elsewhere yet.
+    lost: Needs,
+    /// Of bricks of which nothing is here those that stand in no other brick, not even
+    /// damaged; and the first root that needs the brick.
+    nowhere: Needs,
+    gone: BTreeMap<BrickName, PathBuf>,
+}
+
+impl<'a> Search<'a> {
+    /// To be made once all bricks were looked at.
+    pub(super) fn new(bricks: &'a Bricks<'a>, keyed: &'a Keyed<'a>) -> Self {
+        Self {
+            bricks,
+            keyed,
+            harmed: bricks.state().harmed.clone(),
+            lost: Needs::default(),
+            nowhere: Needs::default(),
+            gone: BTreeMap::new(),
+        }
+    }
+
+    /// The root at `path` needs these frames of a brick.
+    pub(super) fn add(&mut self, path: &std::path::Path, name: &BrickName, bitmap: &[u8]) {
+        if !self.bricks.knows(name) {
+            self.lost.add(name, bitmap);
+            self.nowhere.add(name, bitmap);
+            self.gone.entry(*name).or_insert_with(|| path.to_owned());
+        } else if let Some(harm) = self.harmed.get(name) {
+            let mut hit = vec![0; bitmap.len()];
+            for frame in used(bitmap).filter(|frame| harm.hits(*frame)) {
+                if let Some(byte) = hit.get_mut(frame as usize / 8) {
+                    *byte |= 1 << (frame % 8);
+                }
+            }
+            self.lost.add(name, &hit);
+        }
+    }
+
+    /// Looks for them. Reports the bricks that are missing.
+    ///
+    /// # Errors
+    /// [`Error::Io`]; [`Error::Interrupted`].
+    pub(super) fn end(mut self) -> Result<Missing> {
+        if self.lost.is_empty() {
+            return Ok(Missing(self.lost));
+        }
         let mut wanted = Wanted::default();
-        let harmed: Vec<BrickName> = self.harmed.keys().copied().collect();
-        for name in harmed {
-            let Some(toc) = sidecar(keyed, &name)? else {
+        self.find_moved(&mut wanted)?;
+        self.report();
+        self.find_chunks(&mut wanted)?;
+        Ok(Missing(self.lost))
+    }
+
+    fn is_harmed(&self, name: &BrickName, frame: u32) -> bool {
+        self.harmed.get(name).is_some_and(|harm| harm.hits(frame))
+    }
+
+    /// Finds what gc or a rebuild has moved. Where that is damaged in turn, its chunks may
+    /// stand elsewhere.
+    fn find_moved(&mut self, wanted: &mut Wanted) -> Result<()> {
+        let mut carriers = std::mem::take(&mut self.bricks.state().carriers);
+        carriers.sort_unstable();
+        for name in carriers {
+            self.bricks.monitor.check()?;
+            let Some(toc) = sidecar(self.keyed, &name)? else {
+                continue;
+            };
+            for ((old, place), number) in moved(&toc) {
+                if !self.lost.holds(&old, place) {
+                    continue;
+                }
+                self.nowhere.meet_frame(&old, place);
+                if !self.is_harmed(&name, number) {
+                    self.lost.meet_frame(&old, place);
+                } else if let Some(frame) = toc.frames().get(number as usize) {
+                    let ids = toc.chunks_of(frame).iter().map(|chunk| chunk.id);
+                    wanted.add((old, place), ids.collect());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reports the bricks of which something is nowhere.
+    fn report(&self) {
+        for (name, path) in &self.gone {
+            if self.nowhere.is_unmet(name) {
+                let message = format!(
+                    "needs brick {name}, which is missing: neither it nor its sidecar is here"
+                );
+                let fault = Fault::new(Kind::Brick, path, message);
+                self.bricks.report(fault.of(*name));
+                self.bricks.cannot_tell();
+                self.bricks.state().summary.missing += 1;
+            }
+        }
+    }
+
+    /// Finds frames of which each chunk stands in a sound frame too.
+    fn find_chunks(&mut self, wanted: &mut Wanted) -> Result<()> {
+        for name in self.harmed.keys().filter(|name| self.lost.is_unmet(name)) {
+            self.bricks.monitor.check()?;
+            let Some(toc) = sidecar(self.keyed, name)? else {
                 continue;
             };
             for (number, frame) in (0..).zip(toc.frames()) {
-                if self.holds(&name, number) {
+                if self.lost.holds(name, number) {
                     let ids = toc.chunks_of(frame).iter().map(|chunk| chunk.id);
-                    wanted.add((name, number), ids.collect());
+                    wanted.add((*name, number), ids.collect());
                 }
             }
-            if wanted.stands.len() >= AT_A_TIME {
-                self.look_for(&mut wanted, bricks, keyed)?;
-            }
         }
-        self.look_for(&mut wanted, bricks, keyed)
-    }
-
-    fn look_for(
-        &mut self,
-        wanted: &mut Wanted,
-        bricks: &Bricks<'_>,
-        keyed: &Keyed<'_>,
-    ) -> Result<()> {
+        if wanted.is_too_much {
+            self.bricks.say(Finding::Warning(format!(
+                "more than {MOST_CHUNKS} chunks are damaged: of the others it was not looked \
+                 whether they were stored again, so runs may be named that have lost nothing"
+            )));
+        }
         if wanted.frames.is_empty() {
             return Ok(());
         }
-        for job in bricks.jobs.iter().filter(|job| job.is_here()) {
-            bricks.monitor.check()?;
-            let Some(toc) = sidecar(keyed, &job.name)? else {
+        for job in self.bricks.jobs.iter().filter(|job| job.is_here()) {
+            self.bricks.monitor.check()?;
+            let Some(toc) = sidecar(self.keyed, &job.name)? else {
                 continue;
             };
             for (number, frame) in (0..).zip(toc.frames()) {
-                if !self.is_harmed((job.name, number)) {
+                if !self.is_harmed(&job.name, number) {
                     wanted.found(toc.chunks_of(frame).iter().map(|chunk| &chunk.id));
                 }
             }
         }
-        self.elsewhere.extend(wanted.take());
+        for (name, frame) in wanted.take() {
+            self.lost.meet_frame(&name, frame);
+        }
         Ok(())
     }
 }
@@ -133,10 +203,16 @@ impl Missing {
 struct Wanted {
     frames: Vec<((BrickName, u32), Vec<ChunkId>)>,
     stands: HashMap<ChunkId, bool>,
+    /// Something was left out.
+    is_too_much: bool,
 }
 
 impl Wanted {
     fn add(&mut self, frame: (BrickName, u32), ids: Vec<ChunkId>) {
+        if self.stands.len() + ids.len() > MOST_CHUNKS {
+            self.is_too_much = true;
+            return;
+        }
         self.stands.extend(ids.iter().map(|id| (*id, false)));
         self.frames.push((frame, ids));
     }
@@ -184,39 +260,42 @@ mod tests {
     const ONE: BrickName = BrickName([1; 32]);
     const TWO: BrickName = BrickName([2; 32]);
 
-    fn missing(harmed: &[(BrickName, &[u32])], elsewhere: &[(BrickName, u32)]) -> Missing {
-        let harm = |frames: &[u32]| Harm {
-            frames: frames.iter().copied().collect(),
-            ..Harm::default()
-        };
-        Missing {
-            harmed: harmed
-                .iter()
-                .map(|(name, frames)| (*name, harm(frames)))
-                .collect(),
-            elsewhere: elsewhere.iter().copied().collect(),
-        }
-    }
-
     #[test]
-    fn a_run_is_hit_by_frames_that_it_needs_and_that_are_nowhere() {
+    fn a_run_is_hit_by_frames_that_it_needs_and_that_are_lost() {
         // Frames 1 and 10.
         let needed = vec![0b10, 0b100];
         assert_eq!(used(&needed).collect::<Vec<_>>(), [1, 10]);
         let needed = [(ONE, needed.clone()), (TWO, needed)];
-        for (frames, elsewhere, hits) in [
-            (&[][..], &[][..], 0),
-            (&[0, 2, 9, 11, 100], &[], 0),
-            (&[1], &[], 1),
-            (&[1, 10], &[1], 1),
-            (&[1, 10], &[1, 10], 0),
+        for (lost, hits) in [
+            (&[][..], 0),
+            (&[(ONE, 0), (ONE, 2), (ONE, 9), (TWO, 11), (TWO, 100)], 0),
+            (&[(ONE, 1)], 1),
+            (&[(ONE, 1), (ONE, 10)], 1),
+            (&[(ONE, 1), (TWO, 10)], 2),
         ] {
-            let elsewhere: Vec<_> = elsewhere.iter().map(|frame| (ONE, *frame)).collect();
-            let missing = missing(&[(ONE, frames)], &elsewhere);
-            assert_eq!(missing.hits(&needed), hits, "{frames:?} {elsewhere:?}");
+            let mut needs = Needs::default();
+            for (name, frame) in lost {
+                let mut bitmap = vec![0; 13];
+                bitmap[frame / 8] = 1 << (frame % 8);
+                needs.add(name, &bitmap);
+            }
+            assert_eq!(Missing(needs).hits(&needed), hits, "{lost:?}");
         }
-        let both = missing(&[(ONE, &[1]), (TWO, &[10])], &[(ONE, 10), (TWO, 1)]);
-        assert_eq!(both.hits(&needed), 2);
+    }
+
+    #[test]
+    fn so_many_chunks_are_looked_for_and_no_more() {
+        let ids = |from: usize, to: usize| {
+            let id = |number: usize| ChunkId((number as u128).to_le_bytes());
+            (from..to).map(id).collect::<Vec<_>>()
+        };
+        let mut wanted = Wanted::default();
+        wanted.add((ONE, 1), ids(0, MOST_CHUNKS));
+        assert!(!wanted.is_too_much);
+        wanted.add((ONE, 2), ids(MOST_CHUNKS, MOST_CHUNKS + 1));
+        assert!(wanted.is_too_much);
+        wanted.found(ids(0, MOST_CHUNKS + 1).iter());
+        assert_eq!(wanted.take(), [(ONE, 1)]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::bricks::{Bricks, fault_of};
 use super::copy::Scratch;
 use super::finding::{Fault, Finding, Kind};
-use super::healed::Moved;
+use super::healed::moved;
 use super::jobs::Job;
 use super::means::{Keyed, Level, Means};
 use super::sample::Share;
@@ -155,18 +155,16 @@ impl IndexCheck<'_> {
             needed.push((brick.name, brick.length, frames));
         })?;
         self.summary.bricks += needed.len() as u64;
-        let mut moved = None;
+        let mut absent = Vec::new();
         for (name, length, frames) in needed {
             self.monitor.check()?;
-            let Some(fault) = self.absence(&name, length)? else {
-                continue;
-            };
-            if moved.is_none() {
-                moved = Some(self.moved()?);
+            if let Some(fault) = self.absence(&name, length)? {
+                absent.push((name, frames, fault));
             }
-            if let Some(moved) = &moved
-                && self.are_elsewhere(&name, &frames, moved)?
-            {
+        }
+        let moved = self.moved(&absent)?;
+        for (name, frames, fault) in absent {
+            if self.are_elsewhere(&name, &frames, &moved)? {
                 continue;
             }
             self.summary.missing += u64::from(fault.is_missing);
@@ -195,26 +193,34 @@ impl IndexCheck<'_> {
         Ok(())
     }
 
-    /// The frames that gc has moved, by all sidecars.
-    fn moved(&self) -> Result<Moves> {
-        let (mut found, mut names, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+    /// Of the frames that are not where they should be those that gc has moved, by all
+    /// sidecars.
+    fn moved(&self, absent: &[(BrickName, Vec<u32>, Absence)]) -> Result<Moves> {
+        let mut moves = Moves::new();
+        for (name, frames, _) in absent {
+            moves.extend(frames.iter().map(|frame| ((*name, *frame), Vec::new())));
+        }
+        if moves.is_empty() {
+            return Ok(moves);
+        }
+        let (mut names, mut bytes) = (Vec::new(), Vec::new());
         for shard in 0..=u8::MAX {
-            self.monitor.check()?;
             names.clear();
             self.means.layout.sidecar_names(shard, &mut names)?;
             for name in &names {
+                self.monitor.check()?;
                 let Keyed { store, keys, .. } = self.keyed;
                 // One that does not open is for the check of the store.
                 if let Ok(toc) = store.read_sidecar(keys, name, &mut bytes) {
-                    Moved::of(*name, &toc, &mut found);
+                    for (old, _) in moved(&toc) {
+                        if let Some(new) = moves.get_mut(&old) {
+                            new.push(*name);
+                        }
+                    }
                 }
             }
         }
-        let mut moved = Moves::new();
-        for Moved { old, new } in found {
-            moved.entry(old).or_default().push(new.0);
-        }
-        Ok(moved)
+        Ok(moves)
     }
 
     /// Whether all these frames were moved, to bricks that are here, or away.
@@ -265,7 +271,7 @@ impl IndexCheck<'_> {
     }
 
     /// Looks at the bricks in which something was wrong, so that they are marked if they
-    /// are to blame.
+    /// are to blame, or lost.
     fn look_at_blamed(&mut self) -> Result<()> {
         if self.options.quick || self.blamed.is_empty() {
             return Ok(());
@@ -274,7 +280,7 @@ impl IndexCheck<'_> {
             .blamed
             .iter()
             .map(|name| Job::find(&self.means.layout, *name))
-            .filter(Job::is_here)
+            .filter(|job| job.is_here() || self.options.all_here)
             .collect();
         let bricks = Bricks::new(self.means, self.options, self.monitor, &jobs, self.found)?;
         let mut scratch = Scratch::default();

@@ -19,9 +19,11 @@ mod healed;
 mod index;
 mod jobs;
 mod means;
+mod needs;
 mod read;
 mod rebuild;
 mod runs;
+mod salts;
 mod salvage;
 mod sample;
 mod scan;
@@ -58,7 +60,7 @@ pub struct VerifyOptions {
     pub sample: Option<Sample>,
     /// Look only whether files are there, at their right lengths.
     pub quick: bool,
-    /// A brick that is not here is a fault, though its sidecar is.
+    /// A brick that is not here is a fault, though its sidecar is, and to be marked.
     pub all_here: bool,
     /// Set marks on damaged bricks, and remove those of bricks that are found whole.
     pub mark: bool,
@@ -206,6 +208,12 @@ pub fn verify_store(
     workers::for_each(threads, &jobs, |job, scratch| bricks.check(job, scratch))?;
     runs::check(&bricks, &runs)?;
     bricks.report_missing_sidecars()?;
+    let roots = means.layout.roots_dir();
+    if !jobs.is_empty() && !roots.exists() && means.layout.config_path().exists() {
+        let message = "missing, though a store has it from the beginning: what is needed is not \
+                       known";
+        bricks.report(Fault::new(Kind::Root, roots, message));
+    }
     let mut stray = |path| {
         bricks.state().summary.strays += 1;
         bricks.say(Finding::Stray(path));

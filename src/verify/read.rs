@@ -19,9 +19,7 @@ impl Unread {
     pub(super) fn is_damage(&self) -> bool {
         match self {
             Self::Short => true,
-            Self::Failed(error) => {
-                error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
-            }
+            Self::Failed(error) => is_damage(error),
         }
     }
 
@@ -34,6 +32,11 @@ impl Unread {
             Self::Failed(error) => format!("{what} cannot be read: {error}"),
         }
     }
+}
+
+/// Whether an error says that the medium has lost the bytes.
+pub(super) fn is_damage(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 /// Reads `length` bytes at `offset` into `bytes`, in place of what is there.

@@ -1,6 +1,6 @@
 //! Makes again what follows from bricks: sidecars, and from these the catalog.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -14,7 +14,10 @@ use super::copy::{Inspection, Scratch};
 use super::finding::{Fault, Kind};
 use super::jobs::{self, Copy, Job};
 use super::means::{Keyed, Means};
-use super::salvage::Salvage;
+use super::needs::Needs;
+use super::read::is_damage;
+use super::salts::{Salts, salt_of};
+use super::salvage::{Salvage, Salvages};
 use super::workers;
 use crate::archive::Monitor;
 use crate::brick::SIDECAR_SEAL_LENGTH;
@@ -23,9 +26,12 @@ use crate::error::{Error, Exit, Result};
 use crate::format::brick::{FOOTER_LENGTH, Footer};
 use crate::format::note::NoteKind;
 use crate::format::origins::Origins;
-use crate::format::toc::Toc;
+use crate::format::toc::{Toc, TocHeader};
 use crate::id::BrickName;
+use crate::store::atomic;
 use crate::store::catalog::{Catalog, CatalogReport};
+use crate::store::guard::open_file;
+use crate::store::own_toc::read_own_toc;
 use crate::store::runs::{self, Lease};
 use crate::store::{MAX_SIDECAR_LENGTH, Store, is_missing};
 
@@ -129,36 +135,33 @@ pub fn rebuild(
         told,
         state: Mutex::default(),
     };
+    let mut known = Known::default();
+    if !options.bricks_in.is_empty() {
+        known.needs = Needs::of_roots(keyed)?;
+    }
     // What stands is read first, so that it is known how much there is to do.
-    let mut jobs = Vec::new();
-    let needed = if options.bricks_in.is_empty() {
-        None
-    } else {
-        needed(keyed)?
-    };
-    let mut sound = 0;
-    let mut carriers: HashMap<BrickName, Vec<BrickName>> = HashMap::new();
+    let (mut jobs, mut elsewhere, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
     for job in &all {
         monitor.check()?;
-        if let Some(toc) = sidecars.sound(job)? {
-            sound += 1;
-            for old in toc.origins().map_or(&[][..], Origins::bricks) {
-                carriers.entry(*old).or_default().push(job.name);
+        match sidecars.standing(job, &mut bytes)? {
+            Standing::Sound(toc) => {
+                known.sound += 1;
+                known.note(&job.name, &bytes, &toc);
             }
-        } else if job.is_own()
-            || store.layout().sidecar_stands(&job.name)?
-            || needed
-                .as_ref()
-                .is_none_or(|needed| needed.contains(&job.name))
-        {
-            jobs.push(job.clone());
+            Standing::Unread => {}
+            Standing::Nothing if job.is_own() || store.layout().sidecar_stands(&job.name)? => {
+                jobs.push(job.clone());
+            }
+            Standing::Nothing => elsewhere.push(job.clone()),
         }
     }
-    let total = jobs.iter().map(Job::bytes).sum();
-    monitor.total.store(total, Ordering::Relaxed);
-    workers::for_each(options.threads, &jobs, |job, scratch| {
-        sidecars.make(job, scratch)
-    })?;
+    sidecars.make_all(&jobs, options.threads, &mut known)?;
+    // What lies elsewhere only as far as nothing meets what it is needed for.
+    let (named, others): (Vec<_>, Vec<_>) = elsewhere
+        .into_iter()
+        .partition(|job| known.misses(&job.name));
+    sidecars.make_all(&named, options.threads, &mut known)?;
+    sidecars.make_carriers(&others, &mut known)?;
     let State {
         made,
         beyond,
@@ -169,16 +172,26 @@ pub fn rebuild(
         .unwrap_or_else(PoisonError::into_inner);
     let (mut catalog, report) = Catalog::remake(&options.catalog, store, &keyed.keys)?;
     let mut summary = RebuildSummary {
-        sound,
-        made,
+        sound: known.sound,
+        made: made.len() as u64,
         salvaged: 0,
         faults,
         catalog: report,
     };
+    if !beyond.is_empty() {
+        known.add_files(&all, &means);
+    }
+    let salvages = Salvages {
+        means: &means,
+        keyed,
+        lease: &lease,
+        monitor,
+        bricks_in: &options.bricks_in,
+        salts: &known.salts,
+    };
     for (name, copies) in beyond {
-        let before = carriers.get(&name).map_or(&[][..], Vec::as_slice);
-        let catalog = &mut catalog;
-        let mut salvage = Salvage::new(&means, keyed, &lease, monitor, catalog, name, before);
+        let before = known.carriers.get(&name).map_or(&[][..], Vec::as_slice);
+        let mut salvage = Salvage::new(&salvages, &mut catalog, name, before);
         for step in salvage.run(&copies)? {
             match &step {
                 Rebuilding::Salvaged { .. } => summary.salvaged += 1,
@@ -192,19 +205,49 @@ pub fn rebuild(
     Ok(summary)
 }
 
-/// The bricks that runs need: of those that lie elsewhere only these get sidecars, lest
-/// what was collected comes back from old media. Nothing, if that cannot be told.
-fn needed(keyed: &Keyed<'_>) -> Result<Option<BTreeSet<BrickName>>> {
-    let store = keyed.store;
-    let mut needed = BTreeSet::new();
-    for run in store.layout().runs()? {
-        let path = store.layout().root_path(&run);
-        match store.read_root(&keyed.keys, &path, run.time) {
-            Ok(root) => needed.extend(root.bricks.iter().map(|(name, _)| *name)),
-            Err(_) => return Ok(None),
+/// What the bricks with sound sidecars come to.
+#[derive(Default)]
+struct Known {
+    sound: u64,
+    /// Of the roots, if bricks are looked for elsewhere.
+    needs: Needs,
+    /// By old brick, the bricks that frames of it were put into.
+    carriers: HashMap<BrickName, Vec<BrickName>>,
+    salts: Salts,
+    /// The bricks with sound sidecars.
+    names: HashSet<BrickName>,
+}
+
+impl Known {
+    /// A brick has a sound sidecar: its bytes, and what they say.
+    fn note(&mut self, name: &BrickName, sidecar: &[u8], toc: &Toc) {
+        self.needs.meet(name, toc);
+        self.names.insert(*name);
+        if let Ok(header) = TocHeader::decode(sidecar) {
+            self.salts.add(header.salt, *name);
+        }
+        for old in toc.origins().map_or(&[][..], Origins::bricks) {
+            self.carriers.entry(*old).or_default().push(*name);
         }
     }
-    Ok(Some(needed))
+
+    /// Adds the salts of the bricks that have no sidecars, by their files.
+    fn add_files(&mut self, jobs: &[Job], means: &Means<'_>) {
+        for job in jobs.iter().filter(|job| !self.names.contains(&job.name)) {
+            for copy in job.copies(&means.layout) {
+                if let Some(salt) = open(&copy.path).ok().and_then(|(file, _)| salt_of(&file)) {
+                    self.salts.add(salt, job.name);
+                }
+            }
+        }
+    }
+
+    /// Whether a brick that lies elsewhere is missed here. Others get no sidecars, lest
+    /// what was collected comes back from old media, and what took its place goes.
+    fn misses(&self, name: &BrickName) -> bool {
+        let is_replaced = self.carriers.contains_key(name);
+        self.needs.is_unmet(name) || self.needs.is_partial() && !is_replaced
+    }
 }
 
 struct Sidecars<'a> {
@@ -220,7 +263,7 @@ struct Sidecars<'a> {
 
 #[derive(Default)]
 struct State {
-    made: u64,
+    made: Vec<BrickName>,
     /// Bricks whose bytes are not those of their names, and their files.
     beyond: Vec<(BrickName, Vec<Copy>)>,
     faults: u64,
@@ -236,23 +279,66 @@ impl Sidecars<'_> {
         (self.told)(Rebuilding::Fault(fault));
     }
 
-    /// The sidecar of a brick, if it is there and sound.
-    fn sound(&self, job: &Job) -> Result<Option<Toc>> {
+    /// Makes the sidecars of `jobs`, as far as that can be done.
+    fn make_all(&self, jobs: &[Job], threads: usize, known: &mut Known) -> Result<()> {
+        let total: u64 = jobs.iter().map(Job::bytes).sum();
+        self.monitor.total.fetch_add(total, Ordering::Relaxed);
+        let before = self.state().made.len();
+        workers::for_each(threads, jobs, |job, scratch| self.make(job, scratch))?;
+        let mut made = self.state().made.split_off(before);
         let mut bytes = Vec::new();
-        match self
-            .keyed
-            .store
-            .read_sidecar(&self.keyed.keys, &job.name, &mut bytes)
-        {
+        for name in &made {
+            let keyed = self.keyed;
+            let toc = keyed.store.read_sidecar(&keyed.keys, name, &mut bytes)?;
+            known.note(name, &bytes, &toc);
+        }
+        self.state().made.append(&mut made);
+        Ok(())
+    }
+
+    /// Makes those of bricks elsewhere whose frames were moved there from bricks that are
+    /// missed; one after another, since one may make the next superfluous.
+    fn make_carriers(&self, jobs: &[Job], known: &mut Known) -> Result<()> {
+        for job in jobs {
+            self.monitor.check()?;
+            let toc = self.own_toc(job);
+            if toc.is_some_and(|toc| known.needs.would_meet(&toc)) {
+                self.make_all(std::slice::from_ref(job), 1, known)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The table of contents in a brick's file, if there is one.
+    fn own_toc(&self, job: &Job) -> Option<Toc> {
+        let copies = job.copies(&self.means.layout);
+        copies.iter().find_map(|copy| {
+            let file = open_file(&copy.path).ok()?;
+            let own = read_own_toc(&file, &copy.path, &self.keyed.keys, &mut Vec::new());
+            own.ok().map(|(_, toc)| toc)
+        })
+    }
+
+    /// What stands where the sidecar of a brick should, and its `bytes`.
+    fn standing(&self, job: &Job, bytes: &mut Vec<u8>) -> Result<Standing> {
+        let Keyed { store, keys, .. } = self.keyed;
+        match store.read_sidecar(keys, &job.name, bytes) {
             Ok(toc) => {
                 let length = bytes.len().saturating_sub(SIDECAR_SEAL_LENGTH);
-                let is_refuted = self.is_refuted(job, bytes.get(..length).unwrap_or_default());
-                Ok((!is_refuted).then_some(toc))
+                if self.is_refuted(job, bytes.get(..length).unwrap_or_default()) {
+                    return Ok(Standing::Nothing);
+                }
+                Ok(Standing::Sound(Box::new(toc)))
             }
-            Err(Error::Io { source, .. }) if is_missing(&source) => Ok(None),
-            // What cannot be read is no reason to write.
-            Err(error @ Error::Io { .. }) => Err(error),
-            Err(_) => Ok(None),
+            Err(Error::Interrupted) => Err(Error::Interrupted),
+            // Out of reach for now, which is no reason to put another in its place.
+            Err(Error::Io { source, .. }) if !is_missing(&source) && !is_damage(&source) => {
+                let path = self.means.layout.toc_path(&job.name);
+                let message = format!("cannot be read: {source}");
+                self.fault(Fault::new(Kind::Sidecar, path, message).of(job.name));
+                Ok(Standing::Unread)
+            }
+            Err(_) => Ok(Standing::Nothing),
         }
     }
 
@@ -290,18 +376,17 @@ impl Sidecars<'_> {
         for copy in copies {
             match self.attempt(job.name, &copy, scratch)? {
                 Attempt::Made => {
-                    self.state().made += 1;
+                    self.state().made.push(job.name);
                     (self.told)(Rebuilding::Sidecar(path));
                     return Ok(());
                 }
                 Attempt::Gone => return Ok(()),
-                Attempt::Beyond => beyond.push(copy),
+                Attempt::Beyond => {
+                    self.distrust(&job.name, &copy, "found damaged by rebuild")?;
+                    beyond.push(copy);
+                }
                 Attempt::Another => {
-                    if copy.folder.is_some() {
-                        let text = "its bytes are those of another brick";
-                        let keyed = self.keyed;
-                        keyed.store.mark(&keyed.keys, &job.name, text)?;
-                    }
+                    self.distrust(&job.name, &copy, "its bytes are those of another brick")?;
                     (self.told)(Rebuilding::Elsewhere {
                         from: copy.path,
                         lost: 0,
@@ -317,6 +402,16 @@ impl Sidecars<'_> {
             None => self.state().beyond.push((job.name, beyond)),
         }
         Ok(())
+    }
+
+    /// Marks a brick of which the store's own file is not what it should be, before it
+    /// gets a sidecar from another: until then nobody relies on it.
+    fn distrust(&self, name: &BrickName, copy: &Copy, text: &str) -> Result<()> {
+        let Keyed { store, keys, .. } = self.keyed;
+        match copy.folder {
+            Some(_) => store.mark(keys, name, text),
+            None => Ok(()),
+        }
     }
 
     fn attempt(&self, name: BrickName, copy: &Copy, scratch: &mut Scratch) -> Result<Attempt> {
@@ -360,10 +455,23 @@ impl Sidecars<'_> {
         if let Some(fault) = inspected.faults.into_iter().find(blocks) {
             return Ok(Attempt::Refused(Box::new(fault)));
         }
+        if copy.folder.is_some() {
+            // Whoever put it there may have been cut off before its name was durable.
+            atomic::settle(&copy.path)?;
+        }
         let (store, keys) = (self.keyed.store, &self.keyed.keys);
         store.write_sidecar(self.lease, keys, &name, &scratch.toc)?;
         Ok(Attempt::Made)
     }
+}
+
+/// What stands where a sidecar should.
+enum Standing {
+    Sound(Box<Toc>),
+    /// Nothing of use.
+    Nothing,
+    /// Nobody knows.
+    Unread,
 }
 
 enum Attempt {
@@ -394,7 +502,7 @@ fn table_of(file: &File) -> io::Result<Vec<u8>> {
 
 /// Opens a file of a brick, and says how long it is.
 pub(super) fn open(path: &Path) -> Result<(File, u64), Fault> {
-    let opened = File::open(path).and_then(|file| {
+    let opened = open_file(path).and_then(|file| {
         let length = file.metadata()?.len();
         Ok((file, length))
     });

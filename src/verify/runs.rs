@@ -1,12 +1,8 @@
 //! Roots and snapshots, and which runs a fault hits.
 
-use std::collections::{BTreeSet, HashSet};
-use std::fs::File;
-
 use super::bricks::{Bricks, fault_of};
-use super::copy::Harm;
 use super::finding::{Fault, Finding, Kind, RunHit};
-use super::healed::{Missing, used};
+use super::healed::{Missing, Search};
 use super::means::{Keyed, Level};
 use crate::brick::{open_snapshot, require_metadata};
 use crate::error::{Error, Result};
@@ -17,6 +13,7 @@ use crate::format::wire::DecodeError;
 use crate::id::BrickName;
 use crate::restore::{Lost, Origin, open_index, survey};
 use crate::snapshot::{self, Run};
+use crate::store::guard::open_file;
 use crate::store::layout::RunName;
 use crate::store::{MAX_ROOT_LENGTH, MAX_SNAPSHOT_LENGTH, is_missing, read_limited};
 
@@ -29,16 +26,15 @@ pub(super) fn check(bricks: &Bricks<'_>, runs: &[RunName]) -> Result<()> {
         }
         return Ok(());
     };
-    let moved = bricks.state().moved.iter().map(|moved| moved.old).collect();
-    let mut missing = BTreeSet::new();
+    let mut search = Search::new(bricks, keyed);
     for run in runs {
         bricks.monitor.check()?;
-        opened(bricks, keyed, run, &moved, &mut missing)?;
+        opened(bricks, keyed, run, &mut search)?;
     }
-    if bricks.state().harmed.is_empty() {
+    let lost = search.end()?;
+    if lost.is_empty() {
         return Ok(());
     }
-    let lost = Missing::find(bricks, keyed)?;
     for run in runs {
         bricks.monitor.check()?;
         let path = bricks.means.layout.root_path(run);
@@ -55,7 +51,7 @@ fn in_clear(bricks: &Bricks<'_>, run: &RunName) {
     let layout = &bricks.means.layout;
     let path = layout.root_path(run);
     let mut bytes = Vec::new();
-    let root = File::open(&path)
+    let root = open_file(&path)
         .map_err(Error::io("open", &path))
         .and_then(|file| read_limited(file, &path, MAX_ROOT_LENGTH, &mut bytes))
         .and_then(|()| {
@@ -74,7 +70,7 @@ fn in_clear(bricks: &Bricks<'_>, run: &RunName) {
     }
     bricks.state().summary.roots += 1;
     let path = layout.snapshot_path(run);
-    let file = match File::open(&path) {
+    let file = match open_file(&path) {
         // Whether the run has one only its root says.
         Err(error) if is_missing(&error) => return,
         file => file.map_err(Error::io("open", &path)),
@@ -111,8 +107,7 @@ fn opened(
     bricks: &Bricks<'_>,
     keyed: &Keyed<'_>,
     run: &RunName,
-    moved: &HashSet<(BrickName, u32)>,
-    missing: &mut BTreeSet<BrickName>,
+    search: &mut Search<'_>,
 ) -> Result<()> {
     let path = bricks.means.layout.root_path(run);
     let root = match keyed.store.read_root(&keyed.keys, &path, run.time) {
@@ -128,17 +123,7 @@ fn opened(
     bricks.state().summary.roots += 1;
     for (name, bitmap) in &root.bricks {
         bricks.needs(name);
-        // What gc has moved is met by the new brick.
-        let is_met = || used(bitmap).all(|frame| moved.contains(&(*name, frame)));
-        if !bricks.knows(name) && !is_met() && missing.insert(*name) {
-            let message =
-                format!("needs brick {name}, which is missing: neither it nor its sidecar is here");
-            bricks.report(Fault::new(Kind::Brick, &path, message).of(*name));
-            bricks.cannot_tell();
-            let mut state = bricks.state();
-            state.harmed.insert(*name, Harm::total());
-            state.summary.missing += 1;
-        }
+        search.add(&path, name, bitmap);
     }
     if root.snapshot.is_some() {
         check_snapshot(bricks, run, &root)?;

@@ -1,87 +1,119 @@
 //! What is left of a brick whose bytes are not those of its name, and that has no sidecar:
 //! its frames, put into a new brick (`formats/store.md#rebuilding`).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::copy::Scratch;
 use super::finding::{Fault, Kind};
 use super::jobs::Copy;
 use super::means::{Keyed, Means};
+use super::read::read_at;
 use super::rebuild::{Rebuilding, open};
+use super::salts::{Salts, salt_of};
 use super::scan::{Scanned, scan};
 use crate::archive::Monitor;
 use crate::brick::{BrickSealer, FrameOpener, OpenFrame, footer};
 use crate::error::{Error, Result};
 use crate::format::brick::HEADER_LENGTH;
 use crate::format::frame::FrameHeader;
-use crate::format::toc::{Toc, TocChunk};
+use crate::format::origins::{MAX_ORIGINS, Origin, Origins};
+use crate::format::toc::{Toc, TocChunk, TocFrame};
 use crate::id::{BrickName, ChunkHash, ChunkId, Class};
 use crate::store::atomic::TempFile;
 use crate::store::catalog::Catalog;
+use crate::store::own_toc::read_own_toc;
 use crate::store::runs::Lease;
+
+/// What all salvages of a rebuild share.
+pub(super) struct Salvages<'a> {
+    pub(super) means: &'a Means<'a>,
+    pub(super) keyed: &'a Keyed<'a>,
+    pub(super) lease: &'a Lease,
+    pub(super) monitor: &'a Monitor,
+    /// Where bricks are looked for besides the store.
+    pub(super) bricks_in: &'a [PathBuf],
+    /// Which bricks are here, by what their frames were sealed under.
+    pub(super) salts: &'a Salts,
+}
 
 /// The salvage of one brick.
 pub(super) struct Salvage<'a> {
-    means: &'a Means<'a>,
-    keyed: &'a Keyed<'a>,
-    lease: &'a Lease,
-    monitor: &'a Monitor,
+    all: &'a Salvages<'a>,
     catalog: &'a mut Catalog,
     name: BrickName,
-    /// Chunks of the frames of this brick that stand in other bricks already.
-    moved: HashSet<Vec<ChunkId>>,
+    /// Frames of other bricks that may be frames of this one, by their chunks.
+    others: HashMap<Vec<ChunkId>, Vec<(BrickName, TocFrame)>>,
+    /// Chunks of the frames that were taken over.
+    taken: HashSet<Vec<ChunkId>>,
     /// New bricks, one a class.
     bricks: [Option<NewBrick>; 2],
+    scratch: Scratch,
 }
 
 impl<'a> Salvage<'a> {
     /// `carriers`: the bricks that frames of this one were put into before.
     pub(super) fn new(
-        means: &'a Means<'a>,
-        keyed: &'a Keyed<'a>,
-        lease: &'a Lease,
-        monitor: &'a Monitor,
+        all: &'a Salvages<'a>,
         catalog: &'a mut Catalog,
         name: BrickName,
         carriers: &[BrickName],
     ) -> Self {
-        let mut moved = HashSet::new();
-        for carrier in carriers {
-            let toc = keyed
-                .store
-                .read_sidecar(&keyed.keys, carrier, &mut Vec::new());
-            // One that has gone since it was listed: then there is more to do.
-            if let Ok(toc) = toc {
-                moved.extend(
-                    toc.frames()
-                        .iter()
-                        .map(|frame| ids_of(toc.chunks_of(frame))),
-                );
-            }
-        }
-        Self {
-            moved,
-            means,
-            keyed,
-            lease,
-            monitor,
+        let mut salvage = Self {
+            all,
             catalog,
             name,
+            others: HashMap::new(),
+            taken: HashSet::new(),
             bricks: [None, None],
+            scratch: Scratch::default(),
+        };
+        for other in carriers {
+            salvage.compare_with(other);
         }
+        salvage
+    }
+
+    /// Leaves out from now on what stands in another brick.
+    fn compare_with(&mut self, other: &BrickName) {
+        let Keyed { store, keys, .. } = self.all.keyed;
+        // One that has gone since it was listed: then there is more to do.
+        if let Ok(toc) = store.read_sidecar(keys, other, &mut Vec::new()) {
+            for frame in toc.frames() {
+                let same = self.others.entry(ids_of(toc.chunks_of(frame))).or_default();
+                same.push((*other, *frame));
+            }
+        }
+    }
+
+    /// Whether a frame of these chunks stands in another brick: it is here, and opens.
+    fn stands_elsewhere(&mut self, opener: &FrameOpener, class: Class, ids: &[ChunkId]) -> bool {
+        let Salvages {
+            means,
+            keyed,
+            bricks_in,
+            ..
+        } = self.all;
+        let others = self.others.get(ids);
+        others.into_iter().flatten().any(|(other, frame)| {
+            let mut copies = means.layout.copies_of_brick(other, bricks_in).flatten();
+            copies.any(|(_, file)| {
+                let mut sealed = std::mem::take(&mut self.scratch.buffer);
+                let read = read_at(&file, frame.offset, frame.length as usize, &mut sealed);
+                let is_sound = read.is_ok() && self.scratch.opens(opener, &mut sealed);
+                self.scratch.buffer = sealed;
+                is_sound && ids_of(&chunks_in(keyed, class, self.scratch.frame())) == ids
+            })
+        })
     }
 
     /// Puts what is left in `copies`, and nowhere else, into new bricks. Says what came
     /// of each file.
     pub(super) fn run(&mut self, copies: &[Copy]) -> Result<Vec<Rebuilding>> {
         let mut steps = Vec::new();
-        if copies.iter().any(|copy| copy.folder.is_some()) {
-            let text = "found damaged by rebuild, without a sidecar";
-            self.keyed.store.mark(&self.keyed.keys, &self.name, text)?;
-        }
-        let Some(opener) = &self.means.opener else {
+        let Some(opener) = &self.all.means.opener else {
             let path = copies.first().map_or(Path::new(""), |copy| &copy.path);
             let message = "damaged, and it has no sidecar: what is left of it is found with the \
                            secret key only";
@@ -90,7 +122,7 @@ impl<'a> Salvage<'a> {
         };
         for copy in copies {
             match self.file(opener, &copy.path) {
-                Ok(scanned) => steps.extend(self.finish(&copy.path, &scanned)?),
+                Ok((old, scanned)) => steps.extend(self.finish(&copy.path, &old, &scanned)?),
                 Err(Stop::Fault(fault)) => steps.push(Rebuilding::Fault(fault.of(self.name))),
                 Err(Stop::Error(error)) => return Err(error),
             }
@@ -98,66 +130,85 @@ impl<'a> Salvage<'a> {
         Ok(steps)
     }
 
-    fn file(&mut self, opener: &FrameOpener, path: &Path) -> Result<Scanned, Stop> {
+    /// Takes over what is left in a file; the bricks of which that may be.
+    fn file(
+        &mut self,
+        opener: &FrameOpener,
+        path: &Path,
+    ) -> Result<(Vec<BrickName>, Scanned), Stop> {
         let (file, length) = open(path).map_err(Stop::Fault)?;
+        let salt = salt_of(&file);
+        let others = self.all.salts.others(salt.as_ref(), &self.name);
+        for other in &others {
+            self.compare_with(other);
+        }
+        let mut places = Places {
+            name: self.name,
+            is_own: others.is_empty(),
+            // Without its header it is not known under which salt its frames should be.
+            salts: salt.is_none().then_some(self.all.salts),
+            table: self.own_toc(&file, path),
+            next: Some((HEADER_LENGTH as u64, 0)),
+        };
         let mut scratch = Scratch::default();
         let mut sealed = Vec::new();
-        let monitor = self.monitor;
-        // The place of a frame is known as long as none was missed before it.
-        let mut next = Some((HEADER_LENGTH as u64, 0));
-        let scanned = scan(&file, 0..length, monitor, &mut |offset, bytes| {
+        let scanned = scan(&file, 0..length, self.all.monitor, &mut |offset, bytes| {
             // Opening decrypts in place.
             sealed.clear();
             sealed.extend_from_slice(bytes);
             if !scratch.opens(opener, &mut sealed) {
                 return Ok(false);
             }
-            let place = next.filter(|(start, _)| *start == offset);
-            next = place.map(|(start, place)| (start + bytes.len() as u64, place + 1));
-            self.frame(bytes, scratch.frame(), place.map(|(_, place)| place))?;
+            if let Ok(header) = FrameHeader::decode(bytes) {
+                let class = header.fields.class;
+                let chunks = chunks_in(self.all.keyed, class, scratch.frame());
+                let origins = places.of(offset, bytes.len(), &header, &chunks);
+                let plain = u32::try_from(scratch.frame().plain.len()).unwrap_or(u32::MAX);
+                let ids = ids_of(&chunks);
+                if !self.taken.contains(&ids) && !self.stands_elsewhere(opener, class, &ids) {
+                    self.taken.insert(ids);
+                    let brick = self.brick(class)?;
+                    brick.push(bytes, plain, chunks, origins)?;
+                }
+            }
             Ok(true)
         });
-        scanned.map_err(Stop::Error)
+        let mut old = others;
+        old.push(self.name);
+        Ok((old, scanned.map_err(Stop::Error)?))
     }
 
-    /// Takes a frame over, unless that was done before.
-    fn frame(&mut self, bytes: &[u8], frame: &OpenFrame, place: Option<u32>) -> Result<()> {
-        let class = match FrameHeader::decode(bytes) {
-            Ok(header) => header.fields.class,
-            Err(_) => return Ok(()),
-        };
-        let ids = self.keyed.ids(class);
-        let mut chunks = Vec::new();
-        for place in 0..frame.chunk_count() {
-            let chunk = frame.chunk(place).unwrap_or_default();
-            chunks.push(TocChunk {
-                id: ids.id(&ChunkHash(*blake3::hash(chunk).as_bytes())),
-                length: u32::try_from(chunk.len()).unwrap_or(u32::MAX),
-            });
-        }
-        if !self.moved.insert(ids_of(&chunks)) {
-            return Ok(());
-        }
+    /// What the file itself says of its frames, if that can be read.
+    fn own_toc(&self, file: &File, path: &Path) -> Option<Toc> {
+        let keys = &self.all.keyed.keys;
+        let own = read_own_toc(file, path, keys, &mut Vec::new());
+        own.ok().map(|(_, toc)| toc)
+    }
+
+    fn brick(&mut self, class: Class) -> Result<&mut NewBrick> {
         let slot = match class {
             Class::Data => &mut self.bricks[0],
             Class::Metadata => &mut self.bricks[1],
         };
-        let brick = match slot {
-            Some(brick) => brick,
-            None => slot.insert(NewBrick::new(self.lease, self.keyed, class)?),
-        };
-        let plain = u32::try_from(frame.plain.len()).unwrap_or(u32::MAX);
-        brick.push(bytes, plain, chunks, place)
+        match slot {
+            Some(brick) => Ok(brick),
+            None => Ok(slot.insert(NewBrick::new(self.all.lease, self.all.keyed, class)?)),
+        }
     }
 
     /// Publishes what was taken over from a file.
-    fn finish(&mut self, from: &Path, scanned: &Scanned) -> Result<Vec<Rebuilding>> {
+    fn finish(
+        &mut self,
+        from: &Path,
+        old: &[BrickName],
+        scanned: &Scanned,
+    ) -> Result<Vec<Rebuilding>> {
         let lost = scanned.gaps.iter().map(|gap| gap.end - gap.start).sum();
         let mut steps = Vec::new();
         for brick in self.bricks.each_mut() {
             let Some(brick) = brick.take() else { continue };
             let frames = brick.toc.frames().len() as u64;
-            let to = brick.publish(self.name, self.keyed, self.lease, self.catalog)?;
+            let to = brick.publish(old, self.all.keyed, self.all.lease, self.catalog)?;
             steps.push(Rebuilding::Salvaged {
                 from: from.to_owned(),
                 to,
@@ -179,6 +230,62 @@ fn ids_of(chunks: &[TocChunk]) -> Vec<ChunkId> {
     chunks.iter().map(|chunk| chunk.id).collect()
 }
 
+/// The chunks of an open frame.
+fn chunks_in(keyed: &Keyed<'_>, class: Class, frame: &OpenFrame) -> Vec<TocChunk> {
+    let ids = keyed.ids(class);
+    let chunk = |place| {
+        let chunk = frame.chunk(place).unwrap_or_default();
+        TocChunk {
+            id: ids.id(&ChunkHash(*blake3::hash(chunk).as_bytes())),
+            length: u32::try_from(chunk.len()).unwrap_or(u32::MAX),
+        }
+    };
+    (0..frame.chunk_count()).map(chunk).collect()
+}
+
+/// Tells which frame of the old brick a frame is, and of which bricks before that.
+struct Places<'a> {
+    name: BrickName,
+    /// Nothing says that the file is another brick's than its name's.
+    is_own: bool,
+    /// To be asked of each frame, if the file itself has no salt.
+    salts: Option<&'a Salts>,
+    table: Option<Toc>,
+    /// Where the next frame begins, and its place: known as long as none was missed.
+    next: Option<(u64, u32)>,
+}
+
+impl Places<'_> {
+    /// The origins of the frame at `offset`, of so many bytes.
+    fn of(
+        &mut self,
+        offset: u64,
+        length: usize,
+        header: &FrameHeader<'_>,
+        chunks: &[TocChunk],
+    ) -> Vec<Origin> {
+        let counted = self.next.filter(|(start, _)| *start == offset);
+        self.next = counted.map(|(start, place)| (start + length as u64, place + 1));
+        let listed = self.table.as_ref().and_then(|toc| {
+            let frames = toc.frames();
+            let at = frames.binary_search_by_key(&offset, |frame| frame.offset);
+            let at = at.ok().filter(|&at| toc.chunks_of(&frames[at]) == chunks)?;
+            Some((at, toc.origins()))
+        });
+        let place = match listed {
+            Some((at, _)) => u32::try_from(at).ok(),
+            None => counted.map(|(_, place)| place),
+        };
+        let salt = &header.fields.salt;
+        let of_others = |salts: &Salts| !salts.others(Some(salt), &self.name).is_empty();
+        let is_own = self.is_own && !self.salts.is_some_and(of_others);
+        let place = place.filter(|_| is_own).map(|place| (self.name, place));
+        let before = listed.and_then(|(at, origins)| Some(Origins::of(origins?, at).collect()));
+        let before: Vec<Origin> = before.unwrap_or_default();
+        place.into_iter().chain(before).collect()
+    }
+}
+
 enum Stop {
     Fault(Fault),
     Error(Error),
@@ -191,8 +298,9 @@ struct NewBrick {
     hasher: blake3::Hasher,
     length: u64,
     toc: Toc,
-    /// Of each frame its place in the old brick, if that is known.
-    places: Vec<Option<u32>>,
+    /// Of each frame where it stood before, as far as that is known.
+    origins: Vec<Vec<Origin>>,
+    origin_count: usize,
 }
 
 impl NewBrick {
@@ -203,7 +311,8 @@ impl NewBrick {
             file: lease.temp_file()?,
             hasher: blake3::Hasher::new(),
             length: 0,
-            places: Vec::new(),
+            origins: Vec::new(),
+            origin_count: 0,
             toc: Toc::new(class, lease.writer()),
             sealer,
         };
@@ -217,11 +326,14 @@ impl NewBrick {
         frame: &[u8],
         plain: u32,
         chunks: Vec<TocChunk>,
-        place: Option<u32>,
+        origins: Vec<Origin>,
     ) -> Result<()> {
         let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
         self.toc.push_frame(length, plain, chunks)?;
-        self.places.push(place);
+        self.origin_count += origins.len();
+        // Without a place gc keeps it all the same.
+        let fits = self.origin_count <= MAX_ORIGINS;
+        self.origins.push(if fits { origins } else { Vec::new() });
         self.write(frame)
     }
 
@@ -236,15 +348,13 @@ impl NewBrick {
     /// The brick, its sidecar, its catalog entry, each durable before the next.
     fn publish(
         mut self,
-        old: BrickName,
+        old: &[BrickName],
         keyed: &Keyed<'_>,
         lease: &Lease,
         catalog: &mut Catalog,
     ) -> Result<BrickName> {
         // By these gc knows what the frames are needed for.
-        let origin = |place: &Option<u32>| place.map(|place| (old, place)).into_iter().collect();
-        let origins: Vec<_> = self.places.iter().map(origin).collect();
-        self.toc.set_origins(&origins, &[old])?;
+        self.toc.set_origins(&self.origins, old)?;
         let toc_offset = self.length;
         let toc = self.sealer.seal_toc(&keyed.keys, &self.toc)?;
         self.write(&toc)?;

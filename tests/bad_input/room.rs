@@ -1,67 +1,12 @@
 //! Stores that are read-only or full, and outputs that are full.
 
 use std::fs;
-use std::process::{Command, Stdio};
 
 use crate::common::block::Stream;
-use crate::common::sandbox::{Run, Sandbox};
-use crate::common::shell::in_ci;
+use crate::common::mounts::with_mounts;
+use crate::common::sandbox::Sandbox;
 use crate::common::source::Random;
 use crate::made::{Made, refused, text};
-
-/// Runs a script in a mount namespace of its own, as its root, so that it may
-/// mount: `$1` is dtar, the sandbox is the current folder and its environment.
-/// `None`, said aloud, where that is not possible; in CI that is a failure.
-#[track_caller]
-fn with_mounts(sandbox: &Sandbox, script: &str) -> Option<Run> {
-    let launcher = launcher()?;
-    let none: [&str; 0] = [];
-    let dtar = sandbox.command(none);
-    let mut command = Command::new(launcher[0]);
-    command.args(&launcher[1..]).args(["env", "-i"]);
-    for (name, value) in dtar.get_envs() {
-        let mut setting = name.to_owned();
-        setting.push("=");
-        setting.push(value.unwrap());
-        command.arg(setting);
-    }
-    let output = command
-        .args(["bash", "-euc", script, "bash"])
-        .arg(dtar.get_program())
-        .current_dir(sandbox.path())
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!stderr.contains("panicked at"), "{stderr}");
-    Some(Run {
-        code: output.status.code(),
-        stdout: output.stdout,
-        stderr,
-    })
-}
-
-/// What runs a command where it may mount: a user namespace, or else root's own.
-#[track_caller]
-fn launcher() -> Option<&'static [&'static str]> {
-    const LAUNCHERS: [&[&str]; 2] = [&["unshare", "-rm"], &["sudo", "-n", "unshare", "-m"]];
-    let may_mount = |launcher: &&[&str]| {
-        Command::new(launcher[0])
-            .args(&launcher[1..])
-            .args(["mount", "-t", "tmpfs", "tmpfs", "/mnt"])
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
-    };
-    let launcher = LAUNCHERS.into_iter().find(may_mount);
-    if launcher.is_none() {
-        let message = "no mount namespace: run as root, or allow user namespaces or sudo";
-        assert!(!in_ci(), "{message}");
-        eprintln!("SKIPPED: {message}");
-    }
-    launcher
-}
 
 #[test]
 fn a_read_only_store_does_not_archive_but_restores() {

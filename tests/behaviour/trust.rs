@@ -379,3 +379,40 @@ fn what_gc_moves_of_others_stays_theirs() {
     );
     is_whole(&sandbox, "own.tar", &kept);
 }
+
+/// A store that was copied and put back later is a store; only who wrote to it can tell.
+#[test]
+fn a_store_that_was_set_back_is_told_of() {
+    let sandbox = victim();
+    let old = sandbox.with_copied_store();
+    let told = archive(&sandbox, "second.tar", &stream(3..4), &[]);
+    let run = told["run"].as_str().unwrap().to_owned();
+    let root = format!("{run}.root");
+    assert!(sandbox.store().join("roots").join(&root).is_file());
+    let quiet = |words: &[&str]| {
+        let run = sandbox.run(words).exits(0);
+        assert!(!run.stderr.contains("is gone"), "{}", run.stderr);
+    };
+    quiet(&["snapshots"]);
+    let away = sandbox.path().join("away");
+    fs::rename(sandbox.store(), &away).unwrap();
+    fs::rename(old.store(), sandbox.store()).unwrap();
+    for command in ["snapshots", "store"] {
+        let run = sandbox.run([command]).exits(0);
+        run.says(&[&root, "is gone", "older copy"]);
+    }
+    let index = sandbox.path().join("index.tar");
+    let set_back = sandbox.archive_to(["--key", "put"], &b"one more"[..], &index);
+    set_back.exits(0).says(&[&root, "is gone"]);
+    // It has been said; from now on this is the store.
+    quiet(&["snapshots"]);
+    // What was forgotten from here is no news, what was forgotten elsewhere is.
+    sandbox.run(["forget", "@latest"]).exits(0);
+    quiet(&["snapshots"]);
+    archive(&sandbox, "again.tar", &stream(0..1), &[]);
+    let elsewhere = ["forget", "@latest", "--catalog", "elsewhere"];
+    sandbox.run(elsewhere).exits(0);
+    sandbox.run(["snapshots"]).exits(0).says(&["is gone"]);
+    // Where nothing was written, nothing is missed.
+    quiet(&["snapshots", "--catalog", "elsewhere"]);
+}

@@ -8,6 +8,7 @@ pub mod block;
 pub mod kill;
 pub mod listing;
 pub mod log;
+pub mod mounts;
 pub mod sandbox;
 pub mod shell;
 pub mod source;

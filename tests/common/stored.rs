@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use dtar::crypto::{Key, KeyFile, PutKeys};
 use dtar::format::root::Root;
+use dtar::format::toc::Toc;
 use dtar::id::BrickName;
 use dtar::store::Store;
 use dtar::store::layout::RunName;
@@ -64,6 +65,13 @@ pub fn summary(run: &Run) -> Value {
     serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {}", run.stderr))
 }
 
+/// The JSON lines of a command that are of this type.
+pub fn events(run: &Run, kind: &str) -> Vec<Value> {
+    let lines = run.stderr.lines();
+    let lines = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines.filter(|event| event["type"] == kind).collect()
+}
+
 /// A store opened with the key of the tests.
 pub struct Stored {
     store: Store,
@@ -87,6 +95,19 @@ impl Stored {
             (run, root.unwrap())
         };
         layout.runs().unwrap().into_iter().map(open).collect()
+    }
+
+    /// What the sidecar of a brick says, if it opens.
+    pub fn toc(&self, name: &BrickName) -> Option<Toc> {
+        let toc = self.store.read_sidecar(&self.keys, name, &mut Vec::new());
+        toc.ok()
+    }
+
+    /// The root of a run, if it opens.
+    pub fn root(&self, run: &str) -> Option<Root> {
+        let run: RunName = run.parse().ok()?;
+        let path = self.store.layout().root_path(&run);
+        self.store.read_root(&self.keys, &path, run.time).ok()
     }
 
     /// The old bricks from which a brick has frames, by its sidecar.

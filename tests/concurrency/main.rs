@@ -3,7 +3,7 @@
 //! Each archiver changes its tree, archives it slowly, forgets runs, and archives again
 //! what it has just forgotten, so that it deduplicates against what gc is about to
 //! delete. Gc runs in a loop, with and without rewriting; verify runs in a loop, with the
-//! key, a put key and without, and must never find a fault.
+//! key, a put key and without, and must never find a fault. Parity and rebuild run too.
 //!
 //! `DTAR_ROUNDS` (8): archives of each archiver; the long form is `DTAR_ROUNDS=40`.
 //! `DTAR_SEED` (1): what is archived and forgotten follows from it, the timing does not.

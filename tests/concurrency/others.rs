@@ -49,6 +49,19 @@ impl Scene {
         counts.met += 1;
     }
 
+    /// Parity over what has come, and rebuild, which finds nothing to do.
+    pub fn mend_all_the_while(&self) {
+        for way in [&["parity", "add"][..], &["rebuild"]].iter().cycle() {
+            if !self.goes_on() {
+                return;
+            }
+            let run = ended(&mut self.command(102, way));
+            assert_eq!(run.code, Some(0), "{way:?}: {}", run.stderr);
+            self.counts().mends += 1;
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// Verify, which never finds a fault.
     pub fn verify_all_the_while(&self) {
         let ways: [&[&str]; 4] = [

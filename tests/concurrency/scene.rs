@@ -48,6 +48,8 @@ pub struct Counts {
     pub rewritten: u64,
     pub spared: u64,
     pub verifies: u64,
+    /// Of parity and rebuild.
+    pub mends: u64,
     pub restores: u64,
     pub lost_runs: u64,
     pub lost_bytes: u64,
@@ -102,6 +104,9 @@ impl Scene {
             if self.ends_runs {
                 scope.spawn(|| self.collect_all_the_while(seed + 1, true));
             }
+            if !self.ends_runs {
+                scope.spawn(|| self.mend_all_the_while());
+            }
             scope.spawn(|| self.verify_all_the_while());
             let kept = archivers.into_iter().map(|one| one.join().unwrap());
             kept.flatten().collect()
@@ -112,6 +117,9 @@ impl Scene {
         self.is_clean();
         self.restore_all(&kept);
         self.sandbox.run(["verify", "--all-here"]).exits(0);
+        if self.sandbox.store().join("parity").exists() {
+            self.sandbox.run(["parity", "check"]).exits(0);
+        }
         self.counts().clone()
     }
 
@@ -162,7 +170,7 @@ impl fmt::Display for Counts {
             out,
             "archives {} (of what was just forgotten {}), ended by a gc {}, runs forgotten {}, \
              gcs {} (met another {}, bricks deleted {}, rewritten {}, spared {}), verifies \
-             without fault {}, restores {}, lost runs {}, bytes lost {}",
+             without fault {}, parity and rebuild {}, restores {}, lost runs {}, bytes lost {}",
             self.archives,
             self.again,
             self.ended,
@@ -173,6 +181,7 @@ impl fmt::Display for Counts {
             self.rewritten,
             self.spared,
             self.verifies,
+            self.mends,
             self.restores,
             self.lost_runs,
             self.lost_bytes,

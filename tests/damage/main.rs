@@ -11,10 +11,18 @@ mod common;
 mod made;
 
 mod checked;
+mod collected;
+mod copies;
+mod faults;
 mod healing;
+mod hostile;
 mod indexes;
 mod matrix;
+mod moved;
 mod rebuilt;
+mod rules;
 mod scene;
 mod structures;
 mod sweep;
+mod targets;
+mod yard;

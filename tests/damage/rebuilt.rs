@@ -69,6 +69,75 @@ fn no_sidecar_is_made_of_a_brick_under_another_name() {
     assert_eq!(made.bricks().len(), 3);
 }
 
+/// A file under another brick's name, cut short so that its hash does not say whose it is:
+/// what is in it must not pass for frames of the brick whose name it has.
+#[test]
+fn frames_of_another_brick_are_not_taken_for_those_of_the_name() {
+    for is_moved in [false, true] {
+        let made = Made::three_bricks();
+        let bricks = made.bricks();
+        let other = fs::read(&bricks[1]).unwrap();
+        fs::write(&bricks[0], &other[..other.len() - 10]).unwrap();
+        fs::remove_file(&made.sidecars()[0]).unwrap();
+        if is_moved {
+            fs::remove_file(&bricks[1]).unwrap();
+        }
+        let run = made.sandbox.run(["rebuild", "--json"]).exits(0);
+        // What stands in its own brick is not stored again.
+        let salvaged = events(&run, "salvaged").len();
+        assert_eq!(salvaged, usize::from(is_moved), "{}", run.stderr);
+        let run = made.sandbox.run(["gc", "--dry-run"]).exits(3);
+        run.says(&[bricks[0].file_stem().unwrap().to_str().unwrap()]);
+        let run = made.sandbox.run(["verify", "--json"]).exits(3);
+        assert!(summary(&run)["hits"].as_u64() > Some(0), "{}", run.stderr);
+        let lost = made.restore(&["--keep-going"]).exits(3).stdout;
+        assert_eq!(lost.len(), made.stream.len());
+        let differ = lost
+            .iter()
+            .zip(&made.stream)
+            .filter(|(one, two)| one != two);
+        assert!(differ.count() <= 2000, "more than the one member is lost");
+    }
+}
+
+#[test]
+fn what_was_salvaged_and_is_damaged_since_is_salvaged_again() {
+    let made = Made::many();
+    let brick = made.brick();
+    flip(&brick, brick_parts(&brick).toc.start + 20, 1);
+    fs::remove_file(&made.sidecars()[0]).unwrap();
+    made.sandbox.run(["rebuild"]).exits(0);
+    let new = made
+        .bricks()
+        .into_iter()
+        .find(|path| *path != brick)
+        .unwrap();
+    flip(&new, brick_parts(&new).frames[1].1.start, 1);
+    let run = made.sandbox.run(["rebuild", "--json"]).exits(0);
+    let salvaged = events(&run, "salvaged");
+    assert_eq!(salvaged.len(), 1, "{}", run.stderr);
+    assert_eq!(salvaged[0]["frames"], 1);
+    let run = made.sandbox.run(["rebuild", "--json"]).exits(0);
+    assert_eq!(events(&run, "elsewhere").len(), 1, "{}", run.stderr);
+    fs::remove_file(&brick).unwrap();
+    made.sandbox.restores(&made.index, &made.stream[..]);
+}
+
+/// To open a pipe is to wait for its writer.
+#[test]
+fn a_pipe_in_place_of_a_brick_stops_nothing() {
+    let made = Made::three_bricks();
+    let brick = made.bricks().remove(0);
+    fs::remove_file(&brick).unwrap();
+    let status = std::process::Command::new("mkfifo").arg(&brick).status();
+    assert!(status.unwrap().success());
+    fs::remove_file(&made.sidecars()[0]).unwrap();
+    made.sandbox
+        .run(["rebuild"])
+        .exits(3)
+        .says(&["it is no file"]);
+}
+
 #[test]
 fn the_sidecar_of_a_brick_that_is_away_needs_the_brick() {
     let made = Made::three_bricks();
@@ -96,6 +165,74 @@ fn the_sidecar_of_a_brick_that_is_away_needs_the_brick() {
         .run(["rebuild", "--bricks", text(&away)])
         .exits(0);
     assert!(!sidecar.exists());
+}
+
+/// The store's own brick must not be relied upon for a sound copy elsewhere.
+#[test]
+fn a_damaged_brick_whose_sidecar_comes_from_a_copy_is_marked() {
+    let made = Made::small();
+    let brick = made.brick();
+    let tape = made.sandbox.path().join("tape");
+    fs::create_dir(&tape).unwrap();
+    fs::copy(&brick, tape.join(brick.file_name().unwrap())).unwrap();
+    let sidecar = made.sidecars().remove(0);
+    let mark = made
+        .sandbox
+        .store()
+        .join("bad")
+        .join(brick.file_stem().unwrap());
+    for damage in ["flip", "another"] {
+        if damage == "flip" {
+            flip(&brick, 5000, 1);
+        } else {
+            let meta = made.sandbox.store().join("meta");
+            let other = crate::common::stored::files(&meta).pop_first().unwrap().0;
+            fs::copy(other, &brick).unwrap();
+        }
+        fs::remove_file(&sidecar).unwrap();
+        made.sandbox
+            .run(["rebuild", "--bricks", text(&tape)])
+            .exits(0);
+        assert!(sidecar.exists() && mark.exists(), "{damage}");
+        fs::remove_file(&mark).unwrap();
+    }
+    fs::remove_file(&sidecar).unwrap();
+    made.sandbox
+        .run(["rebuild", "--bricks", text(&tape)])
+        .exits(0);
+    made.archive_again(&[]).exits(0);
+    assert_eq!(made.bricks().len(), 2, "its chunks are stored again");
+    let again = made.sandbox.path().join("again.tar");
+    made.sandbox.restores(&again, &made.stream[..]);
+}
+
+/// One bad sector must not keep all the others from being mended.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_sidecar_that_the_disk_has_lost_is_made_again() {
+    let made = Made::three_bricks();
+    let sidecars = made.sidecars();
+    let before = fs::read(&sidecars[0]).unwrap();
+    fs::remove_file(&sidecars[0]).unwrap();
+    // Its first bytes are nobody's memory: to read them is an I/O error.
+    std::os::unix::fs::symlink("/proc/self/mem", &sidecars[0]).unwrap();
+    made.sandbox.run(["verify"]).exits(3).says(&["os error 5"]);
+    let run = made.sandbox.run(["rebuild", "--json"]).exits(0);
+    assert_eq!(summary(&run)["made"], 1, "{}", run.stderr);
+    assert!(fs::read(&sidecars[0]).unwrap() == before);
+    made.sandbox.run(["verify"]).exits(0);
+}
+
+#[test]
+fn a_sidecar_that_cannot_be_read_is_reported_and_left_alone() {
+    let made = Made::three_bricks();
+    let sidecars = made.sidecars();
+    fs::remove_file(&sidecars[0]).unwrap();
+    fs::create_dir(&sidecars[0]).unwrap();
+    fs::remove_file(&sidecars[1]).unwrap();
+    let run = made.sandbox.run(["rebuild", "--json"]).exits(3);
+    run.says(&[text(&sidecars[0]), "cannot be read"]);
+    assert!(sidecars[0].is_dir() && sidecars[1].is_file());
 }
 
 /// What is left of a brick whose table and sidecar are lost is found by the markers of

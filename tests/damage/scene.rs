@@ -17,9 +17,6 @@ pub struct Scene {
     pub index: PathBuf,
 }
 
-/// The kinds of files in a store.
-pub const KINDS: [&str; 6] = ["store.toml", "bricks", "meta", "tocs", "roots", "snapshots"];
-
 impl Scene {
     /// Members of noise, so that bytes of the stream are bytes of the bricks.
     pub fn new() -> Self {

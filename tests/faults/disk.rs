@@ -237,6 +237,7 @@ impl Disk {
                 let folder = self.add(Node::Folder(Folder::default()), call.inode);
                 self.set(&call.path, Some(folder));
             }
+            Kind::Open if call.emptied => self.change(call, Change::Cut(0)),
             Kind::Write => {
                 let change = Change::Write(call.offset, Arc::new(call.data.clone()));
                 self.change(call, change);

@@ -49,6 +49,18 @@ pub const HISTORIES: &[History] = &[
         next: &[102, 5],
     },
     History {
+        name: "parity add, gc under parity",
+        steps: &[
+            Step::Archive("a", &[1, 2]),
+            Step::Archive("b", &[3]),
+            Step::Command(&["parity", "add", "--share", "50"]),
+            Step::Forget("a"),
+            Step::Command(&["gc", "--threshold", "0"]),
+        ],
+        from: 3,
+        next: &[1, 3, 5],
+    },
+    History {
         name: "parity add, parity repair, rebuild",
         steps: &[
             Step::Archive("a", &[1, 2]),
@@ -138,7 +150,9 @@ impl Recorder {
     /// Does a step to its end; returns the number of its calls.
     fn follow(&mut self, step: Step, fault: Option<Injection>) -> usize {
         let calls = self.run(step, fault);
-        calls.iter().for_each(|call| self.disk.apply(call));
+        for call in &calls {
+            self.disk.apply(call);
+        }
         self.begin(step);
         if fault.is_none() {
             self.end(step);
@@ -286,6 +300,17 @@ pub const AGAIN: &[Again] = &[
         next: &[1, 2, 3],
     },
     Again {
+        name: "gc with rewriting again after a failure",
+        before: &[
+            Step::Archive("a", &[101, 102]),
+            Step::Archive("b", &[102]),
+            Step::Forget("a"),
+        ],
+        step: Step::Command(&["gc", "--threshold", "100"]),
+        then: &[Step::Command(&["gc", "--threshold", "100"])],
+        next: &[102, 5],
+    },
+    Again {
         name: "rebuild and archive after an archive that failed",
         before: &[Step::Archive("a", &[1])],
         step: Step::Archive("b", &[2, 3]),
@@ -326,6 +351,40 @@ pub fn cut_after_failure(again: &Again, effort: Effort) -> Report {
         check_all(&cases, &recorder.runs, again.next, &mut report);
     }
     report
+}
+
+/// Panics unless the disk, with nothing lost, holds what stands there, but for what a
+/// process has written through a map.
+pub fn records_are_whole(steps: &[Step]) {
+    let mut recorder = Recorder::new();
+    for &step in steps {
+        recorder.follow(step, None);
+    }
+    let image = recorder.disk.after(Loss::Nothing);
+    let mut files = 0;
+    for (path, bytes) in &image {
+        let stands = recorder.place.path().join(path);
+        match bytes {
+            None => assert!(stands.is_dir(), "{}", path.display()),
+            Some(_) if path.ends_with("lock.mdb") => {}
+            Some(bytes) => {
+                assert!(fs::read(stands).unwrap() == **bytes, "{}", path.display());
+                files += 1;
+            }
+        }
+    }
+    assert!(files > 10, "{files}");
+    let mut folders = vec![recorder.place.path().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.strip_prefix(recorder.place.path()).unwrap();
+            assert!(image.contains_key(name), "{}", name.display());
+            if path.is_dir() {
+                folders.push(path);
+            }
+        }
+    }
 }
 
 fn digest(image: &Image) -> [u8; 32] {

@@ -66,6 +66,17 @@ pub const SCENARIOS: &[Scenario] = &[
         ],
         Step::Command(&["gc", "--threshold", "100"]),
     ),
+    Scenario::new(
+        "gc under parity",
+        &[
+            A,
+            B,
+            C,
+            Step::Command(&["parity", "add"]),
+            Step::Forget("c"),
+        ],
+        Step::Command(&["gc", "--threshold", "0"]),
+    ),
     Scenario::new("parity add", &[A, C], Step::Command(&["parity", "add"])),
     Scenario::new(
         "parity repair",

@@ -74,7 +74,7 @@ enum kind {
     OPEN = 1, WRITE, SYNC, RENAME, UNLINK, RMDIR, MKDIR, LINK, TRUNCATE, MODE, MAP, OTHER,
     OPEN_TO_READ, READ, LIST
 };
-enum flag { CREATED = 1, INJECTED = 2, SYNCHRONOUS = 4, FOLDER = 8 };
+enum flag { CREATED = 1, INJECTED = 2, SYNCHRONOUS = 4, FOLDER = 8, EMPTIED = 16 };
 
 struct record {
     uint32_t kind, flags;
@@ -178,9 +178,10 @@ struct call {
 static void opens(struct call *call, long flags) {
     struct stat found;
     int changes = (flags & (O_CREAT | O_TRUNC)) || (flags & O_ACCMODE) != O_RDONLY;
-    /* What the records do not tell: a file without a name, one emptied by its opening. */
-    int strange = (flags & O_TMPFILE) == O_TMPFILE || flags & O_TRUNC;
+    /* A file without a name is what the records do not tell. */
+    int strange = (flags & O_TMPFILE) == O_TMPFILE;
     call->kind = strange ? OTHER : changes ? OPEN : OPEN_TO_READ;
+    call->flags |= flags & O_TRUNC ? EMPTIED : 0;
     if ((flags & O_CREAT) && look(&found, call->path.text) == -ENOENT)
         call->flags |= CREATED;
 }

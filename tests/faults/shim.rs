@@ -52,10 +52,13 @@ impl Kind {
 
 /// A system call on a path below the watched folder.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "they are flags of a record")]
 pub struct Call {
     pub kind: Kind,
     /// Whether the file was made by it.
     pub created: bool,
+    /// Whether a file that was there lost its bytes by it.
+    pub emptied: bool,
     /// Whether it was made to fail, or to do half.
     pub injected: bool,
     /// Whether its file is open such that a write is durable when it returns.
@@ -187,6 +190,7 @@ pub fn calls(root: &Path, log: &Path) -> Vec<Call> {
         calls.push(Call {
             kind: Kind::ALL[kind as usize - 1],
             created: flags & 1 != 0 && result.cast_signed() >= 0,
+            emptied: flags & 0x11 == 0x10 && result.cast_signed() >= 0,
             injected: flags & 2 != 0,
             synchronous: flags & 4 != 0,
             result: result.cast_signed(),

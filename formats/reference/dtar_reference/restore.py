@@ -22,6 +22,7 @@ from .body import (
 )
 from .frame import Frame
 from .index import Index
+from .moved import Moved
 from .sections import steps
 from .wire import FormatError, Reader, blake3_256
 
@@ -37,15 +38,31 @@ class Frames:
     def __init__(self, index: Index, key, directories: list[str]):
         self.index, self.key, self.directories = index, key, directories
         self.cache: OrderedDict[int, Frame] = OrderedDict()
+        self.moved = Moved(directories, key, index.summary.store_id)
 
-    def _path(self, brick: bytes) -> str:
+    def _path(self, brick: bytes) -> str | None:
         name = brick.hex()
         for directory in self.directories:
             for parts in ((), (name[:2],), ("bricks", name[:2]), ("meta", name[:2])):
                 path = os.path.join(directory, *parts, f"{name}.brick")
                 if os.path.exists(path):
                     return path
-        raise FormatError(f"brick {name} is missing")
+        return None
+
+    def _read(self, place) -> Frame:
+        """The frame where the index says, or where gc has moved it."""
+        places = [(place.brick, place.offset, place.length)]
+        if self._path(place.brick) is None:
+            places = self.moved.places_of(place.brick, place.number)
+        for brick, offset, length in places:
+            path = self._path(brick)
+            if path is not None:
+                with open(path, "rb") as f:
+                    f.seek(offset)
+                    data = f.read(length)
+                what = f"brick {place.brick.hex()}, frame {place.number}"
+                return Frame(data, self.key, what, self.index.summary.store_id)
+        raise FormatError(f"brick {place.brick.hex()} is missing, and nothing stands in for its frame {place.number}")
 
     def get(self, ordinal: int) -> Frame:
         if ordinal in self.cache:
@@ -53,10 +70,7 @@ class Frames:
             return self.cache[ordinal]
         place = self.index.frames[ordinal]
         what = f"brick {place.brick.hex()}, frame {place.number}"
-        with open(self._path(place.brick), "rb") as f:
-            f.seek(place.offset)
-            data = f.read(place.length)
-        frame = Frame(data, self.key, what, self.index.summary.store_id)
+        frame = self._read(place)
         if frame.plain_len != place.plain_len:
             raise FormatError(f"{what}: plain length is not that of the index")
         self.cache[ordinal] = frame

@@ -15,7 +15,7 @@ use crate::format::note::{Note, NoteKind};
 use crate::id::WriterId;
 use crate::store::atomic::{self, TempFile};
 use crate::store::layout::{Layout, RunName};
-use crate::store::{Store, is_missing};
+use crate::store::{Store, guard, is_missing};
 use crate::{Error, Result};
 
 /// How often a folder may be taken away before its lease is locked: each time needs
@@ -43,6 +43,7 @@ impl Lease {
     /// [`Error::Io`].
     pub fn take(store: &Store, keys: &PutKeys, kind: NoteKind, text: &str) -> Result<Self> {
         let dir = store.layout().runs_dir();
+        guard::refuse_links(store.path(), &dir)?;
         atomic::create_dir(&dir)?;
         for _ in 0..ATTEMPTS {
             if let Some(lease) = Self::attempt(store, keys, kind, text)? {
@@ -69,7 +70,7 @@ impl Lease {
             Ok(file) => file,
             Err(error) if is_missing(&error) => return Ok(None),
             Err(error) => {
-                let _ = retire(&layout, &name);
+                let _ = retire(&layout, &name, None);
                 return Err(Error::io("make", path)(error));
             }
         };
@@ -138,6 +139,7 @@ impl Lease {
     /// # Errors
     /// As [`Lease::temp_file`].
     pub fn publish(&self, file: TempFile, target: &Path) -> Result<()> {
+        guard::refuse_links_to(self.layout.path(), target)?;
         file.publish(target).map_err(|error| self.explain(error))
     }
 
@@ -160,6 +162,7 @@ impl Lease {
         let Some(file) = path.file_name() else {
             return Ok(false);
         };
+        guard::refuse_links_to(self.layout.path(), path)?;
         let grave = self.dir.join(file);
         match fs::rename(path, &grave) {
             Ok(()) => {
@@ -219,7 +222,7 @@ impl Lease {
         if self.given_up.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
-        retire(&self.layout, &self.name)
+        retire(&self.layout, &self.name, None)
     }
 }
 
@@ -231,9 +234,17 @@ impl Drop for Lease {
     }
 }
 
-/// Takes the folder of a run away, and empties it. Nothing is done if it is gone.
-pub(super) fn retire(layout: &Layout, name: &RunName) -> Result<()> {
+/// Takes the folder of a run away, and removes it with all that is in it. Nothing is done
+/// if it is gone. `lock` is given up in between: where the file system keeps files that are
+/// open, the folder would not become empty.
+///
+/// # Errors
+/// [`Error::Io`]. The run may still publish then: a rename that had found the folder
+/// before it was taken away goes on, until what it renames is gone.
+pub(super) fn retire(layout: &Layout, name: &RunName, lock: Option<File>) -> Result<()> {
     let temp = layout.temp_dir();
+    guard::refuse_links(layout.path(), &temp)?;
+    guard::refuse_links(layout.path(), &layout.run_dir(name))?;
     atomic::create_dir(&temp)?;
     let grave = temp.join(atomic::random_name(&temp)?);
     let dir = layout.run_dir(name);
@@ -242,7 +253,18 @@ pub(super) fn retire(layout: &Layout, name: &RunName) -> Result<()> {
         result => result.map_err(Error::io("end the run", &dir))?,
     }
     atomic::sync_dir(&layout.runs_dir())?;
-    // What cannot be removed is removed by whoever starts the next run.
-    let _ = fs::remove_dir_all(&grave);
-    Ok(())
+    drop(lock);
+    let mut outcome = Ok(());
+    for _ in 0..ATTEMPTS {
+        outcome = match fs::remove_dir_all(&grave) {
+            // Somebody else has cleaned up.
+            Err(error) if is_missing(&error) => Ok(()),
+            outcome => outcome,
+        };
+        if outcome.is_ok() && !grave.exists() {
+            return Ok(());
+        }
+    }
+    // What one writes into it that is being ended may come in between, but not for long.
+    outcome.map_err(Error::io("remove what is left of a run", &grave))
 }

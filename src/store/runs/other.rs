@@ -2,17 +2,18 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Read;
+use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 
 use super::lease::retire;
-use super::{LEASE, is_of};
+use super::{LEASE, host_name, is_of};
+use crate::Result;
 use crate::brick::open_note;
 use crate::crypto::PutKeys;
 use crate::format::note::{Note, NoteKind};
 use crate::store::layout::RunName;
-use crate::store::{Store, host, is_missing};
-use crate::{Error, Result};
+use crate::store::{Store, guard, host, is_missing};
 
 /// Longer than any lease is: header, tag, and all texts at their longest.
 const MAX_LEASE_LENGTH: u64 = 8 << 10;
@@ -26,7 +27,7 @@ pub struct OtherRun {
     /// Whether nobody holds its lock any more, and that can be believed.
     pub is_dead: bool,
     /// The lock of a dead run: so nobody makes this run's lease his own meanwhile.
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 impl OtherRun {
@@ -38,7 +39,7 @@ impl OtherRun {
         let layout = store.layout();
         let path = layout.run_dir(name).join(LEASE);
         let is_here = !host::may_be_shared(&layout.runs_dir())?;
-        let file = match OpenOptions::new().read(true).write(true).open(&path) {
+        let file = match open(&path) {
             Ok(file) => file,
             Err(error) if is_missing(&error) => {
                 if !layout.run_dir(name).exists() {
@@ -48,16 +49,28 @@ impl OtherRun {
                     name: name.clone(),
                     lease: None,
                     is_dead: is_here,
-                    _lock: None,
+                    lock: None,
                 }));
             }
-            Err(error) => return Err(Error::io("open", path)(error)),
+            // It is somebody's whom we do not know.
+            Err(_) => {
+                return Ok(Some(Self {
+                    name: name.clone(),
+                    lease: None,
+                    is_dead: false,
+                    lock: None,
+                }));
+            }
+        };
+        // What is no file says nothing, and to read a pipe is to wait for a writer.
+        let length = match file.metadata() {
+            Ok(found) if found.is_file() => MAX_LEASE_LENGTH,
+            _ => 0,
         };
         let mut bytes = Vec::new();
-        (&file)
-            .take(MAX_LEASE_LENGTH)
-            .read_to_end(&mut bytes)
-            .map_err(Error::io("read", &path))?;
+        if (&file).take(length).read_to_end(&mut bytes).is_err() {
+            bytes.clear();
+        }
         let lease = open_note(keys, &bytes).ok().filter(|note| {
             matches!(note.kind, NoteKind::ArchiverLease | NoteKind::GcLease) && is_of(note, name)
         });
@@ -65,12 +78,16 @@ impl OtherRun {
         let is_known = lease
             .as_ref()
             .is_some_and(|note| !boot_id.is_empty() && note.boot_id == boot_id);
+        // A file system of this host may be served to others, whose locks do not show here.
+        let is_foreign = lease
+            .as_ref()
+            .is_some_and(|note| note.boot_id != boot_id && note.host != host_name());
         let is_free = flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok();
         Ok(Some(Self {
             name: name.clone(),
             lease,
-            is_dead: is_free && (is_here || is_known),
-            _lock: is_free.then_some(file),
+            is_dead: is_free && (is_known || is_here && !is_foreign),
+            lock: is_free.then_some(file),
         }))
     }
 
@@ -84,10 +101,21 @@ impl OtherRun {
     /// Ends it: from now on it can neither publish nor delete.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Error::Io`]: it may still be able to.
     pub fn end(self, store: &Store) -> Result<()> {
-        retire(store.layout(), &self.name)
+        retire(store.layout(), &self.name, self.lock)
     }
+}
+
+/// To write, since some file systems lock only such handles; else to read.
+fn open(path: &Path) -> std::io::Result<File> {
+    let writable = OpenOptions::new().read(true).write(true).open(path);
+    writable.or_else(|error| {
+        if is_missing(&error) {
+            return Err(error);
+        }
+        guard::open_file(path)
+    })
 }
 
 /// Removes what is left of runs that are gone: what stands in `tmp/`, and the folders of
