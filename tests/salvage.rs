@@ -457,3 +457,31 @@ fn a_damaged_root_or_snapshot_in_the_output_is_reported() {
         fs::write(&files[0], whole).unwrap();
     }
 }
+
+#[test]
+fn frames_that_were_found_and_not_kept_end_with_3() {
+    let made = Made::large();
+    let brick = made.brick();
+    let bytes = fs::read(&brick).unwrap();
+    let first = frames(&bytes).remove(0);
+    // Another key's: all are there, and none is kept.
+    made.sandbox.run(["key", "new", "stranger"]).exits(0);
+    let run = made.salvage(&[&brick], &["--key", "stranger", "--json"]);
+    let run = run.exits(3);
+    assert!(summary(&run)["other_key"].as_u64() > Some(0));
+
+    // A newer dtar's, its check in order: two bytes of a version that is not known yet.
+    let newer = made.path("newer");
+    let mut frame = bytes[first].to_vec();
+    frame[8] = 2;
+    fs::write(&newer, frame).unwrap();
+    let run = made.salvage(&[&newer], &["--json"]).exits(3);
+    assert_eq!(summary(&run)["refused"], 1);
+
+    // Mostly another store's.
+    let other = Made::small();
+    let inputs = [other.brick(), brick];
+    let [small, large] = &inputs;
+    let run = made.salvage(&[small, large], &["--json"]).exits(3);
+    run.says(&["of other stores, more than of the one that was kept"]);
+}

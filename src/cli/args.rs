@@ -152,6 +152,8 @@ pub enum Command {
     /// `--bricks DIR`, as far as bricks kept their names, or make DIR a store: put
     /// `store.toml` into it.
     ///
+    /// Exit code 3 if something could not be read or kept: frames that are damaged, of a
+    /// newer dtar, or of another key, or more of them of other stores than of this one.
     /// With --index, exit code 3 if a member is not whole; 0 if all are. With --json the
     /// report is one object a line on standard output: `index`, `name`, `state` (`whole`,
     /// `part` or `gone`), `size`, `lost`.

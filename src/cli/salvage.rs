@@ -215,6 +215,21 @@ fn summarise(summary: &SalvageSummary, args: &SalvageArgs, time: std::time::Dura
              --store-id {store} and another folder"
         ));
     }
+    if summary.is_mostly_of_others() {
+        say.warn(&format!(
+            "{} frames are of other stores, more than of the one that was kept{}",
+            summary.other_store,
+            summary
+                .store
+                .map_or(String::new(), |store| format!(", {store}")),
+        ));
+    }
+    if summary.refused > 0 {
+        say.warn(&format!(
+            "{} frames were written by a newer dtar, and are not kept: run again with that",
+            summary.refused
+        ));
+    }
     if summary.other_key > 0 {
         say.warn(&format!(
             "{} frames are not sealed to this key",

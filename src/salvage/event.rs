@@ -121,7 +121,20 @@ impl SalvageSummary {
     /// Whether something could not be read or kept.
     #[must_use]
     pub const fn has_losses(&self) -> bool {
-        self.bad_blocks.number > 0 || self.unreadable > 0 || self.damaged > 0 || self.blocked > 0
+        self.bad_blocks.number > 0
+            || self.unreadable > 0
+            || self.damaged > 0
+            || self.blocked > 0
+            || self.refused > 0
+            || self.other_key > 0
+            || self.is_mostly_of_others()
+    }
+
+    /// Whether more frames were found of other stores than of the one that was kept: it may
+    /// be the wrong one.
+    #[must_use]
+    pub const fn is_mostly_of_others(&self) -> bool {
+        self.other_store > self.sound.number + self.unverified.number
     }
 }
 

@@ -24,6 +24,15 @@ impl NamedByHash {
         })
     }
 
+    /// No file: bytes of which only the name is wanted.
+    pub(super) fn nowhere() -> Self {
+        Self {
+            file: None,
+            hasher: blake3::Hasher::new(),
+            length: 0,
+        }
+    }
+
     pub(super) fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.hasher.update(bytes);
         self.length += bytes.len() as u64;

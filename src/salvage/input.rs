@@ -14,6 +14,8 @@ pub(super) const READ: usize = 1 << 20;
 const SECTOR: usize = 4096;
 /// A tape that yields nothing but errors so often has come to its end.
 const MOST_FAILURES: u32 = 64;
+/// So many bytes of a disk in a row that cannot be read: there is no disk any more.
+const MOST_BAD: u64 = 256 << 20;
 
 /// The files that are named, and those in folders that are named.
 pub(super) struct Files {
@@ -127,6 +129,8 @@ pub(super) struct Reader {
     /// Up to here reads are of one unit each.
     careful_until: u64,
     failures: u32,
+    /// Bytes passed since the last read that gave any.
+    bad: u64,
     marked: bool,
 }
 
@@ -170,6 +174,7 @@ impl Reader {
             unit: block_size.unwrap_or(usual),
             careful_until: 0,
             failures: 0,
+            bad: 0,
             marked: false,
         }
     }
@@ -205,12 +210,15 @@ impl Reader {
                 Ok(0) => return Ok(Outcome::End),
                 Ok(length) => {
                     self.position += length as u64;
-                    (self.failures, self.marked) = (0, false);
+                    (self.failures, self.bad, self.marked) = (0, 0, false);
                     return Ok(Outcome::Bytes(length));
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => match self.kind {
                     Kind::Offsets(end) if self.position >= end => return Ok(Outcome::End),
+                    Kind::Offsets(_) if self.bad >= MOST_BAD || is_gone(&error) => {
+                        return Err(Error::io("read on", &self.path)(error));
+                    }
                     Kind::Offsets(_) if length > self.unit => {
                         self.careful_until = self.position + length as u64;
                     }
@@ -227,6 +235,7 @@ impl Reader {
 
     fn pass(&mut self, next: u64, error: io::Error) -> Outcome {
         let offset = std::mem::replace(&mut self.position, next);
+        self.bad += next - offset;
         Outcome::Bad {
             offset,
             length: next - offset,
@@ -253,6 +262,15 @@ impl Reader {
         let next = self.position + self.unit as u64;
         Ok(self.pass(next, error))
     }
+}
+
+/// Whether an error says that the device is not there any more.
+fn is_gone(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let gone = [Errno::NODEV, Errno::NXIO, Errno::NOMEDIUM];
+    error
+        .raw_os_error()
+        .is_some_and(|code| gone.iter().any(|errno| errno.raw_os_error() == code))
 }
 
 /// Whether an error says that a block is bad, rather than that nothing can be read at all.
@@ -341,6 +359,44 @@ mod tests {
         let (bytes, passed) = all(reader, 65_536);
         assert_eq!(passed, [(8192, 4096), (999_424, 576)]);
         assert_eq!(bytes, 1_000_000 - 4096 - 576);
+    }
+
+    /// A disk that drops off the bus at its middle.
+    struct Dropped {
+        length: u64,
+        code: i32,
+    }
+
+    impl Raw for Dropped {
+        fn read(&mut self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
+            if position + buffer.len() as u64 > self.length / 2 {
+                return Err(io::Error::from_raw_os_error(self.code));
+            }
+            Ok(buffer.len())
+        }
+    }
+
+    #[test]
+    fn a_disk_that_is_gone_is_given_up() {
+        const ENODEV: i32 = 19;
+        for (code, most) in [(EIO, MOST_BAD), (ENODEV, 0)] {
+            let length = 1 << 40;
+            let kind = Kind::Offsets(length);
+            let raw = Box::new(Dropped { length, code });
+            let mut reader = Reader::new(raw, kind, Path::new("disk"), Some(1 << 20));
+            reader.position = length / 2 - (1 << 20);
+            let (mut buffer, mut passed) = (vec![0; 1 << 20], 0);
+            let failed = (0..2000).find_map(|_| match reader.read(&mut buffer) {
+                Ok(Outcome::Bad { length, .. }) => {
+                    passed += length;
+                    None
+                }
+                Ok(_) => None,
+                Err(error) => Some(error),
+            });
+            assert!(failed.is_some());
+            assert_eq!(passed, most, "{code}");
+        }
     }
 
     #[test]

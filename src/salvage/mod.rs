@@ -10,6 +10,7 @@
 //! into new bricks with a TOC of their own; what lies in them is found by chunk id.
 
 mod chunks;
+mod device;
 mod event;
 mod file;
 mod frame;
@@ -168,6 +169,13 @@ fn require_fit(to: &Path, inputs: &[PathBuf]) -> Result<()> {
     let target = resolved(to)?;
     for input in inputs.iter().filter(|input| *input != Path::new("-")) {
         let source = input.canonicalize().map_err(Error::io("look at", input))?;
+        if device::holds(&source, &target)? {
+            return Err(refuse(format!(
+                "lies on {}, which is what is read: writing there destroys what is to be \
+                 salvaged; name a folder on another disk with --to",
+                input.display()
+            )));
+        }
         if source.starts_with(&target) || target.starts_with(&source) {
             return Err(refuse(format!(
                 "what is read must not stand in it, nor it in what is read ({}); name another \

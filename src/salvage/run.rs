@@ -47,6 +47,8 @@ pub(super) struct Run<'a> {
     role: Role,
     path: PathBuf,
     attempt: Option<Attempt>,
+    /// Bytes that could not be read, up to where reading stands: told as one.
+    bad: Option<(u64, u64, String)>,
     hashes: Vec<ChunkHash>,
     bytes: Vec<u8>,
 }
@@ -72,6 +74,7 @@ impl<'a> Run<'a> {
             role: Role::Input,
             path: PathBuf::new(),
             attempt: None,
+            bad: None,
             hashes: Vec::new(),
             bytes: Vec::new(),
         }
@@ -101,10 +104,14 @@ impl<'a> Run<'a> {
             let outcome = match reader.read(scanner.room()) {
                 Ok(outcome) => outcome,
                 Err(error) => {
+                    self.tell_bad();
                     self.unreadable(&error.to_string());
                     ReadOutcome::End
                 }
             };
+            if !matches!(outcome, ReadOutcome::Bad { .. }) {
+                self.tell_bad();
+            }
             match outcome {
                 ReadOutcome::Bytes(length) => {
                     scanner.advance(length);
@@ -142,12 +149,26 @@ impl<'a> Run<'a> {
 
     fn bad_block(&mut self, offset: u64, length: u64, reason: &str) {
         self.summary.bad_blocks.add(length);
-        (self.on_event)(&Event::BadBlock {
-            path: &self.path,
-            offset,
-            length,
-            reason: reason.to_owned(),
-        });
+        match &mut self.bad {
+            Some((start, passed, why)) if *start + *passed == offset && why == reason => {
+                *passed += length;
+            }
+            _ => {
+                self.tell_bad();
+                self.bad = Some((offset, length, reason.to_owned()));
+            }
+        }
+    }
+
+    fn tell_bad(&mut self) {
+        if let Some((offset, length, reason)) = self.bad.take() {
+            (self.on_event)(&Event::BadBlock {
+                path: &self.path,
+                offset,
+                length,
+                reason,
+            });
+        }
     }
 
     pub(super) fn unreadable(&mut self, reason: &str) {
@@ -245,7 +266,7 @@ impl<'a> Run<'a> {
         let place = self.place(offset);
         // A brick of an earlier run can be read again where it stands.
         let temp_dir = self.output.temp_dir().filter(|_| self.is_input());
-        self.attempt = Attempt::begin(bytes, place, temp_dir.as_deref())?
+        self.attempt = Attempt::begin(bytes, place, temp_dir)
             .filter(|attempt| self.keyring.is_wanted(attempt.header.store_id));
         Ok(())
     }

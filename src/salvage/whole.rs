@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::event::Place;
 use super::file::NamedByHash;
@@ -22,7 +22,10 @@ pub(super) struct Attempt {
     pub(super) place: Place,
     /// Where its next piece must stand.
     next: u64,
+    /// Its bytes so far. Headers are easily made: a file is only with the first frame.
     file: NamedByHash,
+    header_bytes: Vec<u8>,
+    temp_dir: Option<PathBuf>,
     frames: Vec<SalvagedFrame>,
     chunks: usize,
     toc: Option<(u64, Vec<u8>)>,
@@ -55,27 +58,22 @@ pub(super) enum Outcome {
 }
 
 impl Attempt {
-    /// Begins with a brick's header. With `temp_dir`, its bytes are kept there until it
-    /// is known whether it is whole; otherwise they can be read where they stand.
-    pub(super) fn begin(
-        bytes: &[u8],
-        place: Place,
-        temp_dir: Option<&Path>,
-    ) -> Result<Option<Self>> {
-        let Ok(header) = BrickHeader::decode(bytes) else {
-            return Ok(None);
-        };
-        let mut file = NamedByHash::new(temp_dir)?;
-        file.write(bytes)?;
-        Ok(Some(Self {
+    /// Begins with a brick's header. With `temp_dir`, its bytes are kept there, from the
+    /// first frame on, until it is known whether it is whole; otherwise they can be read
+    /// where they stand.
+    pub(super) fn begin(bytes: &[u8], place: Place, temp_dir: Option<PathBuf>) -> Option<Self> {
+        let header = BrickHeader::decode(bytes).ok()?;
+        Some(Self {
             header,
             next: place.offset + HEADER_LENGTH as u64,
             place,
-            file,
+            file: NamedByHash::nowhere(),
+            header_bytes: bytes.to_vec(),
+            temp_dir,
             frames: Vec::new(),
             chunks: 0,
             toc: None,
-        }))
+        })
     }
 
     /// Whether a frame at this offset can be the next of the brick.
@@ -89,6 +87,10 @@ impl Attempt {
 
     /// Adds a frame that it [takes](Attempt::takes).
     pub(super) fn frame(&mut self, frame: SalvagedFrame, bytes: &[u8]) -> Result<()> {
+        if self.frames.is_empty() {
+            self.file = NamedByHash::new(self.temp_dir.as_deref())?;
+            self.file.write(&self.header_bytes)?;
+        }
         self.chunks += frame.chunks.len();
         self.frames.push(frame);
         self.piece(bytes)

@@ -12,7 +12,7 @@ use crate::brick::{FrameOpener, OpenFrame, OpenScratch, open_snapshot};
 use crate::crypto::Key;
 use crate::error::{Error, Exit, Result};
 use crate::format::brick::HEADER_LENGTH;
-use crate::format::frame::{FrameHeader, MAX_HEADER_LENGTH};
+use crate::format::frame::{FRAME_MAGIC, FrameHeader, MAX_HEADER_LENGTH};
 use crate::id::{BrickName, ChunkHash, Class};
 use crate::index::IndexFile;
 use crate::store::guard::open_file;
@@ -81,16 +81,17 @@ fn select(layout: &Layout, selector: &Selector) -> Result<RunName> {
 /// hold is missed later on, if it is needed.
 fn scan(layout: &Layout, bricks_in: &[PathBuf], chunks: &mut Chunks<'_>) -> Result<()> {
     let copies = bricks_in.iter().map(Layout::new);
-    let mut bricks: BTreeMap<BrickName, PathBuf> = BTreeMap::new();
+    let mut bricks: BTreeMap<BrickName, Vec<PathBuf>> = BTreeMap::new();
     for layout in std::iter::once(layout.clone()).chain(copies) {
         layout.each_brick(Class::Metadata, |name, _| {
-            let path = || layout.brick_path(&name, Class::Metadata);
-            bricks.entry(name).or_insert_with(path);
+            // All copies: what is damaged in one may be whole in another.
+            let path = layout.brick_path(&name, Class::Metadata);
+            bricks.entry(name).or_default().push(path);
             Ok(())
         })?;
     }
     let mut scanner = Scanner::default();
-    for path in bricks.into_values() {
+    for path in bricks.into_values().flatten() {
         scanner.brick(path, chunks)?;
     }
     Ok(())
@@ -104,14 +105,19 @@ struct Scanner {
 }
 
 impl Scanner {
-    /// Goes from frame to frame, up to what is none: the table of contents.
+    /// Goes from frame to frame. Behind what is none, the table of contents or a damaged
+    /// frame, the next is looked for.
     fn brick(&mut self, path: PathBuf, chunks: &mut Chunks<'_>) -> Result<()> {
         let file = open_file(&path).map_err(Error::io("open", &path))?;
         let length = file.metadata().map_err(Error::io("read", &path))?.len();
         let brick = u32::try_from(chunks.bricks.len()).unwrap_or(u32::MAX);
         let mut frames = Vec::new();
         let mut offset = HEADER_LENGTH as u64;
-        while let Some(frame_length) = self.frame_length(&file, &path, offset, length)? {
+        while offset < length {
+            let Some(frame_length) = self.frame_length(&file, &path, offset, length)? else {
+                offset = self.next_frame(&file, &path, offset + 1, length)?;
+                continue;
+            };
             self.bytes.resize(frame_length as usize, 0);
             read_brick(&file, &path, offset, &mut self.bytes)?;
             let frame = frames.len() as u32;
@@ -132,6 +138,29 @@ impl Scanner {
         }
         chunks.bricks.push(Brick { path, frames });
         Ok(())
+    }
+
+    /// Where, from `offset` on, the next magic of a frame stands; the length of the brick
+    /// if there is none.
+    fn next_frame(&mut self, file: &File, path: &Path, offset: u64, length: u64) -> Result<u64> {
+        /// Bytes looked through at a time.
+        const PIECE: u64 = 1 << 20;
+        let mut start = offset;
+        while start < length {
+            let piece = PIECE.min(length - start);
+            self.bytes.resize(piece as usize, 0);
+            read_brick(file, path, start, &mut self.bytes)?;
+            let mut windows = self.bytes.windows(FRAME_MAGIC.len());
+            if let Some(found) = windows.position(|window| window == FRAME_MAGIC) {
+                return Ok(start + found as u64);
+            }
+            if start + piece == length {
+                break;
+            }
+            // A magic may lie across the border.
+            start += piece - (FRAME_MAGIC.len() as u64 - 1);
+        }
+        Ok(length)
     }
 
     fn opens(&mut self, opener: &FrameOpener) -> bool {

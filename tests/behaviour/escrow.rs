@@ -323,3 +323,57 @@ fn a_key_in_escrow_reads_snapshots() {
     let bricks = [unauthenticated, "--bricks", "copy"];
     refused(restore("@latest", &bricks), 1, &["no such snapshot"]);
 }
+
+#[test]
+fn a_damaged_frame_of_a_snapshot_costs_no_other_and_copies_are_read_too() {
+    let sandbox = Sandbox::new();
+    sandbox.run(["key", "new", "escrow"]).exits(0);
+    sandbox.run(["init", "--recipient", "escrow"]).exits(0);
+    // Names of noise, so that the snapshot takes several frames.
+    let mut noise = Random(5);
+    let member = |stream: Stream, _| {
+        let hex = |bytes: Vec<u8>| {
+            bytes
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>()
+        };
+        stream.file(&hex(noise.bytes(48)), b"")
+    };
+    let stream = (0..40_000).fold(Stream::new(), member).end();
+    sandbox.archive("index.tar", &stream[..]);
+    let copy = sandbox.path().join("copy");
+    fs::create_dir_all(copy.join("meta")).unwrap();
+    let brick = metadata_brick(&sandbox.store().join("meta"));
+    let bytes = fs::read(&brick).unwrap();
+    let magic = |bytes: &[u8]| bytes.windows(8).position(|window| window == b"dtarFRAM");
+    let first = magic(&bytes).unwrap();
+    let second = first + 8 + magic(&bytes[first + 8..]).expect("several frames");
+    // The first frame is damaged in the store, the second in a copy.
+    for (path, header) in [
+        (brick.clone(), first),
+        (
+            copy.join(brick.strip_prefix(sandbox.store()).unwrap()),
+            second,
+        ),
+    ] {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mut damaged = bytes.clone();
+        damaged[header + 30] ^= 1;
+        fs::write(path, damaged).unwrap();
+    }
+    let options = ["--key", "escrow", "--unauthenticated", "--bricks", "copy"];
+    let run = sandbox.run(["restore", "@latest"].iter().chain(&options));
+    assert!(run.exits(0).stdout == stream);
+}
+
+/// The only brick in a folder of bricks of class metadata.
+fn metadata_brick(dir: &std::path::Path) -> PathBuf {
+    let folder = fs::read_dir(dir).unwrap().next().unwrap().unwrap().path();
+    fs::read_dir(folder)
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path()
+}
