@@ -143,40 +143,18 @@ pub enum Command {
     ///
     /// Byte for byte what the run wrote there.
     Index(IndexArgs),
-    /// Find frames that survive in raw bytes, and write them out as sound bricks
+    /// Find members in snapshots: when was it there, and which versions are there
     ///
-    /// Reads damaged bricks, disk images, tape dumps, devices, whatever: what dtar wrote
-    /// is found by its markers, wherever it stands. Bricks that are whole are kept under
-    /// their names; all other frames go into new bricks, each frame once. With the key
-    /// every frame is opened before it is kept; nothing unsound is written. Restore with
-    /// `--bricks DIR`, as far as bricks kept their names, or make DIR a store: put
-    /// `store.toml` into it.
+    /// By name, and of each name the newest snapshot first: when the snapshot was made,
+    /// whether the member changed since the next older one that has it (`first`: none
+    /// has it; `changed`: other type, content or link; `same`; nothing where that was not
+    /// looked at: with --hash, before --since, past a damaged snapshot, with --first), and
+    /// what `ls` says of it. `dtar restore '@TIME' NAME` gets it back.
     ///
-    /// Exit code 3 if something could not be read or kept: frames that are damaged, of a
-    /// newer dtar, or of another key, or more of them of other stores than of this one.
-    /// With --index, exit code 3 if a member is not whole; 0 if all are. With --json the
-    /// report is one object a line on standard output: `index`, `name`, `state` (`whole`,
-    /// `part` or `gone`), `size`, `lost`.
-    Salvage(SalvageArgs),
-    /// Check a store, or that all is there that an index needs
-    ///
-    /// Without INDEX the whole store, as deep as the key at hand reaches: without a key
-    /// every brick's bytes against its name; with a put key also tables of contents,
-    /// sidecars and roots; with the key every frame, chunk and snapshot. With INDEX all
-    /// that a restore does, but for the output.
-    ///
-    /// Reports every fault, and the runs and members that it hits; exit code 3 if there
-    /// is one. Damaged bricks are marked in `bad/`, so that the next archive run stores
-    /// their chunks again. With --json a line for each "fault", "hit" (a run), "damage"
-    /// (a part of a member), "away" (a brick), "stray" (a file).
-    Verify(VerifyArgs),
-    /// Make sidecars again from their bricks, and the catalog from the sidecars
-    ///
-    /// For sidecars that are missing or damaged. What is left of a damaged brick that
-    /// has no sidecar goes into a new brick, for which the secret key is needed. Nothing
-    /// is deleted; to do it again changes nothing. Exit code 3 if something cannot be
-    /// mended.
-    Rebuild(RebuildArgs),
+    /// With --json one object a line: what `ls --json` says, `hash` (BLAKE3-256 of the
+    /// body), `change`, and of the snapshot `snapshot` (its name), `time_ns`, `host`,
+    /// `label`, or of a file `index`.
+    Find(FindArgs),
     /// Say what differs between two indexes
     ///
     /// A line for each member that is not the same, sorted by name: `+` only in NEW, `-`
@@ -196,18 +174,6 @@ pub enum Command {
     /// `bytes_added`, `bytes_removed`, `overruled` (members before the last of a name),
     /// and with --stat `chunk_bytes`, `chunk_bytes_estimated`.
     Diff(DiffArgs),
-    /// Find members in snapshots: when was it there, and which versions are there
-    ///
-    /// By name, and of each name the newest snapshot first: when the snapshot was made,
-    /// whether the member changed since the next older one that has it (`first`: none
-    /// has it; `changed`: other type, content or link; `same`; nothing where that was not
-    /// looked at: with --hash, before --since, past a damaged snapshot, with --first), and
-    /// what `ls` says of it. `dtar restore '@TIME' NAME` gets it back.
-    ///
-    /// With --json one object a line: what `ls --json` says, `hash` (BLAKE3-256 of the
-    /// body), `change`, and of the snapshot `snapshot` (its name), `time_ns`, `host`,
-    /// `label`, or of a file `index`.
-    Find(FindArgs),
     /// Give runs up: deletes their snapshots and roots
     ///
     /// Asks nothing. What only they needed is garbage then, which `dtar gc` deletes; until
@@ -221,6 +187,43 @@ pub enum Command {
     /// `deleted`, `rewritten`, `moved_frames`, `new_bricks`, `new_bytes`, `freed` (bytes of
     /// all that was deleted), `spared`, `left_out`, `missing`, `cold`, `seconds`.
     Gc(GcArgs),
+    /// Check a store, or that all is there that an index needs
+    ///
+    /// Without INDEX the whole store, as deep as the key at hand reaches: without a key
+    /// every brick's bytes against its name; with a put key also tables of contents,
+    /// sidecars and roots; with the key every frame, chunk and snapshot. With INDEX all
+    /// that a restore does, but for the output.
+    ///
+    /// Reports every fault, and the runs and members that it hits; exit code 3 if there
+    /// is one. Damaged bricks are marked in `bad/`, so that the next archive run stores
+    /// their chunks again. With --json a line for each "fault", "hit" (a run), "damage"
+    /// (a part of a member), "away" (a brick), "stray" (a file).
+    Verify(VerifyArgs),
+    /// Protect bricks with parity: what is lost or damaged comes back, without a key
+    #[command(subcommand)]
+    Parity(ParityCommand),
+    /// Make sidecars again from their bricks, and the catalog from the sidecars
+    ///
+    /// For sidecars that are missing or damaged. What is left of a damaged brick that
+    /// has no sidecar goes into a new brick, for which the secret key is needed. Nothing
+    /// is deleted; to do it again changes nothing. Exit code 3 if something cannot be
+    /// mended.
+    Rebuild(RebuildArgs),
+    /// Find frames that survive in raw bytes, and write them out as sound bricks
+    ///
+    /// Reads damaged bricks, disk images, tape dumps, devices, whatever: what dtar wrote
+    /// is found by its markers, wherever it stands. Bricks that are whole are kept under
+    /// their names; all other frames go into new bricks, each frame once. With the key
+    /// every frame is opened before it is kept; nothing unsound is written. Restore with
+    /// `--bricks DIR`, as far as bricks kept their names, or make DIR a store: put
+    /// `store.toml` into it.
+    ///
+    /// Exit code 3 if something could not be read or kept: frames that are damaged, of a
+    /// newer dtar, or of another key, or more of them of other stores than of this one.
+    /// With --index, exit code 3 if a member is not whole; 0 if all are. With --json the
+    /// report is one object a line on standard output: `index`, `name`, `state` (`whole`,
+    /// `part` or `gone`), `size`, `lost`.
+    Salvage(SalvageArgs),
     /// Make a store, and a key if there is none
     Init(InitArgs),
     /// Make and show keys
@@ -240,9 +243,6 @@ pub enum Command {
     /// brick's; `roots_without_snapshot` with `label` and `lost` (it had one, or the root
     /// does not open); `snapshots_without_root`.
     Store,
-    /// Protect bricks with parity: what is lost or damaged comes back, without a key
-    #[command(subcommand)]
-    Parity(ParityCommand),
     /// Print a completion script for a shell
     Completions {
         /// bash, zsh, fish, elvish or powershell

@@ -332,13 +332,8 @@ fn a_damaged_frame_of_a_snapshot_costs_no_other_and_copies_are_read_too() {
     // Names of noise, so that the snapshot takes several frames.
     let mut noise = Random(5);
     let member = |stream: Stream, _| {
-        let hex = |bytes: Vec<u8>| {
-            bytes
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect::<String>()
-        };
-        stream.file(&hex(noise.bytes(48)), b"")
+        let name = blake3::Hash::from_slice(&noise.bytes(32)).unwrap();
+        stream.file(&name.to_hex(), b"")
     };
     let stream = (0..40_000).fold(Stream::new(), member).end();
     sandbox.archive("index.tar", &stream[..]);
