@@ -371,7 +371,8 @@ fn what_cannot_be_compared_is_refused() {
     diff(&stranger).exits(1).says(&["wrong key"]);
     let run = diff(&[&stranger[..], &["--unauthenticated"]].concat()).exits(0);
     run.says(&["cannot check"]);
-    let run = diff(&["index.tar", "index.tar", "--key", "nowhere"]).exits(0);
+    // A slip of the pen must not drop the check.
+    let run = diff(&["index.tar", "index.tar", "--key", "nowhere"]).exits(1);
     assert_eq!(run.says(&["no key here"]).stderr.lines().count(), 1);
 }
 

@@ -49,6 +49,10 @@ impl Lane {
 
     /// Rebuild, of a store that has lost sidecars, and the catalog.
     pub fn kill_rebuild(&mut self) -> bool {
+        // What stands on the list of a gc that was cut off is not made again.
+        if !files(&self.sandbox.store().join("dead")).is_empty() {
+            self.sandbox.run(["gc"]).exits(0);
+        }
         let lost = files(&self.sandbox.store().join("tocs"));
         for sidecar in lost.keys() {
             if self.random.below(2) == 0 {
