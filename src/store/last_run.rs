@@ -42,9 +42,12 @@ impl LastRun {
     }
 
     fn read(&self) -> Result<Option<RunName>> {
-        match fs::read_to_string(&self.path) {
-            // One that was cut short is none.
-            Ok(text) => Ok(text.trim_end().parse().ok()),
+        match fs::read(&self.path) {
+            // One that was cut short, or damaged, is none: it must not stop a run.
+            Ok(bytes) => {
+                let text = str::from_utf8(&bytes).ok();
+                Ok(text.and_then(|text| text.trim_end().parse().ok()))
+            }
             Err(error) if is_missing(&error) => Ok(None),
             Err(error) => Err(Error::io("read", &self.path)(error)),
         }
@@ -70,5 +73,35 @@ impl LastRun {
             Err(error) if is_missing(&error) => Ok(()),
             removed => removed.map_err(Error::io("remove", &self.path)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::store;
+
+    #[test]
+    fn what_is_remembered_and_damaged_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = store(dir.path());
+        let last = LastRun::new(store.path(), &store);
+        assert_eq!(last.missing().unwrap(), None);
+        let run = RunName::draw(12).unwrap();
+        last.remember(&run).unwrap();
+        assert_eq!(last.missing().unwrap(), Some(run.clone()));
+        let good = fs::read(&last.path).unwrap();
+        for damaged in [
+            &good[..good.len() / 2],
+            b"",
+            b"\xff\xfe",
+            &[&good[..], &[0x80]].concat(),
+        ] {
+            fs::write(&last.path, damaged).unwrap();
+            assert_eq!(last.missing().unwrap(), None, "{damaged:?}");
+        }
+        last.remember(&run).unwrap();
+        last.forget(&run).unwrap();
+        assert_eq!(last.missing().unwrap(), None);
     }
 }
