@@ -83,7 +83,7 @@ fn on_terminal(sandbox: &Sandbox, line: &str) -> Run {
         )
         .current_dir(sandbox.path())
         .stdin(Stdio::null());
-    run(command)
+    run_command(command)
 }
 
 #[test]
