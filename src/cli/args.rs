@@ -217,9 +217,11 @@ pub enum Command {
     ///
     /// Needed is what the roots of finished runs name, and what the indexes given with
     /// --keep do. Others may archive at the same time: gc waits for runs that began
-    /// before it. A put key is enough. With --json the summary has `roots`, `bricks`,
-    /// `deleted`, `rewritten`, `moved_frames`, `new_bricks`, `new_bytes`, `freed` (bytes of
-    /// all that was deleted), `spared`, `left_out`, `missing`, `cold`, `seconds`.
+    /// before it. A put key is enough. Exit code 3 if something that is needed is nowhere,
+    /// also if --allow-missing goes on and all else is done. With --json the summary has
+    /// `dry_run`, `roots`, `bricks`, `deleted`, `rewritten`, `moved_frames`, `new_bricks`,
+    /// `new_bytes`, `freed` (bytes of all that was deleted; the text says what is left of
+    /// them after the new bricks), `spared`, `left_out`, `missing`, `cold`, `seconds`.
     Gc(GcArgs),
     /// Make a store, and a key if there is none
     Init(InitArgs),
@@ -301,6 +303,8 @@ pub struct GcArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Keep what INDEX needs, though its root was forgotten (repeatable)
+    ///
+    /// A snapshot such as @latest must be there; what it needs is kept in any case.
     #[arg(long, value_name = "INDEX", value_hint = ValueHint::FilePath)]
     pub keep: Vec<PathBuf>,
     /// Leave out what was changed more recently than so long ago: 12h, 3d, 2w
