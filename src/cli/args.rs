@@ -18,7 +18,8 @@ use dtar::verify::Percent;
     version,
     disable_help_subcommand = true,
     verbatim_doc_comment,
-    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 data damaged or missing, 130 interrupted."
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 data damaged or missing, \
+                  4 differences (diff --exit-code), 130 interrupted."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -444,6 +445,9 @@ pub struct LsArgs {
     /// Only members with such names, as with `restore`
     #[arg(value_name = "PATTERN")]
     pub patterns: Vec<String>,
+    /// Look for the bricks of a snapshot in DIR too, a copy of the store (repeatable)
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub bricks: Vec<PathBuf>,
     /// List the index though the key in use is not its store's own, and cannot check it
     #[arg(long)]
     pub unauthenticated: bool,
