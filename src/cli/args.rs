@@ -494,6 +494,8 @@ pub struct FindArgs {
     #[arg(value_name = "PATTERN", required_unless_present = "hash")]
     pub patterns: Vec<String>,
     /// Look in this index or snapshot instead of all snapshots (repeatable, newest first)
+    ///
+    /// A key in escrow, with --unauthenticated, needs it.
     #[arg(long = "in", value_name = "INDEX", value_hint = ValueHint::FilePath)]
     pub indexes: Vec<PathBuf>,
     /// Only members whose body has this BLAKE3-256, as b3sum prints it (repeatable)
