@@ -18,7 +18,8 @@ use dtar::verify::Percent;
     version,
     disable_help_subcommand = true,
     verbatim_doc_comment,
-    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 data damaged or missing, 130 interrupted."
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage, 3 data damaged or missing, \
+                  4 differences (diff --exit-code), 130 interrupted."
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -183,9 +184,11 @@ pub enum Command {
     ///
     /// Needed is what the roots of finished runs name, and what the indexes given with
     /// --keep do. Others may archive at the same time: gc waits for runs that began
-    /// before it. A put key is enough. With --json the summary has `roots`, `bricks`,
-    /// `deleted`, `rewritten`, `moved_frames`, `new_bricks`, `new_bytes`, `freed` (bytes of
-    /// all that was deleted), `spared`, `left_out`, `missing`, `cold`, `seconds`.
+    /// before it. A put key is enough. Exit code 3 if something that is needed is nowhere,
+    /// also if --allow-missing goes on and all else is done. With --json the summary has
+    /// `dry_run`, `roots`, `bricks`, `deleted`, `rewritten`, `moved_frames`, `new_bricks`,
+    /// `new_bytes`, `freed` (bytes of all that was deleted; the text says what is left of
+    /// them after the new bricks), `spared`, `left_out`, `missing`, `cold`, `seconds`.
     Gc(GcArgs),
     /// Check a store, or that all is there that an index needs
     ///
@@ -301,6 +304,8 @@ pub struct GcArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Keep what INDEX needs, though its root was forgotten (repeatable)
+    ///
+    /// A snapshot such as @latest must be there; what it needs is kept in any case.
     #[arg(long, value_name = "INDEX", value_hint = ValueHint::FilePath)]
     pub keep: Vec<PathBuf>,
     /// Leave out what was changed more recently than so long ago: 12h, 3d, 2w
@@ -440,6 +445,9 @@ pub struct LsArgs {
     /// Only members with such names, as with `restore`
     #[arg(value_name = "PATTERN")]
     pub patterns: Vec<String>,
+    /// Look for the bricks of a snapshot in DIR too, a copy of the store (repeatable)
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub bricks: Vec<PathBuf>,
     /// List the index though the key in use is not its store's own, and cannot check it
     #[arg(long)]
     pub unauthenticated: bool,
@@ -486,6 +494,8 @@ pub struct FindArgs {
     #[arg(value_name = "PATTERN", required_unless_present = "hash")]
     pub patterns: Vec<String>,
     /// Look in this index or snapshot instead of all snapshots (repeatable, newest first)
+    ///
+    /// A key in escrow, with --unauthenticated, needs it.
     #[arg(long = "in", value_name = "INDEX", value_hint = ValueHint::FilePath)]
     pub indexes: Vec<PathBuf>,
     /// Only members whose body has this BLAKE3-256, as b3sum prints it (repeatable)

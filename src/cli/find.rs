@@ -118,6 +118,13 @@ fn hashes(texts: &[String]) -> Result<Vec<ChunkHash>> {
 /// Where to look, the newest first.
 fn sources(args: &FindArgs, indexes: &mut Indexes<'_>) -> Result<Vec<Source>> {
     if args.indexes.is_empty() {
+        if indexes.has_escrow_key()? {
+            return Err(Error::Usage(
+                "with a key in escrow it cannot be told which snapshots there are: name them, \
+                 newest first, with --in @latest --in @2, or their names"
+                    .into(),
+            ));
+        }
         let (since, until) = snapshots::range(args.since.as_deref(), args.until.as_deref())?;
         let (_, store, _) = indexes.store()?;
         let names = runs(store, since, until)?;

@@ -1,5 +1,6 @@
 //! `dtar gc`: what nobody needs leaves the store.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,16 +11,19 @@ use super::progress::Progress;
 use super::say::Say;
 use super::{setup, size};
 use dtar::archive::Monitor;
+use dtar::crypto::Key;
 use dtar::error::{Exit, Result};
 use dtar::gc::{GcEvent, GcOptions, GcSummary, Run, gc};
 use dtar::id::BrickName;
 use dtar::parity::KeptSet;
+use dtar::snapshot;
+use dtar::store::Store;
 use dtar::store::catalog::OwnSidecars;
 
 pub fn run(args: &GcArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let (store, key) = setup::open(global)?;
     let options = GcOptions {
-        keep: args.keep.clone(),
+        keep: kept(args, say, &store, &key)?,
         dry_run: args.dry_run,
         min_age: args.min_age,
         threshold: args.threshold,
@@ -44,6 +48,24 @@ pub fn run(args: &GcArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     drop(progress);
     tell(&summary?, args.dry_run, start.elapsed(), say);
     Ok(exit)
+}
+
+/// The indexes to keep that are files. A snapshot that is named must be there: what it needs
+/// its root keeps.
+fn kept(args: &GcArgs, say: Say, store: &Store, key: &Key) -> Result<Vec<PathBuf>> {
+    let keys = store.put_keys(key)?;
+    let mut files = Vec::new();
+    for path in &args.keep {
+        match setup::selector_of(path)? {
+            Some(selector) => {
+                let run = snapshot::select(store, &keys, &selector)?;
+                let text = path.display();
+                say.note(&format!("{text} is kept by its root, {}", run.name));
+            }
+            None => files.push(path.clone()),
+        }
+    }
+    Ok(files)
 }
 
 fn report(event: &GcEvent, say: Say) {

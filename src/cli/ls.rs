@@ -15,7 +15,7 @@ use dtar::restore::{Listing, Selection};
 use dtar::tar::Member;
 
 pub fn run(args: &LsArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
-    let mut indexes = Indexes::new(global, say, args.unauthenticated, &[]);
+    let mut indexes = Indexes::new(global, say, args.unauthenticated, &args.bricks);
     let (index, trailer) = indexes.open(&args.index)?;
     let mut selection = Selection::new(&args.patterns)?;
     let mut out = BufWriter::new(io::stdout().lock());

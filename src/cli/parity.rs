@@ -109,16 +109,21 @@ fn tell_added(summary: &AddSummary, time: Duration, say: Say) {
         );
     }
     let mut text = format!(
-        "{} bricks, {}, in {} new sets; {} of parity in {} files; {} bricks were in sets before",
-        summary.bricks,
+        "{}, {}, in {}; {} of parity in {}; {} in sets before",
+        count(summary.bricks, "brick"),
         size::show(summary.brick_bytes),
-        summary.sets,
+        count(summary.sets, "new set"),
         size::show(summary.parity_bytes),
-        summary.files,
-        summary.covered,
+        count(summary.files, "file"),
+        if summary.covered == 1 {
+            "1 brick was".to_owned()
+        } else {
+            format!("{} bricks were", summary.covered)
+        },
     );
     if summary.merged > 0 {
-        text = format!("{text}; {} old sets were merged", summary.merged);
+        let were = if summary.merged == 1 { "was" } else { "were" };
+        text = format!("{text}; {} {were} merged", count(summary.merged, "old set"));
     }
     say.summary(
         &text,
@@ -185,8 +190,10 @@ fn report_set(state: &SetState, say: Say) {
             ..0 => format!("set {}: more is lost than it has parity for", state.id),
             left => format!(
                 "set {}: can be repaired; {left} of {} recovery shards are left over in the \
-                 stripe that lost most, enough for {spare} more bricks",
-                state.id, state.full_margin
+                 stripe that lost most, enough for {} more",
+                state.id,
+                state.full_margin,
+                count(spare, "brick")
             ),
         });
     }
@@ -256,22 +263,22 @@ fn tell(summary: &CheckSummary, places: &Places, time: Duration, say: Say, repai
         ));
     }
     let mut text = format!(
-        "{} sets, {} bricks, {} missing, {} damaged, {} of these repairable; {} parity files, \
-         {} missing or damaged; {} bricks in no set",
-        summary.sets,
-        summary.bricks,
+        "{}, {}, {} missing, {} damaged, {} of these repairable; {}, {} missing or damaged; \
+         {} in no set",
+        count(summary.sets, "set"),
+        count(summary.bricks, "brick"),
         summary.missing,
         summary.damaged,
         summary.repairable,
-        summary.files,
+        count(summary.files, "parity file"),
         summary.damaged_files,
-        summary.uncovered,
+        count(summary.uncovered, "brick"),
     );
     if repaired {
         text = format!(
-            "{text}; {} bricks brought back, {} parity files made again",
-            summary.restored.len(),
-            summary.remade.len()
+            "{text}; {} brought back, {} made again",
+            count(summary.restored.len() as u64, "brick"),
+            count(summary.remade.len() as u64, "parity file")
         );
     }
     let mut value = json!({
@@ -294,6 +301,10 @@ fn tell(summary: &CheckSummary, places: &Places, time: Duration, say: Say, repai
         value.insert("failed".into(), summary.failed.len().into());
     }
     say.summary(&text, &value);
+}
+
+fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn done(say: Say, kind: &str, path: &Path, what: &str) {

@@ -1,4 +1,4 @@
-//! Which chunks were found: sorted on disk, so that memory does not grow with them.
+//! What is found by chunk hash: sorted on disk, so that memory does not grow with it.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -8,48 +8,58 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::id::ChunkHash;
 
-/// What of a chunk hash stands in the table.
-const KEY: usize = 16;
-/// Keys that are sorted at a time: 32 MiB.
-const RUN: usize = 2 << 20;
-/// Keys in a block; the first of each stays in memory.
+/// What of a chunk hash stands in a table.
+pub(super) const KEY: usize = 16;
+/// Bytes that are sorted at a time.
+const RUN: usize = 32 << 20;
+/// Entries in a block; the key of the first of each stays in memory.
 const BLOCK: usize = 256;
 
 type Key = [u8; KEY];
 
-/// Takes chunk hashes in any order.
-pub(super) struct TableWriter {
+/// Takes entries of `N` bytes in any order: each begins with a key.
+pub(super) struct TableWriter<const N: usize> {
     dir: PathBuf,
-    keys: Vec<Key>,
+    entries: Vec<[u8; N]>,
     runs: Vec<File>,
 }
 
-impl TableWriter {
+/// The key of a chunk.
+pub(super) fn key(hash: &ChunkHash) -> Key {
+    let mut key = [0; KEY];
+    key.copy_from_slice(&hash.as_bytes()[..KEY]);
+    key
+}
+
+/// The key of an entry.
+fn key_of<const N: usize>(entry: &[u8; N]) -> Key {
+    entry.first_chunk().copied().unwrap_or_default()
+}
+
+impl<const N: usize> TableWriter<N> {
     /// An empty table; what does not fit memory goes to unnamed files in `dir`.
     pub(super) fn new(dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),
-            keys: Vec::new(),
+            entries: Vec::new(),
             runs: Vec::new(),
         }
     }
 
-    pub(super) fn insert(&mut self, hash: &ChunkHash) -> Result<()> {
-        let mut key = [0; KEY];
-        key.copy_from_slice(&hash.as_bytes()[..KEY]);
-        self.keys.push(key);
-        if self.keys.len() == RUN {
+    pub(super) fn insert(&mut self, entry: [u8; N]) -> Result<()> {
+        self.entries.push(entry);
+        if self.entries.len() >= RUN / N {
             self.spill()?;
         }
         Ok(())
     }
 
     fn spill(&mut self) -> Result<()> {
-        self.keys.sort_unstable();
-        self.keys.dedup();
+        self.entries.sort_unstable();
+        self.entries.dedup_by_key(|entry| key_of(entry));
         let mut out = BufWriter::with_capacity(1 << 20, temp_file(&self.dir)?);
-        for key in self.keys.drain(..) {
-            out.write_all(&key).map_err(failed(&self.dir))?;
+        for entry in self.entries.drain(..) {
+            out.write_all(&entry).map_err(failed(&self.dir))?;
         }
         let file = out
             .into_inner()
@@ -58,8 +68,8 @@ impl TableWriter {
         Ok(())
     }
 
-    /// Sorts what was put in.
-    pub(super) fn finish(mut self) -> Result<Table> {
+    /// Sorts what was put in; of entries with one key one stays.
+    pub(super) fn finish(mut self) -> Result<Table<N>> {
         self.spill()?;
         let dir = self.dir;
         let mut runs = Vec::new();
@@ -70,7 +80,7 @@ impl TableWriter {
                 buffer: Vec::new(),
                 next: 0,
             };
-            if let Some(first) = run.next(&dir)? {
+            if let Some(first) = run.next::<N>(&dir)? {
                 runs.push((first, run));
             }
         }
@@ -80,12 +90,12 @@ impl TableWriter {
             count: 0,
             last: None,
         };
-        // Few runs, each of two million keys: the least of all is found by looking.
+        // Few runs, each of 32 MiB: the least of all is found by looking.
         while let Some(at) = least(&runs) {
-            let (key, run) = &mut runs[at];
-            table.push(*key, &dir)?;
+            let (entry, run) = &mut runs[at];
+            table.push(*entry, &dir)?;
             match run.next(&dir)? {
-                Some(next) => *key = next,
+                Some(next) => *entry = next,
                 None => drop(runs.swap_remove(at)),
             }
         }
@@ -100,9 +110,11 @@ impl TableWriter {
     }
 }
 
-fn least(runs: &[(Key, RunReader)]) -> Option<usize> {
-    let keys = runs.iter().enumerate();
-    keys.min_by_key(|(_, (key, _))| *key).map(|(at, _)| at)
+fn least<const N: usize>(runs: &[([u8; N], RunReader)]) -> Option<usize> {
+    let entries = runs.iter().enumerate();
+    entries
+        .min_by_key(|(_, (entry, _))| *entry)
+        .map(|(at, _)| at)
 }
 
 struct RunReader {
@@ -113,12 +125,12 @@ struct RunReader {
 }
 
 impl RunReader {
-    /// Bytes read at a time.
-    const PIECE: usize = 64 << 10;
+    /// Entries read at a time.
+    const PIECE: usize = 4096;
 
-    fn next(&mut self, dir: &Path) -> Result<Option<Key>> {
+    fn next<const N: usize>(&mut self, dir: &Path) -> Result<Option<[u8; N]>> {
         if self.next >= self.buffer.len() {
-            self.buffer.resize(Self::PIECE, 0);
+            self.buffer.resize(Self::PIECE * N, 0);
             let length =
                 read_up_to(&self.file, &mut self.buffer, self.position).map_err(failed(dir))?;
             self.buffer.truncate(length);
@@ -126,7 +138,7 @@ impl RunReader {
             self.next = 0;
         }
         let rest = self.buffer.get(self.next..).unwrap_or_default();
-        self.next += KEY;
+        self.next += N;
         Ok(rest.first_chunk().copied())
     }
 }
@@ -150,7 +162,8 @@ struct TableMaker {
 }
 
 impl TableMaker {
-    fn push(&mut self, key: Key, dir: &Path) -> Result<()> {
+    fn push<const N: usize>(&mut self, entry: [u8; N], dir: &Path) -> Result<()> {
+        let key = key_of(&entry);
         if self.last == Some(key) {
             return Ok(());
         }
@@ -159,12 +172,12 @@ impl TableMaker {
         }
         self.last = Some(key);
         self.count += 1;
-        self.out.write_all(&key).map_err(failed(dir))
+        self.out.write_all(&entry).map_err(failed(dir))
     }
 }
 
-/// Chunks that were found.
-pub(super) struct Table {
+/// Entries by key.
+pub(super) struct Table<const N: usize> {
     file: File,
     dir: PathBuf,
     /// The first key of each block.
@@ -174,25 +187,26 @@ pub(super) struct Table {
     read: Option<usize>,
 }
 
-impl Table {
-    pub(super) fn contains(&mut self, hash: &ChunkHash) -> Result<bool> {
-        let mut key = [0; KEY];
-        key.copy_from_slice(&hash.as_bytes()[..KEY]);
+impl<const N: usize> Table<N> {
+    /// The entry of a chunk.
+    pub(super) fn find(&mut self, hash: &ChunkHash) -> Result<Option<[u8; N]>> {
+        let key = key(hash);
         let behind = self.first.partition_point(|first| *first <= key);
         let Some(number) = behind.checked_sub(1) else {
-            return Ok(false);
+            return Ok(None);
         };
         if self.read != Some(number) {
             self.read = None;
-            self.block.resize(BLOCK * KEY, 0);
-            let position = (number * BLOCK * KEY) as u64;
+            self.block.resize(BLOCK * N, 0);
+            let position = (number * BLOCK * N) as u64;
             let length =
                 read_up_to(&self.file, &mut self.block, position).map_err(failed(&self.dir))?;
             self.block.truncate(length);
             self.read = Some(number);
         }
-        let keys = self.block.as_chunks::<KEY>().0;
-        Ok(keys.binary_search(&key).is_ok())
+        let entries = self.block.as_chunks::<N>().0;
+        let found = entries.binary_search_by_key(&key, key_of);
+        Ok(found.ok().and_then(|at| entries.get(at)).copied())
     }
 }
 
@@ -215,8 +229,8 @@ mod tests {
         let mut writer = TableWriter::new(dir.path());
         for number in 0..5000 {
             // Twice, and in several runs.
-            writer.insert(&hash(number)).unwrap();
-            writer.insert(&hash(number / 2)).unwrap();
+            writer.insert(key(&hash(number))).unwrap();
+            writer.insert(key(&hash(number / 2))).unwrap();
             if number % 1000 == 0 {
                 writer.spill().unwrap();
             }
@@ -225,15 +239,40 @@ mod tests {
         let length = table.file.metadata().unwrap().len();
         assert_eq!(length, 5000 * KEY as u64, "each stands once");
         for number in 0..10_000 {
-            assert_eq!(table.contains(&hash(number)).unwrap(), number < 5000);
+            let found = table.find(&hash(number)).unwrap();
+            assert_eq!(found.is_some(), number < 5000);
         }
+    }
+
+    #[test]
+    fn entries_hold_more_than_their_keys() {
+        let dir = tempfile::tempdir().unwrap();
+        let hash = |number: u32| ChunkHash(*blake3::hash(&number.to_le_bytes()).as_bytes());
+        let entry = |number: u32| {
+            let mut entry = [0; KEY + 4];
+            entry[..KEY].copy_from_slice(&key(&hash(number)));
+            entry[KEY..].copy_from_slice(&number.to_le_bytes());
+            entry
+        };
+        let mut writer = TableWriter::new(dir.path());
+        for number in (0..10_000).rev() {
+            writer.insert(entry(number)).unwrap();
+            if number % 3000 == 0 {
+                writer.spill().unwrap();
+            }
+        }
+        let mut table = writer.finish().unwrap();
+        for number in 0..10_000 {
+            assert_eq!(table.find(&hash(number)).unwrap(), Some(entry(number)));
+        }
+        assert_eq!(table.find(&hash(10_000)).unwrap(), None);
     }
 
     #[test]
     fn an_empty_table_holds_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let mut table = TableWriter::new(dir.path()).finish().unwrap();
-        assert!(!table.contains(&ChunkHash([0; 32])).unwrap());
-        assert!(!table.contains(&ChunkHash([255; 32])).unwrap());
+        let mut table = TableWriter::<KEY>::new(dir.path()).finish().unwrap();
+        assert!(table.find(&ChunkHash([0; 32])).unwrap().is_none());
+        assert!(table.find(&ChunkHash([255; 32])).unwrap().is_none());
     }
 }

@@ -371,3 +371,15 @@ fn metadata_brick(dir: &std::path::Path) -> PathBuf {
         .unwrap()
         .path()
 }
+
+#[test]
+fn to_find_a_member_with_an_escrow_key_snapshots_are_named() {
+    let made = Made::new();
+    let find = |arguments: &[&str]| {
+        let options = ["find", "first", "--key", "escrow", "--unauthenticated"];
+        made.sandbox.run(options.iter().chain(arguments))
+    };
+    find(&[]).exits(2).says(&["--in @latest"]);
+    let run = find(&["--in", "@latest"]).exits(0);
+    assert_eq!(listed(&run), 1);
+}

@@ -473,6 +473,23 @@ fn a_damaged_brick_is_marked_and_not_rewritten() {
 }
 
 #[test]
+fn a_snapshot_that_is_to_be_kept_must_be_there() {
+    let sandbox = Sandbox::new();
+    archive(&sandbox, "one.tar", b"one");
+    let before = files(&sandbox);
+    let run = sandbox.run(["gc", "--keep", "@latest"]).exits(0);
+    run.says(&["@latest is kept by its root"]);
+    assert_eq!(files(&sandbox), before);
+    sandbox
+        .run(["gc", "--keep", "@2"])
+        .exits(1)
+        .says(&["no snapshot 2"]);
+    let help = sandbox.run(["gc", "--help"]).exits(0);
+    let help = String::from_utf8(help.stdout).unwrap();
+    assert!(help.contains("`dry_run`") && help.contains("--allow-missing goes on"));
+}
+
+#[test]
 fn forget_takes_what_index_takes() {
     let sandbox = Sandbox::new();
     for name in ["one.tar", "two.tar", "three.tar", "four.tar"] {

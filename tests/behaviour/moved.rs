@@ -189,3 +189,16 @@ fn lists_of_chunks_are_found_by_their_ids() {
     sandbox.archive_to(options, &stream[..], &again).exits(0);
     sandbox.restores(&index, &stream[..]);
 }
+
+#[test]
+fn ls_finds_the_bricks_of_a_snapshot_elsewhere_too() {
+    let sandbox = Sandbox::new();
+    let stream = Stream::new().file("name", b"content").end();
+    sandbox.archive("index.tar", &stream[..]);
+    let copy = sandbox.path().join("copy");
+    fs::create_dir(&copy).unwrap();
+    fs::rename(sandbox.store().join("meta"), copy.join("meta")).unwrap();
+    sandbox.run(["ls", "@latest"]).exits(3);
+    let run = sandbox.run(["ls", "@latest", "--bricks", "copy"]).exits(0);
+    assert!(run.stdout.ends_with(b" name\n"));
+}

@@ -237,6 +237,12 @@ fn damage_is_told_as_json() {
     );
     let run = parity(&made.sandbox, ["repair", "--json"]).exits(0);
     assert_eq!(lines(&run).pop().unwrap()["restored"], 1);
+    let one = made.sandbox.path().join("one");
+    fs::create_dir(&one).unwrap();
+    fs::copy(&brick, one.join(brick.file_name().unwrap())).unwrap();
+    parity(&made.sandbox, ["add", "one"])
+        .exits(0)
+        .says(&["1 brick, ", "in 1 new set; "]);
 }
 
 #[test]
