@@ -200,9 +200,9 @@ fn help_tells_the_exit_codes() {
         assert!(help.contains(word), "{word:?} is not in the help");
     }
     let readme = include_str!("../../README.md");
-    assert!(
-        readme.contains("Exit codes: 0 done, 1 failed, 2 usage, 3 data damaged or missing, 130")
-    );
+    assert!(readme.contains(
+        "Exit codes: 0 done, 1 failed, 2 usage, 3 data damaged or missing, 4 differences"
+    ));
 }
 
 #[test]

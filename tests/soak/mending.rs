@@ -42,9 +42,15 @@ impl World {
             .map(ToString::to_string)
             .collect();
         let damages = &self.model.damages;
+        // While a root does not open, or a brick is gone, nobody knows whether what a killed
+        // run has left is needed.
+        let is_unknown = |damage: &Damage| damage.part == Part::Root || !damage.path.exists();
+        let may_be_needed = damages.iter().any(is_unknown);
         for fault in &faults {
             let path = text(&fault["path"]);
-            let is_known = suspects.contains(&text(&fault["brick"]))
+            let is_left = text(&fault["message"]) == "missing, though its brick is here";
+            let is_known = is_left && may_be_needed
+                || suspects.contains(&text(&fault["brick"]))
                 || damages
                     .iter()
                     .any(|damage| path == damage.path.to_str().unwrap())
