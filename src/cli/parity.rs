@@ -95,9 +95,12 @@ fn tell_waiting(say: Say) {
 }
 
 fn tell_added(summary: &AddSummary, time: Duration, say: Say) {
-    for path in &summary.damaged {
-        let why = "its bytes do not have its name as their hash, or cannot be read; it is left out";
-        damage(say, "brick", path, why, &json!({}));
+    for (path, error) in &summary.damaged {
+        let why = match error {
+            Some(error) => format!("cannot be read: {error}; it is left out"),
+            None => "its bytes do not have its name as their hash; it is left out".to_owned(),
+        };
+        damage(say, "brick", path, &why, &json!({}));
     }
     for file in &summary.unusable {
         damage(say, "parity", &file.path, &file.reason, &json!({}));

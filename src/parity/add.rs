@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use rayon::ThreadPool;
 
-use super::encode::{Encoded, Outcome, encode};
+use super::encode::{Bad, Encoded, Outcome, encode};
 use super::lock::Lock;
 use super::merge;
 use super::places::{Found, Places};
@@ -51,8 +51,8 @@ pub struct AddSummary {
     pub parity_bytes: u64,
     /// The fewest bricks whose loss a new set survives, if nothing else is damaged.
     pub bricks_to_spare: Option<u64>,
-    /// Bricks that are not what their names say, or cannot be read: in no set.
-    pub damaged: Vec<PathBuf>,
+    /// Bricks that are not what their names say, or cannot be read, and why not: in no set.
+    pub damaged: Vec<(PathBuf, Option<std::io::Error>)>,
     /// Parity files that are of no use.
     pub unusable: Vec<Unusable>,
 }
@@ -101,8 +101,11 @@ pub fn add(
     let how = (options.group, options.share);
     let work = (places, &*pool, monitor);
     let damaged = protect(members, &paths, how, work, &mut publish)?;
-    let damaged = damaged.iter().filter_map(|name| paths.get(name).cloned());
-    summary.damaged.extend(damaged);
+    for (name, error) in damaged {
+        summary
+            .damaged
+            .extend(paths.get(&name).map(|path| (path.clone(), error)));
+    }
     if options.merge {
         summary.merged = small.remove(places, if merged { &made } else { &[] })?;
     }
@@ -119,7 +122,7 @@ pub(super) fn protect(
     how: (usize, Share),
     (places, pool, monitor): (&Places, &ThreadPool, &Monitor),
     publish: &mut dyn FnMut(Encoded) -> Result<()>,
-) -> Result<Vec<BrickName>> {
+) -> Result<Vec<(BrickName, Option<std::io::Error>)>> {
     let (group, share) = how;
     let mut all_damaged = Vec::new();
     let mut groups = shapes(members, group, share);
@@ -129,10 +132,10 @@ pub(super) fn protect(
             Outcome::Done(set) => publish(set)?,
             Outcome::Damaged(damaged) => {
                 let rest = without(&shape, &damaged);
-                let names = damaged
-                    .iter()
-                    .filter_map(|member| shape.members.get(*member));
-                all_damaged.extend(names.map(|member| member.name));
+                for (member, error) in damaged {
+                    let member = shape.members.get(member);
+                    all_damaged.extend(member.map(|member| (member.name, error)));
+                }
                 groups.extend(shapes(rest, group, share));
             }
         }
@@ -183,7 +186,7 @@ fn uncovered(
             });
             paths.insert(name, path);
         } else {
-            summary.damaged.push(path);
+            summary.damaged.push((path, None));
         }
     }
     Ok((members, paths))
@@ -205,10 +208,10 @@ fn paths_of(shape: &Shape, paths: &Paths) -> Vec<PathBuf> {
     shape.members.iter().map(path).collect()
 }
 
-fn without(shape: &Shape, damaged: &[usize]) -> Vec<Member> {
+fn without(shape: &Shape, damaged: &[Bad]) -> Vec<Member> {
     let members = shape.members.iter().enumerate();
     members
-        .filter(|(number, _)| !damaged.contains(number))
+        .filter(|(number, _)| damaged.iter().all(|(member, _)| member != number))
         .map(|(_, member)| *member)
         .collect()
 }

@@ -268,7 +268,8 @@ impl<'a> Collection<'a> {
                 })
             };
             let (how, work) = ((self.group, share), (self.places, &*pool, monitor));
-            damaged.extend(protect(members, &self.paths, how, work, &mut publish)?);
+            let bad = protect(members, &self.paths, how, work, &mut publish)?;
+            damaged.extend(bad.into_iter().map(|(name, _)| name));
         }
         let mut old = Vec::new();
         for set in self.others {

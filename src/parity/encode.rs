@@ -73,8 +73,11 @@ pub(super) struct Encoded {
 pub(super) enum Outcome {
     Done(Encoded),
     /// These members are not what their names say, or cannot be read.
-    Damaged(Vec<usize>),
+    Damaged(Vec<Bad>),
 }
+
+/// A member that is in no set: its number, and why it cannot be read, if that is it.
+pub(super) type Bad = (usize, Option<std::io::Error>);
 
 /// Makes the files of a set from its members, which stand at `paths`.
 pub(super) fn encode(
@@ -112,8 +115,7 @@ struct Encoder<'a> {
 /// What is known of a piece once it was read.
 struct Taken {
     hasher: blake3::Hasher,
-    /// None: it could not be read, or not all of it.
-    checks: Option<Vec<ShardCheck>>,
+    checks: std::io::Result<Vec<ShardCheck>>,
 }
 
 impl<'a> Encoder<'a> {
@@ -142,7 +144,7 @@ impl<'a> Encoder<'a> {
         stripe: u32,
         pool: &ThreadPool,
         monitor: &Monitor,
-    ) -> Result<Option<Vec<usize>>> {
+    ) -> Result<Option<Vec<Bad>>> {
         self.sums.clear();
         for run in runs(self.shape, stripe, self.sums.run()) {
             monitor.check()?;
@@ -161,7 +163,7 @@ impl<'a> Encoder<'a> {
     }
 
     /// Reads a run into the buffer of the sums, and returns the members that cannot be read.
-    fn run(&mut self, run: &[Piece], pool: &ThreadPool) -> Vec<usize> {
+    fn run(&mut self, run: &[Piece], pool: &ThreadPool) -> Vec<Bad> {
         let (shape, paths) = (self.shape, self.paths);
         let shard_length = shape.shard_length as usize;
         let mut rest = self.sums.buffer();
@@ -182,8 +184,8 @@ impl<'a> Encoder<'a> {
                 *hasher = taken.hasher;
             }
             match (taken.checks, self.shards.get_mut(piece.member)) {
-                (Some(checks), Some(known)) => known.extend(checks),
-                _ => damaged.push(piece.member),
+                (Ok(checks), Some(known)) => known.extend(checks),
+                (checks, _) => damaged.push((piece.member, checks.err())),
             }
         }
         damaged
@@ -206,11 +208,11 @@ impl<'a> Encoder<'a> {
     }
 
     /// The members whose bytes have another hash than their name.
-    fn misnamed(&self) -> Vec<usize> {
+    fn misnamed(&self) -> Vec<Bad> {
         let members = self.shape.members.iter().zip(&self.hashers).enumerate();
         members
             .filter(|(_, (member, hasher))| hasher.finalize().as_bytes() != member.name.as_bytes())
-            .map(|(number, _)| number)
+            .map(|(number, _)| (number, None))
             .collect()
     }
 
@@ -257,9 +259,12 @@ fn take(
     mut hasher: blake3::Hasher,
     buffer: &mut [u8],
 ) -> Taken {
-    let Some(bytes) = read(shape, paths, piece, buffer) else {
-        let checks = None;
-        return Taken { hasher, checks };
+    let bytes = match read(shape, paths, piece, buffer) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            let checks = Err(error);
+            return Taken { hasher, checks };
+        }
     };
     let shards = bytes.chunks(shape.shard_length as usize);
     let (_, checks) = rayon::join(
@@ -268,28 +273,33 @@ fn take(
     );
     Taken {
         hasher,
-        checks: Some(checks),
+        checks: Ok(checks),
     }
 }
 
-/// Reads a piece into `buffer`, puts zeros behind it, and returns its bytes; nothing if
-/// they are not all there.
+/// Reads a piece into `buffer`, puts zeros behind it, and returns its bytes; an error, too,
+/// if they are not all there.
 fn read<'a>(
     shape: &Shape,
     paths: &[PathBuf],
     piece: &Piece,
     buffer: &'a mut [u8],
-) -> Option<&'a [u8]> {
-    let member = shape.members.get(piece.member)?;
+) -> std::io::Result<&'a [u8]> {
+    let short = || std::io::Error::from(std::io::ErrorKind::UnexpectedEof);
+    let member = shape.members.get(piece.member).ok_or_else(short)?;
     let start = piece.shards.start * u64::from(shape.shard_length);
-    let length = member.length.checked_sub(start)?.min(buffer.len() as u64);
-    let file = File::open(paths.get(piece.member)?).ok()?;
-    if file.metadata().ok()?.len() != member.length {
-        return None;
+    let left = member.length.checked_sub(start).ok_or_else(short)?;
+    let length = left.min(buffer.len() as u64);
+    let file = File::open(paths.get(piece.member).ok_or_else(short)?)?;
+    if file.metadata()?.len() != member.length {
+        return Err(short());
     }
-    let (bytes, behind) = buffer.split_at_mut(usize::try_from(length).ok()?);
+    let (bytes, behind) = buffer.split_at_mut(usize::try_from(length).map_err(|_| short())?);
     behind.fill(0);
-    (read_at(&file, bytes, start).ok()? == bytes.len()).then_some(bytes)
+    if read_at(&file, bytes, start)? == bytes.len() {
+        return Ok(bytes);
+    }
+    Err(short())
 }
 
 fn write(file: &mut TempFile, bytes: &[u8]) -> Result<()> {

@@ -287,7 +287,11 @@ impl Trial<'_> {
         assert!(line.is_some() && more.is_none(), "not one line: {context}");
         let line = line.unwrap_or_default();
         let place = self.place.path().to_str().unwrap();
-        let names_it = line.contains(place) || line.contains("standard output");
+        // A path stands as it was given.
+        let given = hit.path.to_str().unwrap_or_default();
+        let names_it = [place, given, "standard output"]
+            .iter()
+            .any(|name| line.contains(name));
         assert!(line.starts_with("dtar: ") && names_it, "no path: {context}");
     }
 
