@@ -34,7 +34,7 @@ impl OtherRun {
     /// Looks at a run. `None`: it has gone.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`crate::Error::Io`].
     pub fn look(store: &Store, keys: &PutKeys, name: &RunName) -> Result<Option<Self>> {
         let layout = store.layout();
         let path = layout.run_dir(name).join(LEASE);
@@ -101,7 +101,7 @@ impl OtherRun {
     /// Ends it: from now on it can neither publish nor delete.
     ///
     /// # Errors
-    /// [`Error::Io`]: it may still be able to.
+    /// [`crate::Error::Io`]: it may still be able to.
     pub fn end(self, store: &Store) -> Result<()> {
         retire(store.layout(), &self.name, self.lock)
     }
@@ -122,7 +122,7 @@ fn open(path: &Path) -> std::io::Result<File> {
 /// dead archivers, which are returned. Dead gcs are for the next gc.
 ///
 /// # Errors
-/// [`Error::Io`].
+/// [`crate::Error::Io`].
 pub fn clean_up(store: &Store, keys: &PutKeys) -> Result<Vec<Note>> {
     let mut ended = Vec::new();
     for name in store.layout().leases()? {
