@@ -266,6 +266,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn bricks_that_are_not_counted_are_read_as_fields_to_skip() {
+        let mut bytes = encoded(&note(NoteKind::DeadList, &[1, 2]));
+        let count = bytes.len() - 2 * BrickName::SIZE - 1;
+        bytes[count] = 1;
+        let read = Note::decode(&bytes).unwrap();
+        assert_eq!(read, note(NoteKind::DeadList, &[1]));
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_read_or_refused(bytes: Vec<u8>, position: prop::sample::Index, value: u8) {
@@ -273,10 +282,12 @@ mod tests {
             let mut bad = encoded(&note(NoteKind::DeadList, &[1, 2]));
             let position = position.index(bad.len());
             bad[position] = value;
-            // What is read has one spelling, but for reserved bytes.
+            // What is read has one spelling, but for reserved bytes, and for fields of later
+            // versions behind it: with a smaller number of bricks the last ones may pass for
+            // such fields.
             if let Ok(read) = Note::decode(&bad) {
                 bad[1..4].fill(0);
-                prop_assert_eq!(encoded(&read), bad);
+                prop_assert!(bad.starts_with(&encoded(&read)));
             }
         }
     }
