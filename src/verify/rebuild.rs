@@ -125,7 +125,8 @@ pub fn rebuild(
     let lease = Lease::take(store, &keyed.keys, NoteKind::ArchiverLease, "dtar rebuild")?;
     let dead = runs::dead_bricks(store, &keyed.keys)?;
     let mut all = jobs::gather(&means.layout, &options.bricks_in)?;
-    all.retain(|job| dead.binary_search(&job.name).is_err());
+    let dying = all.extract_if(.., |job| dead.binary_search(&job.name).is_ok());
+    let dying: Vec<Job> = dying.collect();
     let sidecars = Sidecars {
         lease: &lease,
         jobs: &all,
@@ -135,6 +136,7 @@ pub fn rebuild(
         told,
         state: Mutex::default(),
     };
+    sidecars.tell_dying(&dying)?;
     let mut known = Known::default();
     if !options.bricks_in.is_empty() {
         known.needs = Needs::of_roots(keyed)?;
@@ -277,6 +279,22 @@ impl Sidecars<'_> {
     fn fault(&self, fault: Fault) {
         self.state().faults += 1;
         (self.told)(Rebuilding::Fault(fault));
+    }
+
+    /// Says which damaged sidecars a gc is about to delete, or to keep after all.
+    fn tell_dying(&self, jobs: &[Job]) -> Result<()> {
+        let mut bytes = Vec::new();
+        for job in jobs {
+            let path = self.means.layout.toc_path(&job.name);
+            if self.means.layout.sidecar_stands(&job.name)?
+                && matches!(self.standing(job, &mut bytes)?, Standing::Nothing)
+            {
+                let message = "damaged, and not made again, since a gc is about to delete its \
+                               brick: run `dtar gc`, then `dtar rebuild` once more";
+                self.fault(Fault::new(Kind::Sidecar, path, message).of(job.name));
+            }
+        }
+        Ok(())
     }
 
     /// Makes the sidecars of `jobs`, as far as that can be done.
