@@ -1,6 +1,7 @@
 //! Bytes to structs and back, without any I/O: one file for each page of `formats/`.
 
 pub mod brick;
+pub mod container;
 pub mod frame;
 pub mod keyfile;
 pub mod lock;

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use super::atomic::TempFile;
 use super::{atomic, guard, is_missing};
 use crate::brick::{SIDECAR_SEAL_LENGTH, SidecarSeal};
-use crate::id::{BrickName, Class};
+use crate::id::{BrickName, Class, ContainerSetId};
 use crate::{Error, Result};
 
 /// The number of folders among which names are spread: one for each first byte.
@@ -22,6 +22,7 @@ pub(super) const PARITY: &str = "parity";
 pub(super) const ROOT: &str = "root";
 pub(super) const SNAPSHOT: &str = "snap";
 const DEAD_LIST: &str = "dead";
+const CONTAINER_CATALOG: &str = "catalog";
 
 /// A mark on a brick: it must not be relied upon any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -234,6 +235,34 @@ impl Layout {
     /// [`Error::Io`].
     pub fn dead_lists(&self) -> Result<Vec<RunName>> {
         named(&self.dead_dir(), DEAD_LIST)
+    }
+
+    /// The folder of the catalogs of sets of containers.
+    #[must_use]
+    pub fn containers_dir(&self) -> PathBuf {
+        self.path.join("containers")
+    }
+
+    /// The catalog of a set whose last container has this number.
+    #[must_use]
+    pub fn container_catalog_path(&self, set: &ContainerSetId, number: u32) -> PathBuf {
+        self.containers_dir()
+            .join(format!("{set}-{number:06}.{CONTAINER_CATALOG}"))
+    }
+
+    /// The catalogs of sets of containers: set, number of the last container, file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder is there and cannot be listed.
+    pub fn container_catalogs(&self) -> Result<Vec<(ContainerSetId, u32, PathBuf)>> {
+        let mut found = Vec::new();
+        list(&self.containers_dir(), |file, entry| {
+            if let Some((set, number)) = container_catalog(file) {
+                found.push((set, number, entry.path()));
+            }
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     /// The file that marks a brick.
@@ -507,6 +536,14 @@ fn named(dir: &Path, ending: &str) -> Result<Vec<RunName>> {
     })?;
     runs.sort_unstable();
     Ok(runs)
+}
+
+/// Set and number that a catalog is named after, if it is one.
+pub(super) fn container_catalog(file: &str) -> Option<(ContainerSetId, u32)> {
+    let stem = file.strip_suffix(CONTAINER_CATALOG)?.strip_suffix('.')?;
+    let (set, digits) = stem.split_once('-')?;
+    let number: u32 = digits.parse().ok()?;
+    (format!("{number:06}") == digits).then_some((set.parse().ok()?, number))
 }
 
 /// The run that a file is named after, if it is.

@@ -2,6 +2,7 @@
 //! `store.toml`, and the catalog (`formats/store.md`).
 
 pub mod atomic;
+mod brick_file;
 pub mod catalog;
 pub mod config;
 pub mod guard;
@@ -35,6 +36,8 @@ use crate::format::toc::{MAX_SEALED_TOC_LENGTH, TOC_HEADER_LENGTH, Toc, TocHeade
 use crate::format::wire::DecodeError;
 use crate::id::{BrickName, Class, Epoch, StoreId, WriterId};
 use crate::{Error, Result};
+
+pub use self::brick_file::{BrickFile, ReadAt};
 
 /// The longest sidecar in bytes: a TOC and what binds it to its brick (`formats/brick.md`).
 pub(crate) const MAX_SIDECAR_LENGTH: u64 =

@@ -1,8 +1,6 @@
 //! The table of contents in a brick itself: for where its sidecar is missing.
 
-use std::fs::File;
 use std::io::ErrorKind;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::brick::open_brick_toc;
@@ -11,6 +9,7 @@ use crate::error::{Error, Exit, Result};
 use crate::format::brick::{BrickHeader, FOOTER_LENGTH, Footer, HEADER_LENGTH};
 use crate::format::toc::{MAX_SEALED_TOC_LENGTH, TOC_HEADER_LENGTH, Toc};
 use crate::format::wire::DecodeError;
+use crate::store::ReadAt;
 
 /// Header and table of contents of the brick in `file`. `buffer` is overwritten.
 ///
@@ -18,12 +17,12 @@ use crate::format::wire::DecodeError;
 /// [`Error::Io`]; a brick that is cut short; header, footer or table that are damaged or
 /// of another store.
 pub fn read_own_toc(
-    file: &File,
+    file: &impl ReadAt,
     path: &Path,
     keys: &PutKeys,
     buffer: &mut Vec<u8>,
 ) -> Result<(BrickHeader, Toc)> {
-    let length = file.metadata().map_err(Error::io("read", path))?.len();
+    let length = file.length().map_err(Error::io("read", path))?;
     let end = length.saturating_sub(FOOTER_LENGTH as u64);
     let mut footer = [0; FOOTER_LENGTH];
     read_brick(file, path, end, &mut footer)?;
@@ -53,8 +52,8 @@ pub fn read_own_toc(
 ///
 /// # Errors
 /// [`Error::Refused`] with [`Exit::Damaged`] if it is cut short; [`Error::Io`].
-pub fn read_brick(file: &File, path: &Path, offset: u64, bytes: &mut [u8]) -> Result<()> {
-    file.read_exact_at(bytes, offset).map_err(|error| {
+pub fn read_brick(file: &impl ReadAt, path: &Path, offset: u64, bytes: &mut [u8]) -> Result<()> {
+    file.fill_from(offset, bytes).map_err(|error| {
         if error.kind() == ErrorKind::UnexpectedEof {
             let message = format!(
                 "brick cut short: expected {} bytes from byte {offset} on; take another copy of \
