@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::event::SalvageSummary;
-use super::file::{NamedByHash, write_new};
+use super::file::{new_file, publish, write_new};
 use super::frame::{Identity, SalvagedFrame};
 use super::whole::Whole;
 use crate::brick::{MovedBrick, footer, make_sidecar};
@@ -17,6 +17,7 @@ use crate::id::{BrickName, Class, Epoch, WriterId};
 use crate::store::atomic;
 use crate::store::guard::{refuse_links, refuse_links_to};
 use crate::store::layout::{Layout, RunName};
+use crate::store::named::NamedByHash;
 
 /// Bricks under way at a time, by epoch and class. There are two in an honest store of
 /// one epoch.
@@ -155,7 +156,7 @@ impl Output {
         let (brick, sidecar) = (layout.brick_path(&name, class), layout.toc_path(&name));
         refuse_links_to(layout.path(), &brick)?;
         refuse_links_to(layout.path(), &sidecar)?;
-        file.publish(&brick)?;
+        file.publish(|file| publish(file, &brick))?;
         match keys {
             Some(keys) if !layout.sidecar_stands(&name)? => {
                 let bytes = make_sidecar(keys, &name, toc);
@@ -206,7 +207,7 @@ impl Output {
         let at = if let Some(at) = self.loose.iter().position(fits) {
             at
         } else {
-            let file = NamedByHash::new(self.temp_dir().as_deref())?;
+            let file = new_file(self.temp_dir().as_deref())?;
             self.loose.push((frame.class, file));
             self.loose.len() - 1
         };
@@ -226,7 +227,8 @@ impl Output {
         };
         let name = BrickName(file.hash());
         refuse_links(layout.path(), &loose_dir(layout))?;
-        file.publish(&loose_dir(layout).join(format!("{name}.frames")))
+        let path = loose_dir(layout).join(format!("{name}.frames"));
+        file.publish(|file| publish(file, &path))
     }
 
     /// Writes a root, under the time of its run and a number that follows from its
@@ -307,7 +309,7 @@ impl NewBrick {
         temp_dir: Option<&Path>,
     ) -> Result<Self> {
         let brick = MovedBrick::new(first.store, first.epoch, first.class)?;
-        let mut file = NamedByHash::new(temp_dir)?;
+        let mut file = new_file(temp_dir)?;
         file.write(&brick.header())?;
         Ok(Self {
             brick,

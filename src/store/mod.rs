@@ -9,6 +9,8 @@ mod host;
 pub mod inventory;
 pub mod last_run;
 pub mod layout;
+pub(crate) mod named;
+pub(crate) mod new_brick;
 pub(crate) mod own_toc;
 pub mod places;
 pub mod runs;
