@@ -23,19 +23,13 @@ use crate::brick::{
     frame_header_length,
 };
 use crate::error::{Error, Result};
+use crate::format::brick::{MAX_CHUNKS, MAX_FRAMES};
+use crate::format::frame::TAG_LENGTH;
 use crate::format::toc::{Toc, TocChunk};
 use crate::id::{BrickName, ChunkId, Class};
 use crate::index::Series;
-use crate::store::new_brick::{ClosedBrick, NewBrick};
+use crate::store::new_brick::{AROUND, ClosedBrick, NewBrick, toc_share};
 use crate::threads;
-
-/// A brick holds at most so many frames and chunks (`formats/brick.md`).
-const MOST_FRAMES: u32 = 65_536;
-const MOST_CHUNKS: u32 = 262_144;
-/// Length of brick header, TOC without its frames, and footer.
-const AROUND: u64 = 80 + 132 + 64;
-/// Length of a frame's tag, which sealing adds.
-const TAG_LENGTH: usize = 16;
 
 /// How frames and bricks are made.
 #[derive(Debug, Clone, Copy)]
@@ -228,11 +222,12 @@ impl Assign {
     /// `None` if the next stage has ended.
     fn assign(&mut self, mut slot: Box<FrameSlot>) -> Result<Option<()>> {
         let chunks = slot.builder.chunk_count();
-        let length = (slot.frame.bytes.len() + TAG_LENGTH) as u64 + toc_share(chunks);
+        // Sealing adds the tag.
+        let length = (slot.frame.bytes.len() + TAG_LENGTH) as u64 + toc_share(chunks as usize);
         if let Some(brick) = &self.brick
             && (brick.length + length > self.options.brick_size
-                || brick.frames == MOST_FRAMES
-                || brick.chunks + chunks > MOST_CHUNKS)
+                || brick.frames == MAX_FRAMES
+                || brick.chunks + chunks > MAX_CHUNKS)
         {
             self.brick = None;
             if self.out.send(ToWrite::Close).is_err() {
@@ -269,12 +264,6 @@ impl Assign {
         });
         Ok(self.out.send(ToWrite::Frame(job)).ok())
     }
-}
-
-/// The most that a frame of so many chunks takes in a TOC.
-const fn toc_share(chunks: u32) -> u64 {
-    // Frame: three `uv` of at most 5, 4 and 3 bytes. Chunk: an id and a `uv` of at most 3.
-    12 + chunks as u64 * 19
 }
 
 /// Stage *write*: bytes into files, and the file's name from its bytes.

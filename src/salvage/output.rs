@@ -18,12 +18,11 @@ use crate::store::atomic;
 use crate::store::guard::{refuse_links, refuse_links_to};
 use crate::store::layout::{Layout, RunName};
 use crate::store::named::NamedByHash;
+use crate::store::new_brick::{AROUND, toc_share};
 
 /// Bricks under way at a time, by epoch and class. There are two in an honest store of
 /// one epoch.
 const MOST_OPEN: usize = 8;
-/// Length of brick header, TOC without its frames, and footer.
-const AROUND: u64 = 80 + 132 + 64;
 
 /// Where what was found goes.
 pub(super) struct Output {
@@ -325,14 +324,14 @@ impl NewBrick {
         let length = self.file.length() + self.toc_length + AROUND;
         self.toc.frames().len() >= MAX_FRAMES as usize
             || self.toc.chunks().len() + frame.chunks.len() > MAX_CHUNKS as usize
-            || length + u64::from(frame.length) + toc_share(frame) > brick_size
+            || length + u64::from(frame.length) + toc_share(frame.chunks.len()) > brick_size
     }
 
     fn push(&mut self, frame: &SalvagedFrame, bytes: &[u8]) -> Result<()> {
         let chunks = frame.chunks.iter().copied();
         self.toc
             .push_frame(frame.length, frame.plain_length, chunks)?;
-        self.toc_length += toc_share(frame);
+        self.toc_length += toc_share(frame.chunks.len());
         if bytes.is_empty() {
             self.file.count(u64::from(frame.length));
         }
@@ -346,10 +345,4 @@ impl NewBrick {
         self.file.write(&footer(offset, toc.len() as u64))?;
         Ok((self.file, toc))
     }
-}
-
-/// The most that a frame takes in a TOC: three `uv` of at most 5, 4 and 3 bytes, and for
-/// each chunk an id and a `uv` of at most 3.
-const fn toc_share(frame: &SalvagedFrame) -> u64 {
-    12 + frame.chunks.len() as u64 * 19
 }

@@ -13,6 +13,15 @@ use crate::format::origins::Origin;
 use crate::format::toc::{Toc, TocChunk};
 use crate::id::{BrickName, Class};
 
+/// Length of brick header, TOC without its frames, and footer.
+pub(crate) const AROUND: u64 = 80 + 132 + 64;
+
+/// The most that a frame of so many chunks takes in a TOC.
+pub(crate) const fn toc_share(chunks: usize) -> u64 {
+    // Frame: three `uv` of at most 5, 4 and 3 bytes. Chunk: an id and a `uv` of at most 3.
+    12 + chunks as u64 * 19
+}
+
 /// A brick that takes further frames.
 pub(crate) struct NewBrick {
     sealer: Arc<BrickSealer>,
