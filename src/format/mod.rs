@@ -2,6 +2,7 @@
 
 pub mod brick;
 pub mod frame;
+pub mod frames;
 pub mod keyfile;
 pub mod lock;
 pub mod note;

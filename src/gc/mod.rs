@@ -11,7 +11,6 @@
 //! through all interleavings (`tests/collection_model/`).
 
 mod forget;
-mod frames;
 mod meet;
 mod needs;
 mod others;
@@ -32,6 +31,7 @@ use crate::archive::Monitor;
 use crate::brick::seal_note;
 use crate::crypto::{Key, PutKeys};
 use crate::error::{Error, Exit, Result};
+use crate::format::frames::Frames;
 use crate::format::note::{Note, NoteKind};
 use crate::id::{BrickName, Class, WriterId};
 use crate::parity::KeptSet;
@@ -41,7 +41,6 @@ use crate::store::catalog::OwnSidecars;
 use crate::store::guard::refuse_links_to;
 use crate::store::layout::{Mark, RunName};
 use crate::store::runs::{Lease, new_note};
-use frames::Frames;
 use needs::Needs;
 use plan::{Bricks, Plan};
 use rewrite::{Moved, Rewriter};

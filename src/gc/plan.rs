@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-use super::frames::Frames;
 use super::meet::Met;
 use super::{GcEvent, GcOptions};
 use crate::archive::Monitor;
 use crate::crypto::PutKeys;
 use crate::error::{Error, Result};
+use crate::format::frames::Frames;
 use crate::format::origins::Origins;
 use crate::id::{BrickName, Class, WriterId};
 use crate::store::Store;

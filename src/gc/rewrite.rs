@@ -7,7 +7,6 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use super::frames::Frames;
 use super::{Gc, GcEvent, GcOptions};
 use crate::brick::{SidecarSeal, open_brick_toc};
 use crate::error::{Error, Exit, Result};
@@ -15,6 +14,7 @@ use crate::format::brick::{
     BrickHeader, FOOTER_LENGTH, Footer, HEADER_LENGTH, MAX_CHUNKS, MAX_FRAMES,
 };
 use crate::format::frame::FrameHeader;
+use crate::format::frames::Frames;
 use crate::format::origins::{MAX_ORIGINS, Origin};
 use crate::format::toc::{MAX_SEALED_TOC_LENGTH, TOC_HEADER_LENGTH, Toc, TocFrame};
 use crate::format::wire::DecodeError;

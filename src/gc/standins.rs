@@ -3,11 +3,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::frames::Frames;
 use super::plan::Bricks;
 use crate::archive::Monitor;
 use crate::crypto::PutKeys;
 use crate::error::{Error, Result};
+use crate::format::frames::Frames;
 use crate::format::toc::Toc;
 use crate::id::{BrickName, ChunkId};
 use crate::store::Store;
