@@ -39,7 +39,7 @@ use crate::store::Store;
 use crate::store::atomic::{sync_dir, sync_dir_if_there};
 use crate::store::catalog::OwnSidecars;
 use crate::store::guard::refuse_links_to;
-use crate::store::layout::{Mark, RunName};
+use crate::store::layout::RunName;
 use crate::store::runs::{Lease, new_note};
 use needs::Needs;
 use plan::{Bricks, Plan};
@@ -423,7 +423,7 @@ impl Gc<'_> {
             bricks: vec![*name],
             ..new_note(NoteKind::Mark, None, self.lease.writer())
         };
-        let path = self.store.layout().mark_path(Mark::Bad, name);
+        let path = self.store.layout().mark_path(name);
         self.lease.write(&path, &seal_note(self.keys, &mark)?)
     }
 
@@ -476,7 +476,7 @@ impl Gc<'_> {
             files.extend(self.delete_all(paths)?);
         }
         let marks = doomed.iter().chain(&bricks.stray_marks);
-        self.delete_all(marks.map(|name| (*name, layout.mark_path(Mark::Bad, name))))?;
+        self.delete_all(marks.map(|name| (*name, layout.mark_path(name))))?;
         let mut cold = Vec::new();
         for name in doomed {
             if moved.frames.contains_key(name) {

@@ -20,7 +20,7 @@ use crate::format::trailer::UsedFrame;
 use crate::id::{BrickName, ChunkHash, ChunkId};
 use crate::store::catalog::Catalog;
 use crate::store::inventory::bricks_below;
-use crate::store::layout::{Layout, Mark};
+use crate::store::layout::Layout;
 use crate::store::own_toc::read_own_toc;
 use crate::store::{Store, read_sidecar};
 
@@ -345,10 +345,7 @@ impl Elsewhere {
     /// carry marks.
     fn find_copies(&self, state: &mut State, broken: &BrickName) {
         let mut ids = HashSet::new();
-        let marked = self
-            .stores
-            .iter()
-            .filter_map(|store| store.marked(Mark::Bad).ok());
+        let marked = self.stores.iter().filter_map(|store| store.marked().ok());
         for name in [*broken].into_iter().chain(marked.flatten()) {
             if ids.len() >= Copies::OF_PASS {
                 break;

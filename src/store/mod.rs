@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 
 use self::atomic::TempFile;
 use self::config::StoreConfig;
-use self::layout::{Layout, Mark, RunName};
+use self::layout::{Layout, RunName};
 use self::runs::Lease;
 use crate::brick::{self, SIDECAR_SEAL_LENGTH, SidecarSeal};
 use crate::crypto::{Key, PublicKey, PutKeys};
@@ -328,7 +328,7 @@ impl Store {
         let mut file = self.temp_file()?;
         file.write_all(&brick::seal_note(keys, &note)?)
             .map_err(Error::io("write", file.path()))?;
-        let path = self.layout.mark_path(Mark::Bad, name);
+        let path = self.layout.mark_path(name);
         guard::refuse_links_to(self.path(), &path)?;
         file.publish(&path)
     }
@@ -341,7 +341,7 @@ impl Store {
     pub fn unsealed_marks(&self, keys: &PutKeys, marked: &[BrickName]) -> Result<Vec<PathBuf>> {
         let mut unsealed = Vec::new();
         for name in marked {
-            let path = self.layout.mark_path(Mark::Bad, name);
+            let path = self.layout.mark_path(name);
             match self.read_note(keys, &path) {
                 Ok(note) if note.kind == NoteKind::Mark && note.bricks == [*name] => {}
                 Err(Error::Io { source, .. }) if is_missing(&source) => {}
@@ -450,7 +450,7 @@ impl Store {
         })?;
         totals.snapshots = self.layout.snapshots()?.len() as u64;
         totals.dead = self.layout.dead_lists()?.len() as u64;
-        totals.bad = self.layout.marked(Mark::Bad)?.len() as u64;
+        totals.bad = self.layout.marked()?.len() as u64;
         Ok(totals)
     }
 }

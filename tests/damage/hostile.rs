@@ -457,7 +457,7 @@ fn plant(yard: &Yard, what: &str) -> Option<(PathBuf, Vec<u8>)> {
         }
         "marks on all bricks" => {
             for brick in &bricks {
-                let path = layout.path().join("bad").join(brick.to_string());
+                let path = layout.mark_path(brick);
                 write(&path, &note(NoteKind::Mark, &[*brick], None));
             }
         }
