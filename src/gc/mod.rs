@@ -40,7 +40,7 @@ use crate::store::atomic::{sync_dir, sync_dir_if_there};
 use crate::store::catalog::OwnSidecars;
 use crate::store::guard::refuse_links_to;
 use crate::store::layout::RunName;
-use crate::store::runs::{Lease, new_note};
+use crate::store::runs::{Lease, new_mark, new_note};
 use needs::Needs;
 use plan::{Bricks, Plan};
 use rewrite::{Moved, Rewriter};
@@ -418,11 +418,7 @@ impl Gc<'_> {
 
     /// Marks a brick as damaged.
     fn mark(&self, name: &BrickName, text: &str) -> Result<()> {
-        let mark = Note {
-            text: text.as_bytes().to_vec(),
-            bricks: vec![*name],
-            ..new_note(NoteKind::Mark, None, self.lease.writer())
-        };
+        let mark = new_mark(name, text, self.lease.writer());
         let path = self.store.layout().mark_path(name);
         self.lease.write(&path, &seal_note(self.keys, &mark)?)
     }

@@ -30,7 +30,7 @@ use self::runs::Lease;
 use crate::brick::{self, SIDECAR_SEAL_LENGTH, SidecarSeal};
 use crate::crypto::{Key, PublicKey, PutKeys};
 use crate::error::Exit;
-use crate::format::note::{MAX_TEXT_LENGTH, Note, NoteKind};
+use crate::format::note::{Note, NoteKind};
 use crate::format::root::Root;
 use crate::format::sealed::{self, SealedHeader};
 use crate::format::toc::{MAX_SEALED_TOC_LENGTH, TOC_HEADER_LENGTH, Toc, TocHeader};
@@ -318,13 +318,8 @@ impl Store {
     /// # Errors
     /// [`Error::Io`].
     pub fn mark(&self, keys: &PutKeys, name: &BrickName, text: &str) -> Result<()> {
-        let text = &text.as_bytes()[..text.len().min(MAX_TEXT_LENGTH)];
         let writer = WriterId(atomic::random(self.layout.path())?);
-        let note = Note {
-            text: text.to_vec(),
-            bricks: vec![*name],
-            ..runs::new_note(NoteKind::Mark, None, writer)
-        };
+        let note = runs::new_mark(name, text, writer);
         let mut file = self.temp_file()?;
         file.write_all(&brick::seal_note(keys, &note)?)
             .map_err(Error::io("write", file.path()))?;
