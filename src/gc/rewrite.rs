@@ -16,7 +16,7 @@ use crate::format::brick::{
 use crate::format::frame::FrameHeader;
 use crate::format::frames::Frames;
 use crate::format::origins::{MAX_ORIGINS, Origin};
-use crate::format::toc::{MAX_SEALED_TOC_LENGTH, TOC_HEADER_LENGTH, Toc, TocFrame};
+use crate::format::toc::{Toc, TocFrame};
 use crate::format::wire::DecodeError;
 use crate::id::{BrickName, Class};
 use crate::store::catalog::{OwnSeals, OwnSidecars};
@@ -185,11 +185,7 @@ impl<'a> Rewriter<'a> {
         let footer_at = length.saturating_sub(FOOTER_LENGTH as u64);
         file.read_exact_at(&mut end, footer_at)?;
         let footer = Footer::decode(&end, length)?;
-        let most = TOC_HEADER_LENGTH as u64 + u64::from(MAX_SEALED_TOC_LENGTH);
-        if footer.toc_length > most {
-            return Err(Hindrance::Other("its TOC is too long".into()));
-        }
-        let mut bytes = vec![0; usize::try_from(footer.toc_length).unwrap_or(usize::MAX)];
+        let mut bytes = vec![0; footer.require_toc_length()?];
         file.read_exact_at(&mut bytes, footer.toc_offset)?;
         let keys = self.gc.keys;
         let toc = open_brick_toc(keys, &header, &bytes, &footer)?;

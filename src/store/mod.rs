@@ -33,14 +33,13 @@ use crate::error::Exit;
 use crate::format::note::{Note, NoteKind};
 use crate::format::root::Root;
 use crate::format::sealed::{self, SealedHeader};
-use crate::format::toc::{MAX_SEALED_TOC_LENGTH, TOC_HEADER_LENGTH, Toc, TocHeader};
+use crate::format::toc::{MAX_TOC_LENGTH, Toc, TocHeader};
 use crate::format::wire::DecodeError;
 use crate::id::{BrickName, Class, Epoch, StoreId, WriterId};
 use crate::{Error, Result};
 
 /// The longest sidecar in bytes: a TOC and what binds it to its brick (`formats/brick.md`).
-pub(crate) const MAX_SIDECAR_LENGTH: u64 =
-    TOC_HEADER_LENGTH as u64 + MAX_SEALED_TOC_LENGTH as u64 + SIDECAR_SEAL_LENGTH as u64;
+pub(crate) const MAX_SIDECAR_LENGTH: u64 = MAX_TOC_LENGTH + SIDECAR_SEAL_LENGTH as u64;
 
 /// The longest root or note in bytes (`formats/store.md#roots`).
 pub(crate) const MAX_ROOT_LENGTH: u64 = sealed::HEADER_LENGTH as u64 + sealed::MAX_SEALED_LENGTH;
