@@ -13,7 +13,7 @@ use super::copy::Harm;
 use super::finding::{Fault, Finding, Kind};
 use super::means::Keyed;
 use super::needs::Needs;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::frames::Frames;
 use crate::format::toc::Toc;
 use crate::id::{BrickName, ChunkId};
@@ -118,7 +118,7 @@ impl<'a> Search<'a> {
         carriers.sort_unstable();
         for name in carriers {
             self.bricks.monitor.check()?;
-            let Some(toc) = sidecar(self.keyed, &name)? else {
+            let Some(toc) = sidecar(self.keyed, &name) else {
                 continue;
             };
             for ((old, place), number) in moved(&toc) {
@@ -156,7 +156,7 @@ impl<'a> Search<'a> {
     fn find_chunks(&mut self, wanted: &mut Wanted) -> Result<()> {
         for name in self.harmed.keys().filter(|name| self.lost.is_unmet(name)) {
             self.bricks.monitor.check()?;
-            let Some(toc) = sidecar(self.keyed, name)? else {
+            let Some(toc) = sidecar(self.keyed, name) else {
                 continue;
             };
             for (number, frame) in (0..).zip(toc.frames()) {
@@ -177,7 +177,7 @@ impl<'a> Search<'a> {
         }
         for job in self.bricks.jobs.iter().filter(|job| job.is_here()) {
             self.bricks.monitor.check()?;
-            let Some(toc) = sidecar(self.keyed, &job.name)? else {
+            let Some(toc) = sidecar(self.keyed, &job.name) else {
                 continue;
             };
             for (number, frame) in (0..).zip(toc.frames()) {
@@ -229,14 +229,10 @@ impl Wanted {
     }
 }
 
-fn sidecar(keyed: &Keyed<'_>, name: &BrickName) -> Result<Option<Toc>> {
+/// What a sidecar says; one that does not open was reported already.
+fn sidecar(keyed: &Keyed<'_>, name: &BrickName) -> Option<Toc> {
     let read = keyed.store.read_sidecar(&keyed.keys, name, &mut Vec::new());
-    match read {
-        Ok(toc) => Ok(Some(toc)),
-        // It was reported already.
-        Err(Error::Interrupted) => Err(Error::Interrupted),
-        Err(_) => Ok(None),
-    }
+    read.ok()
 }
 
 #[cfg(test)]
