@@ -3,6 +3,7 @@
 pub mod brick;
 pub mod container;
 pub mod frame;
+pub mod frames;
 pub mod keyfile;
 pub mod lock;
 pub mod note;

@@ -21,7 +21,7 @@ use crate::format::trailer::UsedFrame;
 use crate::id::{BrickName, ChunkHash, ChunkId};
 use crate::store::catalog::Catalog;
 use crate::store::inventory::bricks_below;
-use crate::store::layout::{Layout, Mark};
+use crate::store::layout::Layout;
 use crate::store::own_toc::read_own_toc;
 use crate::store::{Store, read_sidecar};
 
@@ -344,10 +344,7 @@ impl Elsewhere {
     /// carry marks.
     fn find_copies(&self, state: &mut State, broken: &BrickName) {
         let mut ids = HashSet::new();
-        let marked = self
-            .stores
-            .iter()
-            .filter_map(|store| store.marked(Mark::Bad).ok());
+        let marked = self.stores.iter().filter_map(|store| store.marked().ok());
         for name in [*broken].into_iter().chain(marked.flatten()) {
             if ids.len() >= Copies::OF_PASS {
                 break;
@@ -616,7 +613,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (store, keys) = testing::store(dir.path());
         let opener = Arc::new(testing::key(1).opener(*store.id()).unwrap());
-        let all = Elsewhere::new(store.layout(), &[], keys.clone(), opener, None);
+        let all = Elsewhere::new(
+            Arc::new(Bricks {
+                layout: store.layout().clone(),
+                dirs: Vec::new(),
+                shelf: Arc::default(),
+            }),
+            keys.clone(),
+            opener,
+            None,
+        );
         let write = |brick: u32, origins: &[Origin]| {
             let mut toc = testing::toc(&[&[brick]]);
             toc.set_origins(&[origins.to_vec()], &[]).unwrap();

@@ -24,21 +24,6 @@ pub(super) const SNAPSHOT: &str = "snap";
 const DEAD_LIST: &str = "dead";
 const CONTAINER_CATALOG: &str = "catalog";
 
-/// A mark on a brick: it must not be relied upon any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mark {
-    /// Found damaged (`bad/`).
-    Bad,
-}
-
-impl Mark {
-    const fn folder(self) -> &'static str {
-        match self {
-            Self::Bad => "bad",
-        }
-    }
-}
-
 /// What root and snapshot of a run, or its folder, are named: `<time>-<random>`. Ordered
 /// by time.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -265,10 +250,16 @@ impl Layout {
         Ok(found)
     }
 
-    /// The file that marks a brick.
+    /// The folder of the marks.
     #[must_use]
-    pub fn mark_path(&self, mark: Mark, name: &BrickName) -> PathBuf {
-        self.path.join(mark.folder()).join(name.to_string())
+    pub fn marks_dir(&self) -> PathBuf {
+        self.path.join("bad")
+    }
+
+    /// The file that marks a brick as damaged: it must not be relied upon any more.
+    #[must_use]
+    pub fn mark_path(&self, name: &BrickName) -> PathBuf {
+        self.marks_dir().join(name.to_string())
     }
 
     /// Appends the names of the bricks whose sidecars stand in one shard, sorted.
@@ -392,16 +383,16 @@ impl Layout {
     /// # Errors
     /// [`Error::Io`] if that cannot be told.
     pub fn brick_counts(&self, name: &BrickName) -> Result<bool> {
-        Ok(self.sidecar_stands(name)? && !stands(&self.mark_path(Mark::Bad, name))?)
+        Ok(self.sidecar_stands(name)? && !stands(&self.mark_path(name))?)
     }
 
     /// The bricks that carry a mark, sorted.
     ///
     /// # Errors
     /// [`Error::Io`] if the folder is there and cannot be listed.
-    pub fn marked(&self, mark: Mark) -> Result<Vec<BrickName>> {
+    pub fn marked(&self) -> Result<Vec<BrickName>> {
         let mut names = Vec::new();
-        list(&self.path.join(mark.folder()), |file, _| {
+        list(&self.marks_dir(), |file, _| {
             names.extend(BrickName::from_str(file).ok());
             Ok(())
         })?;
@@ -414,8 +405,8 @@ impl Layout {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn write_mark(&self, mark: Mark, name: &BrickName) -> Result<()> {
-        let path = self.mark_path(mark, name);
+    pub fn write_mark(&self, name: &BrickName) -> Result<()> {
+        let path = self.mark_path(name);
         if stands(&path)? {
             return Ok(());
         }
@@ -429,13 +420,13 @@ impl Layout {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn remove_mark(&self, mark: Mark, name: &BrickName) -> Result<()> {
-        let path = self.mark_path(mark, name);
+    pub fn remove_mark(&self, name: &BrickName) -> Result<()> {
+        let path = self.mark_path(name);
         guard::refuse_links_to(&self.path, &path)?;
         match fs::remove_file(&path) {
             Err(error) if is_missing(&error) => Ok(()),
             Err(error) => Err(Error::io("remove", path)(error)),
-            Ok(()) => atomic::sync_dir(&self.path.join(mark.folder())),
+            Ok(()) => atomic::sync_dir(&self.marks_dir()),
         }
     }
 
@@ -603,10 +594,7 @@ mod tests {
             layout.toc_path(&NAME),
             path(format!("/s/tocs/ab/{hex}.toc"))
         );
-        assert_eq!(
-            layout.mark_path(Mark::Bad, &NAME),
-            path(format!("/s/bad/{hex}"))
-        );
+        assert_eq!(layout.mark_path(&NAME), path(format!("/s/bad/{hex}")));
         let run: RunName = "00000000000000000007-0123456789abcdef".parse().unwrap();
         assert_eq!(run.random(), [1, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]);
         for (found, expected) in [

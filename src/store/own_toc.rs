@@ -7,8 +7,7 @@ use crate::brick::open_brick_toc;
 use crate::crypto::PutKeys;
 use crate::error::{Error, Exit, Result};
 use crate::format::brick::{BrickHeader, FOOTER_LENGTH, Footer, HEADER_LENGTH};
-use crate::format::toc::{MAX_SEALED_TOC_LENGTH, TOC_HEADER_LENGTH, Toc};
-use crate::format::wire::DecodeError;
+use crate::format::toc::Toc;
 use crate::store::ReadAt;
 
 /// Header and table of contents of the brick in `file`. `buffer` is overwritten.
@@ -30,18 +29,10 @@ pub fn read_own_toc(
     let mut header = [0; HEADER_LENGTH];
     read_brick(file, path, 0, &mut header)?;
     let header = BrickHeader::decode(&header).map_err(Error::decode(path, 0))?;
-    let most = TOC_HEADER_LENGTH as u64 + u64::from(MAX_SEALED_TOC_LENGTH);
-    if footer.toc_length > most {
-        let error = DecodeError::value(
-            "brick footer",
-            "length of the TOC",
-            24,
-            most,
-            footer.toc_length,
-        );
-        return Err(Error::decode(path, end)(error));
-    }
-    buffer.resize(usize::try_from(footer.toc_length).unwrap_or(usize::MAX), 0);
+    let toc_length = footer
+        .require_toc_length()
+        .map_err(Error::decode(path, end))?;
+    buffer.resize(toc_length, 0);
     read_brick(file, path, footer.toc_offset, buffer)?;
     let toc = open_brick_toc(keys, &header, buffer, &footer)
         .map_err(Error::decode(path, footer.toc_offset))?;

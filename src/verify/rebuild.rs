@@ -145,7 +145,7 @@ pub fn rebuild(
     let (mut jobs, mut elsewhere, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
     for job in &all {
         monitor.check()?;
-        match sidecars.standing(job, &mut bytes)? {
+        match sidecars.standing(job, &mut bytes) {
             Standing::Sound(toc) => {
                 known.sound += 1;
                 known.note(&job.name, &bytes, &toc);
@@ -287,7 +287,7 @@ impl Sidecars<'_> {
         for job in jobs {
             let path = self.means.layout.toc_path(&job.name);
             if self.means.layout.sidecar_stands(&job.name)?
-                && matches!(self.standing(job, &mut bytes)?, Standing::Nothing)
+                && matches!(self.standing(job, &mut bytes), Standing::Nothing)
             {
                 let message = "damaged, and not made again, since a gc is about to delete its \
                                brick: run `dtar gc`, then `dtar rebuild` once more";
@@ -338,25 +338,24 @@ impl Sidecars<'_> {
     }
 
     /// What stands where the sidecar of a brick should, and its `bytes`.
-    fn standing(&self, job: &Job, bytes: &mut Vec<u8>) -> Result<Standing> {
+    fn standing(&self, job: &Job, bytes: &mut Vec<u8>) -> Standing {
         let Keyed { store, keys, .. } = self.keyed;
         match store.read_sidecar(keys, &job.name, bytes) {
             Ok(toc) => {
                 let length = bytes.len().saturating_sub(SIDECAR_SEAL_LENGTH);
                 if self.is_refuted(job, bytes.get(..length).unwrap_or_default()) {
-                    return Ok(Standing::Nothing);
+                    return Standing::Nothing;
                 }
-                Ok(Standing::Sound(Box::new(toc)))
+                Standing::Sound(Box::new(toc))
             }
-            Err(Error::Interrupted) => Err(Error::Interrupted),
             // Out of reach for now, which is no reason to put another in its place.
             Err(Error::Io { source, .. }) if !is_missing(&source) && !is_damage(&source) => {
                 let path = self.means.layout.toc_path(&job.name);
                 let message = format!("cannot be read: {source}");
                 self.fault(Fault::new(Kind::Sidecar, path, message).of(job.name));
-                Ok(Standing::Unread)
+                Standing::Unread
             }
-            Err(_) => Ok(Standing::Nothing),
+            Err(_) => Standing::Nothing,
         }
     }
 
