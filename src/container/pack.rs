@@ -510,24 +510,28 @@ impl Pack<'_> {
         }
         self.summary.resumed += kept as u64;
         let mut bricks = kept as u64;
-        for member in &fill.members[kept..] {
-            if member
-                .name_of_sidecar()
-                .is_some_and(|name| self.void.contains(name))
-            {
+        let is_of_bricks = |member: &Member| {
+            member.name.as_brick().is_some() || member.name_of_sidecar().is_some()
+        };
+        let (first, rest): (Vec<_>, Vec<_>) =
+            fill.members[kept..].iter().cloned().partition(is_of_bricks);
+        let left_out = self.void.len();
+        for member in &first {
+            let is_void = |name| self.void.contains(name);
+            if member.name_of_sidecar().is_some_and(is_void) {
                 continue;
             }
-            let mark = writer.mark();
-            match writer.member(member) {
-                Ok(()) => {
-                    bricks += u64::from(member.name.as_brick().is_some());
-                    self.in_set.add(&member.name);
-                }
-                Err(Trouble::Other(error)) => return Err(error),
-                Err(Trouble::Source(error)) => {
-                    self.leave_out(member, &error, &mut writer, mark, part)?
-                }
-            }
+            bricks += u64::from(
+                self.member(member, &mut writer, part)? && member.name.as_brick().is_some(),
+            );
+        }
+        let rest = if self.void.len() == left_out {
+            rest
+        } else {
+            self.still_complete(rest)?
+        };
+        for member in &rest {
+            self.member(member, &mut writer, part)?;
         }
         let (mut before, before_path) = self.set.lines()?;
         let length = self.set.lines_length();
@@ -551,6 +555,57 @@ impl Pack<'_> {
             found: false,
         });
         Ok(())
+    }
+
+    /// Writes a member; `false`: it is left out.
+    fn member<W: Write + Seek>(
+        &mut self,
+        member: &Member,
+        writer: &mut Writer<'_, W>,
+        part: &Part,
+    ) -> Result<bool> {
+        let mark = writer.mark();
+        match writer.member(member) {
+            Ok(()) => {
+                self.in_set.add(&member.name);
+                Ok(true)
+            }
+            Err(Trouble::Other(error)) => Err(error),
+            Err(Trouble::Source(error)) => {
+                self.leave_out(member, &error, writer, mark, part)?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Those of `members`, of runs and parity, of which all bricks are in the set now that
+    /// some were left out. The others wait.
+    fn still_complete(&mut self, members: Vec<Member>) -> Result<Vec<Member>> {
+        let gather = Gather {
+            store: self.store,
+            keys: self.keys,
+            in_set: &self.in_set,
+        };
+        let has = |name: &BrickName| self.in_set.has_brick(name);
+        let mut complete = Vec::new();
+        for member in members {
+            let (run, is_complete) = match &member.name {
+                MemberName::Root(run) | MemberName::Snapshot(run) => {
+                    (Some(run), gather.run_members(run, &has)?.is_some())
+                }
+                // What serves a set of bricks of which some are missing serves no less.
+                _ => (None, true),
+            };
+            if is_complete {
+                complete.push(member);
+            } else if let Some(run) = run
+                && !self.queue.runs.contains(run)
+            {
+                self.queue.runs.push(run.clone());
+            }
+        }
+        self.queue.runs.sort_unstable();
+        Ok(complete)
     }
 
     /// Undoes what was written of a member whose file is at fault. A root or snapshot that

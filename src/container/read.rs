@@ -254,7 +254,22 @@ impl<'a, R: Read> Walk<'a, R> {
         let passed = io::copy(&mut rest, &mut io::sink()).map_err(Error::io("read", self.path))?;
         self.position += passed;
         self.left = self.left.saturating_sub(passed);
+        if passed < length {
+            return Err(self.cut_short(length - passed));
+        }
         Ok(())
+    }
+
+    fn cut_short(&self, missing: u64) -> Error {
+        Error::Refused {
+            path: self.path.to_owned(),
+            message: format!(
+                "cut short: a member ends at byte {}, but the file has {} bytes",
+                self.position.saturating_add(missing),
+                self.position
+            ),
+            exit: Exit::Damaged,
+        }
     }
 
     /// Passes the body; an error if it is cut short.
@@ -279,15 +294,7 @@ impl<'a, R: Read> Walk<'a, R> {
                 read => read.map_err(Error::io("read", self.path))?,
             };
             if read == 0 {
-                return Err(Error::Refused {
-                    path: self.path.to_owned(),
-                    message: format!(
-                        "cut short: a member ends at byte {}, but the file has {} bytes",
-                        self.position + left,
-                        self.position
-                    ),
-                    exit: Exit::Damaged,
-                });
+                return Err(self.cut_short(left));
             }
             each(&buffer[..read])?;
             left -= read as u64;

@@ -90,7 +90,7 @@ pub fn unpack<'a>(
         monitor,
         store: label.store,
     };
-    while let Some((name, length, offset)) = out.walk.next_header()? {
+    while let Some((name, length, offset)) = out.next_header()? {
         ended = name == CATALOG;
         match out.member(&name, length) {
             Err(Error::Refused {
@@ -144,6 +144,18 @@ struct Unpack<'a> {
 }
 
 impl Unpack<'_> {
+    /// The next member; nothing, and the damage told, where the container is cut short.
+    fn next_header(&mut self) -> Result<Option<(String, u64, u64)>> {
+        match self.walk.next_header() {
+            Err(Error::Refused { message, exit, .. }) if exit == Exit::Damaged => {
+                let what = format!("{}: {message}", self.path.display());
+                self.summary.damaged.push(what);
+                Ok(None)
+            }
+            found => found,
+        }
+    }
+
     fn member(&mut self, name: &str, length: u64) -> Result<()> {
         self.monitor.check()?;
         if name == "store.toml" {

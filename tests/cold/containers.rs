@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use dtar::container::PAGES;
 
-use crate::common::shell::python;
+use crate::common::shell::tool;
 use crate::common::stored::{events, summary};
 use crate::scene::{BOUND, Scene, listed, parts, restores};
 
 #[test]
 fn a_set_is_the_store_again() {
-    let mut scene = Scene::new(2);
+    let mut scene = Scene::new(5);
     assert!(scene.packs("cont", &[], "containers") > 2);
     let mut seen = Vec::new();
     for container in scene.containers("cont") {
@@ -19,11 +19,7 @@ fn a_set_is_the_store_again() {
         assert!(length <= BOUND && length % 10_240 == 0, "{length}");
         let names = listed(&container);
         let list = "import sys, tarfile; print(*tarfile.open(sys.argv[1]).getnames(), sep='\\n')";
-        let output = python("python3")
-            .args(["-c", list])
-            .arg(&container)
-            .output()
-            .unwrap();
+        let output = python(list).arg(&container).output().unwrap();
         assert_eq!(
             String::from_utf8(output.stdout).unwrap(),
             names.join("\n") + "\n"
@@ -52,7 +48,7 @@ fn a_set_is_the_store_again() {
     assert_eq!(scene.packs("cont", &[], "containers"), 0);
     // What comes later goes into later containers, wherever these stand.
     scene.archive();
-    assert_eq!(scene.packs("later", &[], "containers"), 2);
+    assert_eq!(scene.packs("later", &[], "containers"), 1);
     for container in scene.containers("later") {
         fs::copy(
             &container,
@@ -65,7 +61,7 @@ fn a_set_is_the_store_again() {
 
 #[test]
 fn tar_alone_makes_the_store_again() {
-    let scene = Scene::new(1);
+    let scene = Scene::new(3);
     scene.packs("cont", &[], "containers");
     let to = scene.dir("plain");
     fs::create_dir(&to).unwrap();
@@ -83,7 +79,7 @@ fn tar_alone_makes_the_store_again() {
     }
     assert_eq!(parts(&to), parts(&scene.sandbox.store()));
     assert!(to.join("formats/container.md").exists());
-    let (_, stream) = &scene.runs[0];
+    let (_, stream) = &scene.runs[2];
     restores(
         &scene.sandbox,
         to.to_str().unwrap(),
@@ -95,7 +91,7 @@ fn tar_alone_makes_the_store_again() {
 
 #[test]
 fn no_container_is_longer_than_asked_for() {
-    let mut scene = Scene::new(1);
+    let mut scene = Scene::new(6);
     let mut least = u64::MAX;
     for number in 0..12 {
         let bound = 650_000 + scene.below(1_500_000);
@@ -120,7 +116,7 @@ fn no_container_is_longer_than_asked_for() {
 
 #[test]
 fn a_dry_run_says_what_comes_and_writes_nothing() {
-    let scene = Scene::new(1);
+    let scene = Scene::new(4);
     let run = scene.pack("cont", &["--dry-run"]).exits(0);
     let planned = summary(&run)["containers"].as_u64().unwrap();
     assert!(!scene.dir("cont").exists());
@@ -170,7 +166,7 @@ fn an_index_or_what_came_since_is_packed_alone() {
 
 #[test]
 fn parity_goes_with_the_bricks_it_serves() {
-    let scene = Scene::new(1);
+    let scene = Scene::new(3);
     scene
         .sandbox
         .run(["parity", "add", "--share", "50%"])
@@ -187,7 +183,7 @@ fn parity_goes_with_the_bricks_it_serves() {
 
 #[test]
 fn all_but_the_data_is_enough_to_restore_from_containers_in_place() {
-    let scene = Scene::new(2);
+    let scene = Scene::new(3);
     scene.packs("cont", &[], "containers");
     let hot = scene.dir("hot");
     let mut arguments = vec!["unpack".into(), "--hot".into(), "--to".into(), hot.clone()];
@@ -198,7 +194,7 @@ fn all_but_the_data_is_enough_to_restore_from_containers_in_place() {
         .exits(0);
     assert!(!hot.join("bricks").exists());
     let (_, stream) = &scene.runs[0];
-    let index = PathBuf::from("@2");
+    let index = PathBuf::from("@3");
     restores(
         &scene.sandbox,
         hot.to_str().unwrap(),

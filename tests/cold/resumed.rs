@@ -8,26 +8,30 @@ use crate::common::source::Random;
 use crate::common::stored::{events, summary};
 use crate::scene::{Scene, listed};
 
-/// `DTAR_PACK_KILLS` (16): how many; `DTAR_SEED` (1).
+/// Larger than what is buffered.
+const SIZE: [&str; 2] = ["--size", "3M"];
+
+/// `DTAR_PACK_KILLS` (60): how many; `DTAR_SEED` (1).
 #[test]
 fn what_is_cut_off_goes_on_where_it_stopped() {
-    let (kills, seed) = (setting("DTAR_PACK_KILLS", 16), setting("DTAR_SEED", 1));
+    let (kills, seed) = (setting("DTAR_PACK_KILLS", 60), setting("DTAR_SEED", 1));
     let mut random = Random(seed);
-    let scene = Scene::new(2);
+    let scene = Scene::new(14);
     let (run, measure) = measured(
-        &mut scene.pack_command("measured", &[]),
+        &mut scene.pack_command("measured", &SIZE),
         &scene.dir("calls"),
     );
     run.exits(0);
     let (mut done, mut resumed, mut found) = (0, 0, 0);
     for number in 0..kills {
         let dir = format!("cont-{number}");
-        // Which calls are hit is drawn; at least one of the last renames is.
-        let moment = match number {
-            0 => Moment::Name(14),
-            _ => measure.draw_call(&mut random),
+        // Each of the calls that make, sync and rename, and some of the writes.
+        let moment = match number % 3 {
+            0 => measure.draw_call(&mut random),
+            _ => Moment::Name(number - number / 3),
         };
-        let mut arguments = vec!["--new-set"];
+        let mut arguments = SIZE.to_vec();
+        arguments.push("--new-set");
         let first = killed(&mut scene.pack_command(&dir, &arguments), moment);
         if let End::Done(run) = first {
             run.exits(0);
@@ -46,7 +50,8 @@ fn what_is_cut_off_goes_on_where_it_stopped() {
             .map(|path| path.file_name().unwrap().to_str().unwrap()[..8].to_owned());
         let id = id.filter(|id| names.iter().any(|name| name.starts_with(id.as_str())));
         if let Some(id) = &id {
-            arguments = vec!["--set", id];
+            arguments.pop();
+            arguments.extend(["--set", id]);
         }
         let run = scene.pack(&dir, &arguments).exits(0);
         resumed += summary(&run)["resumed"].as_u64().unwrap();
@@ -79,5 +84,5 @@ fn what_is_cut_off_goes_on_where_it_stopped() {
     tell(&format!(
         "pack: seed {seed}, kills {done}, bricks taken over {resumed}, containers found whole {found}"
     ));
-    assert!(done > 0 && resumed > 0);
+    assert!(done > 0 && resumed > 0 && found > 0);
 }

@@ -13,7 +13,7 @@ use crate::common::source::Random;
 use crate::common::stored::{files, summary};
 
 /// The bound of containers that hold a few bricks each.
-pub const BOUND: u64 = 1 << 20;
+pub const BOUND: u64 = 880 << 10;
 
 pub struct Scene {
     pub sandbox: Sandbox,
@@ -23,7 +23,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// A store with `runs` runs, each with some 800 KB of its own.
+    /// A store with `runs` runs, each with a brick of some 240 KB of its own.
     pub fn new(runs: usize) -> Self {
         let mut scene = Self {
             sandbox: Sandbox::new().kept_on_failure(),
@@ -43,14 +43,13 @@ impl Scene {
         for old in 0..=number {
             for part in 0..4 {
                 let mut random = Random(100 * old as u64 + part);
-                stream = stream.file(&format!("{old}/{part}"), &random.bytes(200_000));
+                stream = stream.file(&format!("{old}/{part}"), &random.bytes(60_000));
             }
         }
         let stream = stream.end();
         let index = self.sandbox.path().join(format!("run-{number}.tar"));
-        let arguments = ["--quiet", "--brick-size", "128K"];
         self.sandbox
-            .archive_to(arguments, &stream[..], &index)
+            .archive_to(["--quiet"], &stream[..], &index)
             .exits(0);
         self.runs.push((index, stream));
     }
