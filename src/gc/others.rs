@@ -16,6 +16,8 @@ use crate::store::runs::OtherRun;
 const INTERVAL: Duration = Duration::from_millis(100);
 /// So often a lease is looked at that does not open: it may be just being written.
 const LOOKS: usize = 20;
+/// So often the lease of a gc is looked at: it may be locked by one who only looks, too.
+const LOOKS_AT_GC: usize = 3;
 
 impl Gc<'_> {
     /// Step 2: ends gcs that are dead, or fails. Returns the writers that are alive.
@@ -41,7 +43,8 @@ impl Gc<'_> {
                     self.end(other, ended, tell)?;
                     break;
                 }
-                if other.lease.is_some() || look == LOOKS {
+                let most = other.lease.as_ref().map_or(LOOKS, |_| LOOKS_AT_GC);
+                if look == most {
                     return Err(self.at_work(&name, other.lease.as_ref()));
                 }
                 self.monitor.check()?;

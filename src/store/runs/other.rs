@@ -98,6 +98,13 @@ impl OtherRun {
         kind == Some(NoteKind::ArchiverLease)
     }
 
+    /// The same without the lock of a dead run: whoever only looks must not make it seem
+    /// alive to others.
+    #[must_use]
+    pub fn without_lock(self) -> Self {
+        Self { lock: None, ..self }
+    }
+
     /// Ends it: from now on it can neither publish nor delete.
     ///
     /// # Errors
