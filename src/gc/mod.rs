@@ -247,7 +247,7 @@ fn dry_run(
     let mut plan = Plan::make(&bricks, met, living, options);
     plan.look_again(&bricks, store)?;
     let mut summary = begin_summary(&bricks, &plan, roots, tell);
-    summary.parity = parity::hold(store, &bricks, &mut plan, tell)?;
+    summary.parity = parity::hold(store, &bricks, &mut plan, monitor, tell)?;
     summary.deleted = plan.delete.len() as u64;
     summary.rewritten = plan.rewrite.len() as u64;
     let mut cold = Vec::new();
@@ -327,7 +327,7 @@ impl Gc<'_> {
         }
         let ParitySummary {
             kept_sets, held, ..
-        } = parity::hold(store, &bricks, &mut plan, tell)?;
+        } = parity::hold(store, &bricks, &mut plan, monitor, tell)?;
         summary.parity.kept_sets = kept_sets;
         summary.parity.held = held;
         // Step 4.

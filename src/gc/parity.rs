@@ -7,6 +7,7 @@ use std::path::Path;
 use super::plan::{Bricks, Plan};
 use super::rewrite::Moved;
 use super::{Gc, GcEvent, ParitySummary};
+use crate::archive::Monitor;
 use crate::error::Result;
 use crate::id::{BrickName, Class};
 use crate::parity::{Collection, KeptSet, Lock, Made, Places, Remade};
@@ -57,6 +58,7 @@ impl<'a> GivenUp<'a> {
 }
 
 /// What would be done to sets by this plan. What must stay for the sake of parity, as far
+    monitor: &Monitor,
 /// as that can be told without reading bricks, is taken out of it.
 pub(super) fn hold(
     store: &Store,
@@ -68,7 +70,8 @@ pub(super) fn hold(
     doomed.extend(plan.rewrite.iter().map(|(name, ..)| *name));
     let gone = GivenUp::new(store, bricks, &plan.missing, &doomed);
     let places = Places::of_run(store.path(), &store.layout().temp_dir());
-    let Some(collection) = Collection::find(&places, &mut |name| gone.has(name))? else {
+    let found = Collection::find(&places, monitor, &mut |name| gone.has(name))?;
+    let Some(collection) = found else {
         return Ok(ParitySummary::default());
     };
     let (remade, kept) = collection.estimate();
@@ -129,7 +132,7 @@ impl Gc<'_> {
             tell(GcEvent::WaitingForParity);
         })?;
         let places = Places::of_run(self.store.path(), self.lease.dir());
-        let found = Collection::find(&places, &mut |name| gone.has(name))?;
+        let found = Collection::find(&places, self.monitor, &mut |name| gone.has(name))?;
         let mut made = None;
         if let Some(mut collection) = found {
             tell(GcEvent::Step("making parity anew"));
