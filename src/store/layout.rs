@@ -207,8 +207,15 @@ impl Layout {
     pub fn leases(&self) -> Result<Vec<RunName>> {
         let mut runs = Vec::new();
         list(&self.runs_dir(), |file, entry| {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                runs.extend(file.parse::<RunName>().ok());
+            let Ok(run) = file.parse::<RunName>() else {
+                return Ok(());
+            };
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => runs.push(run),
+                Ok(_) => {}
+                Err(error) if is_missing(&error) => {}
+                // A run must not be overlooked because of a fault.
+                Err(error) => return Err(Error::io("look at", entry.path())(error)),
             }
             Ok(())
         })?;
