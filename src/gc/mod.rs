@@ -389,6 +389,12 @@ impl Gc<'_> {
     }
 
     /// The time after which a file is too young, by the clock of the storage.
+        for (old, carriers) in bricks.relied_upon(&plan.delete, &needs) {
+            // It has not been read since its frames were moved, perhaps.
+            if !rewriter.is_whole(&old, tell)? {
+                plan.delete.retain(|name| !carriers.contains(name));
+            }
+        }
     fn young(&self) -> Result<Option<SystemTime>> {
         let Some(age) = self.options.min_age else {
             return Ok(None);
