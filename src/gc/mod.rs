@@ -482,8 +482,15 @@ impl Gc<'_> {
                 .map(|name| (*name, layout.brick_path(name, class)));
             files.extend(self.delete_all(paths)?);
         }
-        let marks = doomed.iter().chain(&bricks.stray_marks);
-        self.delete_all(marks.map(|name| (*name, layout.mark_path(Mark::Bad, name))))?;
+        let mut marks = doomed.to_vec();
+        for name in &bricks.stray_marks {
+            // It may have come since the bricks were listed.
+            if !layout.anything_stands(name)? {
+                marks.push(*name);
+            }
+        }
+        let mark = |name| (name, layout.mark_path(Mark::Bad, &name));
+        self.delete_all(marks.into_iter().map(mark))?;
         let mut cold = Vec::new();
         for name in doomed {
             if moved.frames.contains_key(name) {

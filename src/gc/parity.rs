@@ -9,7 +9,7 @@ use super::rewrite::Moved;
 use super::{Gc, GcEvent, ParitySummary};
 use crate::archive::Monitor;
 use crate::error::Result;
-use crate::id::{BrickName, Class};
+use crate::id::BrickName;
 use crate::parity::{Collection, KeptSet, Lock, Made, Places, Remade};
 use crate::store::Store;
 
@@ -48,22 +48,17 @@ impl<'a> GivenUp<'a> {
             return Ok(false);
         }
         // It may have come since the bricks were listed.
-        let layout = self.store.layout();
-        let classes = [Class::Data, Class::Metadata].into_iter();
-        let stands = classes
-            .map(|class| layout.brick_path(name, class))
-            .any(|path| path.exists());
-        Ok(!stands && !layout.sidecar_stands(name)?)
+        Ok(!self.store.layout().anything_stands(name)?)
     }
 }
 
 /// What would be done to sets by this plan. What must stay for the sake of parity, as far
-    monitor: &Monitor,
 /// as that can be told without reading bricks, is taken out of it.
 pub(super) fn hold(
     store: &Store,
     bricks: &Bricks,
     plan: &mut Plan,
+    monitor: &Monitor,
     tell: Tell<'_>,
 ) -> Result<ParitySummary> {
     let mut doomed = plan.delete.clone();

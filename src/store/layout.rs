@@ -342,6 +342,16 @@ impl Layout {
         stands(&self.toc_path(name))
     }
 
+    /// Whether a brick or its sidecar stands.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if that cannot be told.
+    pub fn anything_stands(&self, name: &BrickName) -> Result<bool> {
+        Ok(self.sidecar_stands(name)?
+            || stands(&self.brick_path(name, Class::Data))?
+            || stands(&self.brick_path(name, Class::Metadata))?)
+    }
+
     /// The seal of a brick's sidecar, unverified; nothing if none stands, or a file too
     /// short for one.
     ///
