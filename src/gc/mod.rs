@@ -39,8 +39,9 @@ use crate::store::Store;
 use crate::store::atomic::{sync_dir, sync_dir_if_there};
 use crate::store::catalog::OwnSidecars;
 use crate::store::guard::refuse_links_to;
-use crate::store::layout::{Mark, RunName};
-use crate::store::runs::{Lease, new_note};
+use crate::store::last_run::LastRun;
+use crate::store::layout::{Mark, ParseRunNameError, RunName};
+use crate::store::runs::{Lease, clean_up, new_note};
 use frames::Frames;
 use needs::Needs;
 use plan::{Bricks, Plan};
@@ -244,6 +245,14 @@ fn dry_run(
     let roots = needs.add_roots(store, keys)?;
     let condemned = condemned(store, keys, &store.layout().dead_lists()?);
     let met = bricks.meet(&needs, &condemned, store, keys, monitor)?;
+    // Before anything is written: what was cut off may have filled the disk.
+    let mut ended = Vec::new();
+    for (name, lease) in clean_up(store, &keys)? {
+        let lease = Some(lease);
+        let run = Run { name, lease };
+        tell(GcEvent::Ended(Box::new(run.clone())));
+        ended.push(run);
+    }
     let mut plan = Plan::make(&bricks, met, living, options);
     plan.look_again(&bricks, store)?;
     let mut summary = begin_summary(&bricks, &plan, roots, tell);
@@ -290,7 +299,12 @@ fn begin_summary(
 }
 
 impl Gc<'_> {
-    fn run(&self, mut needs: Needs, tell: &mut dyn FnMut(GcEvent)) -> Result<GcSummary> {
+    fn run(
+        &self,
+        mut needs: Needs,
+        mut ended: Vec<Run>,
+        tell: &mut dyn FnMut(GcEvent),
+    ) -> Result<GcSummary> {
         let Self {
             store,
             keys,
@@ -299,7 +313,6 @@ impl Gc<'_> {
             ..
         } = self;
         // Step 2.
-        let mut ended = Vec::new();
         let living = self.meet_others(&mut ended, tell)?;
         let old_lists = store.layout().dead_lists()?;
         // Step 3.
