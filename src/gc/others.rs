@@ -39,7 +39,7 @@ impl Gc<'_> {
                     living.extend(other.lease.map(|lease| lease.writer));
                     break;
                 }
-                if other.is_dead || self.options.end_runs {
+                if other.is_dead || self.options.end_runs.holds(&name) {
                     self.end(other, ended, tell)?;
                     break;
                 }
@@ -58,13 +58,14 @@ impl Gc<'_> {
         let message = match lease {
             Some(lease) => format!(
                 "another gc is at work, process {} on {}; wait for it, or if it is dead, end it \
-                 with --end-runs",
+                 with --end-runs={name}",
                 lease.process,
                 String::from_utf8_lossy(&lease.host),
             ),
-            None => "this may be another gc at work, and its lease does not open; wait for it, \
-                     or if it is dead, end it with --end-runs"
-                .into(),
+            None => format!(
+                "this may be another gc at work, and its lease does not open; wait for it, or if \
+                 it is dead, end it with --end-runs={name}"
+            ),
         };
         Error::Refused {
             path: self.store.layout().run_dir(name),
@@ -87,7 +88,7 @@ impl Gc<'_> {
             while let Some(other) = OtherRun::look(self.store, self.keys, &name)? {
                 self.monitor.check()?;
                 self.lease.require()?;
-                if other.is_dead || self.options.end_runs {
+                if other.is_dead || self.options.end_runs.holds(&name) {
                     self.end(other, ended, tell)?;
                     break;
                 }
