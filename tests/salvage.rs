@@ -488,3 +488,19 @@ fn frames_that_were_found_and_not_kept_end_with_3() {
     let run = made.salvage(&[small, large], &["--json"]).exits(3);
     run.says(&["of other stores, more than of the one that was kept"]);
 }
+
+/// A disk image of a terabyte, of which next to nothing is stored.
+#[test]
+fn holes_of_an_image_are_not_read() {
+    use std::os::unix::fs::FileExt;
+    let made = Made::small();
+    let image = made.path("image");
+    let file = fs::File::create(&image).unwrap();
+    file.set_len(1 << 40).unwrap();
+    let brick = fs::read(made.brick()).unwrap();
+    file.write_all_at(&brick, (1 << 39) + 12_345).unwrap();
+    let run = made.salvage(&[&image], &["--json", "--index", text(&made.index)]);
+    let summary = summary(&run.exits(0));
+    assert!(summary["read"].as_u64() < Some(8 << 20), "{summary}");
+    assert_eq!(summary["whole_bricks"], 1, "{summary}");
+}

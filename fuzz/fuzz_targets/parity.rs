@@ -4,7 +4,7 @@
 #![no_main]
 
 use dtar::archive::Monitor;
-use dtar::format::parity::{Description, HEAD_LENGTH, Head, MAX_STRIPE_PARITY};
+use dtar::format::parity::{Description, HEAD_LENGTH, Head, MAX_PARTS, MAX_STRIPE_PARITY};
 use dtar::id::SetId;
 use dtar::parity::{AddOptions, Places, RepairOptions, add, check, repair};
 use libfuzzer_sys::fuzz_target;
@@ -199,6 +199,7 @@ fuzz_target!(|data: &[u8]| {
         assert!(shape.keeps_limits());
         let rounded = u64::from(shape.recovery).next_power_of_two();
         assert!(rounded * u64::from(shape.shard_length) <= MAX_STRIPE_PARITY);
+        assert!(u64::from(shape.stripes) * shape.members.len() as u64 <= MAX_PARTS);
         let files: u32 = shape.files().map(|(_, count)| count).sum();
         assert_eq!(files, shape.recovery);
         for stripe in 0..shape.stripes.min(100) {

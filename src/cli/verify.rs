@@ -106,6 +106,7 @@ fn store(
     let key = setup::key(global)?;
     match Store::open(&path, &key) {
         Ok(store) => {
+            setup::warn_if_set_back(global, teller.say, &store)?;
             let means = Means::with_key(&store, &key)?;
             Ok(counted(verify_store(&means, options, &found, monitor)?))
         }

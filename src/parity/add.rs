@@ -76,7 +76,10 @@ pub fn add(
     let lock = Lock::take(&places.temp_dir(), monitor, waiting)?;
     places.remove_stale()?;
     let mut summary = AddSummary::default();
-    let (known, unusable) = sets::known(places)?;
+    let (mut known, unusable) = sets::known(places)?;
+    if options.merge {
+        sets::doubt_damaged(&mut known, monitor)?;
+    }
     summary.unusable = unusable;
     let small = merge::small(&known, places, options);
     let mut covered = Covered::new();

@@ -9,7 +9,7 @@ use super::add::{Paths, USUAL_GROUP, protect};
 use super::encode::Encoded;
 use super::places::Places;
 use super::plan::{Share, shapes};
-use super::sets::{Known, known, superfluous};
+use super::sets::{Known, doubt_damaged, known, superfluous};
 use crate::archive::Monitor;
 use crate::error::Result;
 use crate::format::brick::MAX_LENGTH;
@@ -93,9 +93,11 @@ impl<'a> Collection<'a> {
     /// about to be. None if nothing is to be done.
     pub(crate) fn find(
         places: &'a Places,
+        monitor: &Monitor,
         given_up: &mut dyn FnMut(&BrickName) -> Result<bool>,
     ) -> Result<Option<Self>> {
-        let (known, _) = known(places)?;
+        let (mut known, _) = known(places)?;
+        doubt_damaged(&mut known, monitor)?;
         let sizes = known.iter().map(|set| set.shape.members.len());
         let mut collection = Self {
             places,

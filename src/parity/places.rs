@@ -101,8 +101,10 @@ impl Places {
         }
     }
 
-    /// Removes what is left of commands that were cut off, under the lock.
+    /// Removes what is left of commands that were cut off, under the lock; and makes the
+    /// folder of parity files durable, which one of them may have made and not synced.
     pub(super) fn remove_stale(&self) -> Result<()> {
+        atomic::sync_dir(&self.dir)?;
         let dir = self.temp_dir();
         let removed = if self.has_config {
             atomic::remove_stale(&dir)

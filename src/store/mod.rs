@@ -598,6 +598,14 @@ pub(crate) fn is_missing(error: &io::Error) -> bool {
     )
 }
 
+/// Whether an error says that the medium, or the file system on it, has lost the bytes.
+pub(crate) fn is_damage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let lost = [Errno::IO, Errno::BADMSG];
+    let code = error.raw_os_error();
+    lost.iter().any(|errno| code == Some(errno.raw_os_error()))
+}
+
 /// Reads a whole file into `bytes`, which is emptied first.
 pub(crate) fn read_limited(file: File, path: &Path, limit: u64, bytes: &mut Vec<u8>) -> Result<()> {
     bytes.clear();

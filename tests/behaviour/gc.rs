@@ -401,6 +401,110 @@ fn there_is_one_gc_at_a_time() {
 }
 
 #[test]
+fn one_run_can_be_ended_by_its_name() {
+    let sandbox = Sandbox::new();
+    archive(&sandbox, "one.tar", &stream(0..5));
+    sandbox.run(["forget", "@latest"]).exits(0);
+    let store = Store::open(&sandbox.store(), &key()).unwrap();
+    let keys = store.put_keys(&key()).unwrap();
+    let lease = Lease::take(&store, &keys, NoteKind::GcLease, "").unwrap();
+    let other = "--end-runs=00000000000000000007-0123456789abcdef";
+    let this = format!("--end-runs={}", lease.name());
+    sandbox.run(["gc", "--end-runs=any"]).exits(2);
+    let run = sandbox.run(["gc", other]).exits(1);
+    run.says(&["another gc is at work", &this]);
+    lease.require().unwrap();
+    sandbox.run(["gc", &this]).exits(0).says(&["ended a run"]);
+    lease.require().unwrap_err();
+    assert!(below(&sandbox, "bricks").is_empty());
+}
+
+/// A brick that came after gc had listed what there is, and its mark.
+#[test]
+fn the_mark_of_a_brick_that_comes_meanwhile_stays() {
+    let sandbox = Sandbox::new();
+    archive(&sandbox, "old.tar", &stream(0..5));
+    sandbox.run(["forget", "@latest"]).exits(0);
+    let before = below(&sandbox, "bricks");
+    let store = Store::open(&sandbox.store(), &key()).unwrap();
+    let keys = store.put_keys(&key()).unwrap();
+    let lease = Lease::take(&store, &keys, NoteKind::ArchiverLease, "").unwrap();
+    let mut gc = sandbox.command(["gc"]);
+    let gc = gc.stderr(Stdio::piped()).spawn().unwrap();
+    wait_until("the dead list", || !below(&sandbox, "dead").is_empty());
+    archive(&sandbox, "new.tar", &stream(10..15));
+    let new = below(&sandbox, "bricks");
+    let new = new.iter().find(|path| !before.contains(path)).unwrap();
+    let bad = sandbox.store().join("bad");
+    fs::create_dir_all(&bad).unwrap();
+    let (mark, stray) = (
+        bad.join(new.file_stem().unwrap()),
+        bad.join("ab".repeat(32)),
+    );
+    fs::write(&mark, b"").unwrap();
+    fs::write(&stray, b"").unwrap();
+    lease.give_up().unwrap();
+    end_of(gc).exits(0);
+    assert!(!before[0].exists() && new.exists());
+    assert!(mark.exists() && !stray.exists());
+}
+
+#[test]
+fn what_is_younger_than_any_age_stays() {
+    let sandbox = Sandbox::new();
+    archive(&sandbox, "one.tar", &stream(0..5));
+    sandbox.run(["forget", "@latest"]).exits(0);
+    let before = below(&sandbox, "bricks");
+    let age = format!("{}s", u64::MAX);
+    let left = gc(&sandbox, &["--min-age", &age]);
+    assert_eq!(
+        (&left["deleted"], &left["left_out"]),
+        (&0.into(), &2.into())
+    );
+    assert_eq!(below(&sandbox, "bricks"), before);
+}
+
+/// Without a snapshot nothing in the store says that there was a root. Whoever wrote it
+/// remembers.
+#[test]
+fn gc_stops_if_the_last_root_from_here_is_gone() {
+    let sandbox = Sandbox::new();
+    let last = |name: &str| {
+        let index = sandbox.path().join(name);
+        let options = ["-q", "--no-snapshot"];
+        let stream = stream(5..8);
+        sandbox.archive_to(options, &stream[..], &index).exits(0);
+        let root = below(&sandbox, "roots").pop().unwrap();
+        fs::remove_file(&root).unwrap();
+        (
+            index,
+            format!("@{}", root.file_stem().unwrap().to_str().unwrap()),
+        )
+    };
+    let kept = archive(&sandbox, "one.tar", &stream(0..5));
+    let (index, name) = last("two.tar");
+    let before = files(&sandbox);
+    let words = ["is gone, which the last run from here wrote", &name[1..]];
+    sandbox.run(["gc", "--dry-run"]).exits(3).says(&words);
+    let run = sandbox.run(["gc"]).exits(3).says(&words);
+    run.says(&["nothing is deleted", &format!("dtar forget {name}")]);
+    assert_eq!(files(&sandbox), before);
+    sandbox.restores(&index, &stream(5..8)[..]);
+    // Somebody has given it up elsewhere.
+    sandbox
+        .run(["forget", &name])
+        .exits(0)
+        .says(&["gone already"]);
+    assert!(gc(&sandbox, &[])["deleted"].as_u64() > Some(0));
+    let (_, name) = last("two.tar");
+    let run = sandbox.run(["gc", "--allow-missing"]).exits(3);
+    run.says(&[words[0], &name[1..]]);
+    assert_eq!(gc(&sandbox, &[])["deleted"], 0);
+    sandbox.run(["restore", "two.tar"]).exits(3);
+    sandbox.restores(&kept, &stream(0..5)[..]);
+}
+
+#[test]
 fn a_root_that_is_lost_or_damaged_stops_gc() {
     let sandbox = Sandbox::new();
     archive(&sandbox, "one.tar", &stream(0..5));
