@@ -542,17 +542,12 @@ fn require_empty(layout: &Layout) -> Result<()> {
         message: message.to_owned(),
         exit: Exit::Failed,
     };
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::io("list", dir)(error)),
-    };
+    let entries = atomic::entries(dir)?;
     if layout.config_path().exists() {
         return Err(refused("there is a store already"));
     }
     for entry in entries {
-        let entry = entry.map_err(Error::io("list", dir))?;
-        if !is_left_of_making(layout, &entry.path())? {
+        if !is_left_of_making(layout, &entry?.path())? {
             return Err(refused(
                 "the folder is not empty; name an empty or a new one for the store",
             ));
