@@ -576,6 +576,16 @@ fn random_id(dir: &Path) -> Result<StoreId> {
     Ok(StoreId(id))
 }
 
+/// The error without the path, which stands beside it.
+fn without_path(error: Error) -> String {
+    match error {
+        Error::Decode { source, .. } => source.to_string(),
+        Error::Io { source, .. } => source.to_string(),
+        Error::Refused { message, .. } => message,
+        other => other.to_string(),
+    }
+}
+
 /// Whether a path leads nowhere.
 pub(crate) fn is_missing(error: &io::Error) -> bool {
     matches!(
