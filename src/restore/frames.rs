@@ -12,6 +12,7 @@ use rayon::ThreadPool;
 use super::ahead::Ahead;
 use super::elsewhere::Elsewhere;
 use super::slot::{Failure, Opened, REPLACE, Slot, Spares};
+use super::supply::Supply;
 use crate::brick::{FrameError, FrameOpener, OpenScratch};
 use crate::error::{Error, Exit};
 use crate::format::trailer::UsedFrame;
@@ -31,6 +32,7 @@ pub(super) struct FrameSpec {
 pub(super) struct FrameCache {
     layout: Arc<Layout>,
     bricks_in: Arc<[PathBuf]>,
+    supply: Option<Arc<dyn Supply>>,
     opener: Arc<FrameOpener>,
     elsewhere: Option<Arc<Elsewhere>>,
     pool: Arc<ThreadPool>,
@@ -113,7 +115,7 @@ thread_local! {
 impl FrameCache {
     pub(super) fn new(
         layout: Layout,
-        bricks_in: Vec<PathBuf>,
+        (bricks_in, supply): (Vec<PathBuf>, Option<Arc<dyn Supply>>),
         opener: Arc<FrameOpener>,
         elsewhere: Option<Arc<Elsewhere>>,
         pool: Arc<ThreadPool>,
@@ -123,6 +125,7 @@ impl FrameCache {
         Self {
             layout: Arc::new(layout),
             bricks_in: bricks_in.into(),
+            supply,
             opener,
             elsewhere,
             pool,
@@ -207,7 +210,18 @@ impl FrameCache {
         }
     }
 
+    /// Whether a brick has to be waited for: what is done had better be emitted before.
+    pub(super) fn has_to_wait(&self, name: &BrickName) -> bool {
+        let supply = self.supply.as_ref();
+        supply.is_some_and(|supply| !supply.is_at_hand(name))
+    }
+
     fn file(&mut self, name: &BrickName) -> Result<(PathBuf, Arc<File>), Failure> {
+        // Not kept open here: what is used up is to make room.
+        if let Some(supply) = &self.supply {
+            let found = supply.supply(name);
+            return found.map_err(|error| self.not_found(name, &error));
+        }
         if let Some((_, path, file)) = self.files.iter().find(|(open, ..)| open == name) {
             return Ok((path.clone(), Arc::clone(file)));
         }

@@ -2,6 +2,7 @@
 //! `store.toml`, and the catalog (`formats/store.md`).
 
 pub mod atomic;
+pub mod away;
 pub mod catalog;
 pub mod config;
 pub mod guard;
