@@ -8,6 +8,7 @@ mod faults;
 mod proxy;
 mod pulling;
 mod pushing;
+mod recipes;
 mod scene;
 mod server;
 mod thawing;

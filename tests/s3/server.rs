@@ -38,9 +38,10 @@ impl Answer {
     /// The texts of all elements of this name.
     pub fn elements(&self, name: &str) -> Vec<String> {
         let text = self.text();
-        let parts = text.split(&format!("<{name}>")).skip(1);
+        let (start, end) = (format!("<{name}>"), format!("</{name}>"));
+        let parts = text.split(&*start).skip(1);
         parts
-            .filter_map(|part| part.split(&format!("</{name}>")).next())
+            .filter_map(|part| part.split(&*end).next())
             .map(str::to_owned)
             .collect()
     }
