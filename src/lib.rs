@@ -22,6 +22,8 @@ pub mod id;
 pub mod index;
 pub mod key_file;
 pub mod parity;
+#[cfg(feature = "s3")]
+pub mod remote;
 pub mod restore;
 pub mod salvage;
 pub mod search;

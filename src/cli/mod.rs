@@ -4,6 +4,8 @@ mod archive;
 mod args;
 mod cold_args;
 mod diff;
+#[cfg(feature = "s3")]
+mod fetch;
 mod find;
 mod forget;
 mod gc;
@@ -16,7 +18,13 @@ mod man;
 mod pack;
 mod parity;
 mod progress;
+#[cfg(feature = "s3")]
+mod pull;
+#[cfg(feature = "s3")]
+mod push;
 mod rebuild;
+#[cfg(feature = "s3")]
+mod remote;
 mod restore;
 mod salvage;
 mod say;
@@ -24,7 +32,12 @@ mod setup;
 mod size;
 mod snapshots;
 mod store;
+#[cfg(feature = "s3")]
+mod sync;
+#[cfg(feature = "s3")]
+mod thaw;
 mod verify;
+mod wait;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -81,6 +94,14 @@ fn dispatch(cli: &Cli, say: Say) -> Result<Exit> {
         Some(Command::Find(args)) => find::run(args, global, say),
         Some(Command::Forget(args)) => forget::run(args, global, say),
         Some(Command::Gc(args)) => gc::run(args, global, say),
+        #[cfg(feature = "s3")]
+        Some(Command::Push(args)) => push::run(args, global, say),
+        #[cfg(feature = "s3")]
+        Some(Command::Sync(args)) => sync::run(args, global, say),
+        #[cfg(feature = "s3")]
+        Some(Command::Pull(args)) => pull::run(args, global, say),
+        #[cfg(feature = "s3")]
+        Some(Command::Thaw(args)) => thaw::run(args, global, say),
         Some(Command::Init(args)) => init::run(args, global, say),
         Some(Command::Key(command)) => key::run(command, global, say),
         Some(Command::Store) => store::run(global, say),

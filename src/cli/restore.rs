@@ -8,18 +8,22 @@ use std::time::Instant;
 use serde_json::json;
 
 use super::args::{GlobalArgs, RestoreArgs};
+#[cfg(feature = "s3")]
+use super::fetch;
 use super::indexes::Indexes;
 use super::ls::put_text;
 use super::progress::{Progress, speed};
 use super::say::Say;
+use super::wait::SayWaiting;
 use super::{setup, size};
 use dtar::archive::Monitor;
 use dtar::container::Shelf;
 use dtar::crypto::Key;
 use dtar::error::{Error, Exit, Result};
 use dtar::index::IndexFile;
-use dtar::restore::{self, Hit, Origin, RestoreOptions, RestoreSummary};
+use dtar::restore::{self, Arrivals, Hit, Origin, RestoreOptions, RestoreSummary, Supply};
 use dtar::store::Store;
+use dtar::store::layout::Layout;
 
 pub fn run(args: &RestoreArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     if io::stdout().is_terminal() {
@@ -27,6 +31,29 @@ pub fn run(args: &RestoreArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
             "a tar stream is not for a terminal: try `dtar restore INDEX | tar x`".into(),
         ));
     }
+    let monitor = Arc::new(Monitor::default());
+    setup::stop_on_signals(&monitor, say)?;
+    #[cfg(feature = "s3")]
+    if let Some(url) = fetch::url_of(global) {
+        let (mirror, global) = fetch::Mirror::open(url, args, global, &monitor, say)?;
+        return restore(args, &global, Some(mirror), &monitor, say);
+    }
+    restore(args, global, None, &monitor, say)
+}
+
+#[cfg(feature = "s3")]
+type Mirror = fetch::Mirror;
+/// There is none.
+#[cfg(not(feature = "s3"))]
+type Mirror = std::convert::Infallible;
+
+fn restore(
+    args: &RestoreArgs,
+    global: &GlobalArgs,
+    mirror: Option<Mirror>,
+    monitor: &Arc<Monitor>,
+    say: Say,
+) -> Result<Exit> {
     let mut indexes = Indexes::new(global, say, args.unauthenticated, &args.bricks);
     let index = indexes.find(&args.index)?;
     let key = indexes.key()?;
@@ -34,16 +61,15 @@ pub fn run(args: &RestoreArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let options = RestoreOptions {
         bricks_in: folders(&args.bricks),
         containers: containers(&args.bricks, say)?,
+        supply: supply(args, global, mirror, &index, key, monitor, say)?,
         patterns: args.patterns.clone(),
         unauthenticated: args.unauthenticated,
         // Without one it takes longer to find what is not where the index says.
         catalog: setup::catalog_dir(global).ok(),
         ..RestoreOptions::default()
     };
-    let monitor = Arc::new(Monitor::default());
-    setup::stop_on_signals(&monitor, say)?;
     let start = Instant::now();
-    let progress = Progress::start(say, &monitor, "restored");
+    let progress = Progress::start(say, monitor, "restored");
     let mut report = |hit: Hit| report_hit(&hit, say);
     let on_hit: Option<&mut dyn FnMut(Hit)> = if args.keep_going {
         Some(&mut report)
@@ -59,11 +85,11 @@ pub fn run(args: &RestoreArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
         let keys = store.put_keys(key)?;
         let catalog = setup::catalog(global, say, &store, &keys)?;
         restore::restore_incomplete(
-            &index, &store, key, catalog, output, &options, on_hit, &monitor,
+            &index, &store, key, catalog, output, &options, on_hit, monitor,
         )
     } else {
         origin(args, global, &index, key, say).and_then(|origin| {
-            restore::restore(&index, &origin, key, output, &options, on_hit, &monitor)
+            restore::restore(&index, &origin, key, output, &options, on_hit, monitor)
         })
     };
     drop(progress);
@@ -85,6 +111,32 @@ fn containers(places: &[PathBuf], say: Say) -> Result<Arc<Shelf>> {
         say.warn(&format!("{error}; this container is left out"));
     }
     Ok(Arc::new(shelf))
+}
+
+/// Who brings bricks that are not here, if anybody does.
+fn supply(
+    args: &RestoreArgs,
+    global: &GlobalArgs,
+    mirror: Option<Mirror>,
+    index: &IndexFile,
+    key: &Key,
+    monitor: &Arc<Monitor>,
+    say: Say,
+) -> Result<Option<Arc<dyn Supply>>> {
+    #[cfg(feature = "s3")]
+    if let Some(mirror) = mirror {
+        let spool = mirror.supply(index, args, key, monitor, say)?;
+        return Ok(Some(Arc::new(spool)));
+    }
+    #[cfg(not(feature = "s3"))]
+    let _ = (mirror, index, key);
+    if !args.wait {
+        return Ok(None);
+    }
+    let layout = Layout::new(setup::store_path(global)?);
+    let (bricks_in, monitor) = (args.bricks.clone(), Arc::clone(monitor));
+    let arrivals = Arrivals::new(layout, bricks_in, monitor, SayWaiting(say));
+    Ok(Some(Arc::new(arrivals)))
 }
 
 /// Where to restore from. Says what is not there, and what cannot be checked.

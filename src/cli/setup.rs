@@ -24,7 +24,17 @@ use dtar::store::{Store, places, runs};
 
 /// Where the store is or will be.
 pub fn store_path(global: &GlobalArgs) -> Result<PathBuf> {
-    global.store.clone().map_or_else(places::default_store, Ok)
+    let Some(path) = &global.store else {
+        return places::default_store();
+    };
+    if path.starts_with("s3:") {
+        return Err(Error::Usage(format!(
+            "{}: only `dtar restore` reads from an object store; archive into a folder and push \
+             it there with `dtar push`, or bring what is there here with `dtar sync`",
+            path.display()
+        )));
+    }
+    Ok(path.clone())
 }
 
 /// Where the key is or will be.

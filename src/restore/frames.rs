@@ -11,6 +11,7 @@ use super::ahead::Ahead;
 use super::bricks::Bricks;
 use super::elsewhere::Elsewhere;
 use super::slot::{Failure, Opened, REPLACE, Slot, Spares};
+use super::supply::Supply;
 use crate::brick::{FrameError, FrameOpener, OpenScratch};
 use crate::error::{Error, Exit};
 use crate::format::trailer::UsedFrame;
@@ -29,6 +30,7 @@ pub(super) struct FrameSpec {
 /// chunks only once their own time has passed.
 pub(super) struct FrameCache {
     bricks: Arc<Bricks>,
+    supply: Option<Arc<dyn Supply>>,
     opener: Arc<FrameOpener>,
     elsewhere: Option<Arc<Elsewhere>>,
     pool: Arc<ThreadPool>,
@@ -110,7 +112,7 @@ thread_local! {
 
 impl FrameCache {
     pub(super) fn new(
-        bricks: Arc<Bricks>,
+        (bricks, supply): (Arc<Bricks>, Option<Arc<dyn Supply>>),
         opener: Arc<FrameOpener>,
         elsewhere: Option<Arc<Elsewhere>>,
         pool: Arc<ThreadPool>,
@@ -119,6 +121,7 @@ impl FrameCache {
     ) -> Self {
         Self {
             bricks,
+            supply,
             opener,
             elsewhere,
             pool,
@@ -203,7 +206,23 @@ impl FrameCache {
         }
     }
 
+    /// Whether a brick has to be waited for: what is done had better be emitted before.
+    pub(super) fn has_to_wait(&self, name: &BrickName) -> bool {
+        let supply = self.supply.as_ref();
+        supply.is_some_and(|supply| !supply.is_at_hand(name))
+            && self.bricks.shelf.copies(name).next().is_none()
+    }
+
     fn file(&mut self, name: &BrickName) -> Result<(PathBuf, Arc<BrickFile>), Failure> {
+        // Not kept open here: what is used up is to make room.
+        if let Some(supply) = &self.supply {
+            if let Some(Ok((path, file))) = self.bricks.shelf.copies(name).next() {
+                return Ok((path, Arc::new(file)));
+            }
+            let found = supply.supply(name);
+            let found = found.map(|(path, file)| (path, Arc::new(BrickFile::from(file))));
+            return found.map_err(|error| self.not_found(name, &error));
+        }
         if let Some((_, path, file)) = self.files.iter().find(|(open, ..)| open == name) {
             return Ok((path.clone(), Arc::clone(file)));
         }

@@ -23,10 +23,12 @@ mod frames;
 mod incomplete;
 mod listing;
 mod locate;
+mod needed;
 mod origin;
 mod select;
 mod slot;
 mod steps;
+mod supply;
 mod survey;
 mod walk;
 
@@ -40,10 +42,12 @@ use rayon::ThreadPool;
 
 pub use emit::Hit;
 pub use listing::{Listed, Listing};
+pub use needed::{Need, needed};
 pub use origin::Origin;
 pub use select::Selection;
 pub(crate) use select::normal;
 pub use steps::{Segment, Steps};
+pub use supply::{Arrivals, Supply, Tell};
 pub use survey::{Judge, Lost, survey};
 
 use crate::archive::Monitor;
@@ -88,6 +92,8 @@ pub struct RestoreOptions {
     /// Read only these frames and those of chunk lists, and take zeros for the rest:
     /// for a look at a part of what an index needs, never for a restore.
     pub share: Option<Share>,
+    /// Gets bricks, in place of a look at where they should be.
+    pub supply: Option<Arc<dyn Supply>>,
 }
 
 /// What a restore run did.
@@ -303,7 +309,7 @@ fn frame_cache(
 ) -> Result<(FrameCache, Arc<ThreadPool>)> {
     let pool = threads::pool(options.threads)?;
     let frames = FrameCache::new(
-        bricks,
+        (bricks, options.supply.clone()),
         opener,
         elsewhere,
         Arc::clone(&pool),

@@ -393,6 +393,10 @@ impl Walker {
         if let Some(slot) = self.frames.kept(key, place) {
             return slot;
         }
+        if self.frames.has_to_wait(&spec.brick) {
+            // If nobody takes it any more, that side says why.
+            let _ = self.send();
+        }
         self.batch.frame_bytes += u64::from(spec.frame.plain_length);
         self.frames.fetch(key, spec)
     }

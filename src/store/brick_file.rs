@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 /// Bytes that are read from anywhere.
 pub trait ReadAt {
@@ -32,7 +33,7 @@ impl ReadAt for File {
 /// A brick that is open to be read.
 #[derive(Debug)]
 pub struct BrickFile {
-    file: File,
+    file: Arc<File>,
     /// Where it begins in the file, and its length; nothing: it is the whole file.
     part: Option<(u64, u64)>,
 }
@@ -40,9 +41,9 @@ pub struct BrickFile {
 impl BrickFile {
     /// The brick that is `length` bytes of a file from `start` on.
     #[must_use]
-    pub const fn part(file: File, start: u64, length: u64) -> Self {
+    pub fn part(file: File, start: u64, length: u64) -> Self {
         Self {
-            file,
+            file: Arc::new(file),
             part: Some((start, length)),
         }
     }
@@ -68,6 +69,12 @@ impl ReadAt for BrickFile {
 
 impl From<File> for BrickFile {
     fn from(file: File) -> Self {
+        Arc::new(file).into()
+    }
+}
+
+impl From<Arc<File>> for BrickFile {
+    fn from(file: Arc<File>) -> Self {
         Self { file, part: None }
     }
 }

@@ -68,6 +68,7 @@ pub fn each_stray(layout: &Layout, each: &mut dyn FnMut(PathBuf)) -> Result<()> 
                 },
                 each,
             ),
+            "away" => flat(&path, super::away::is_list, each),
             free if FREE.contains(&free) => Ok(()),
             _ => {
                 each(path);

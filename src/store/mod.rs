@@ -2,6 +2,7 @@
 //! `store.toml`, and the catalog (`formats/store.md`).
 
 pub mod atomic;
+pub mod away;
 mod brick_file;
 pub mod catalog;
 pub mod config;

@@ -1,0 +1,110 @@
+//! What the commands for object stores share.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::args::{GlobalArgs, RemoteArgs};
+use super::indexes::Indexes;
+use super::say::Say;
+use super::{setup, size};
+use dtar::archive::Monitor;
+use dtar::crypto::Key;
+use dtar::error::{Error, Result};
+use dtar::id::BrickName;
+use dtar::remote::{Access, Bucket, DownloadSummary, Place, Waiting};
+use dtar::restore::{Need, needed};
+
+/// The place that a URL names.
+pub fn place(url: &str) -> Result<Place> {
+    url.parse()
+        .map_err(|error| Error::Usage(format!("{error}")))
+}
+
+/// Opens the place that a URL names.
+pub fn open(url: &str, args: &RemoteArgs) -> Result<Bucket> {
+    let access = Access {
+        endpoint: args.endpoint.clone(),
+        region: args.region.clone(),
+        limit_rate: args.limit_rate,
+    };
+    Bucket::open(&place(url)?, &access)
+}
+
+/// A monitor that signals stop.
+pub fn monitor(say: Say) -> Result<Arc<Monitor>> {
+    let monitor = Arc::new(Monitor::default());
+    setup::stop_on_signals(&monitor, say)?;
+    Ok(monitor)
+}
+
+/// The key, if there is one where it should be; one that is named must be there.
+pub fn key_at_hand(global: &GlobalArgs) -> Result<Option<Key>> {
+    if global.key.is_some() || setup::has_key(global)? {
+        return setup::key(global).map(Some);
+    }
+    Ok(None)
+}
+
+/// The bricks that a restore from an index needs.
+pub fn needs(
+    index: &PathBuf,
+    patterns: &[String],
+    global: &GlobalArgs,
+    say: Say,
+) -> Result<Vec<Need>> {
+    let mut indexes = Indexes::new(global, say, false, &[]);
+    let (index, trailer) = indexes.open(index)?;
+    needed(&index, &trailer, patterns)
+}
+
+/// Says of a brick that it is waited for.
+pub fn tell_waiting(waiting: Waiting<'_>, say: Say) {
+    match waiting {
+        Waiting::Thawing(url) => say.note(&format!("waiting for {url}, which thaws")),
+        Waiting::Cold(url) => say.warn(&format!(
+            "waiting for {url}, which lies in cold storage, and nobody has asked for it (or what \
+             was asked for has expired): run `dtar thaw` meanwhile"
+        )),
+    }
+}
+
+/// Says what could not be brought here.
+pub fn tell_download(summary: &DownloadSummary, say: Say) {
+    for (url, why) in &summary.refused {
+        if say.is_json() {
+            say.event(&json!({ "type": "damage", "path": url, "reason": why }));
+        } else {
+            say.error_text(&format!("{url}: {why}; it was not taken"));
+        }
+    }
+    tell_bricks(&summary.missing, "not in the bucket", say);
+    tell_bricks(
+        &summary.cold,
+        "in cold storage: bring it up with `dtar thaw`, and pull again or with --wait",
+        say,
+    );
+}
+
+/// Says of each of these bricks what is wrong: of the first ones by name.
+pub fn tell_bricks(bricks: &[BrickName], what: &str, say: Say) {
+    const MOST: usize = 10;
+    let most = if say.is_json() { usize::MAX } else { MOST };
+    for name in bricks.iter().take(most) {
+        if say.is_json() {
+            say.event(&json!({ "type": "brick", "name": name.to_string(), "reason": what }));
+        } else {
+            say.error_text(&format!("{name}.brick: {what}"));
+        }
+    }
+    if bricks.len() > most {
+        say.error_text(&format!("and {} more bricks", bricks.len() - most));
+    }
+}
+
+/// A number of files and bytes.
+pub fn amount(files: u64, bytes: u64) -> String {
+    let s = if files == 1 { "" } else { "s" };
+    format!("{files} file{s}, {}", size::show(bytes))
+}

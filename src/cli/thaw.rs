@@ -1,0 +1,64 @@
+//! `dtar thaw`: bricks in cold storage are asked for.
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use super::args::{GlobalArgs, ThawArgs};
+use super::say::Say;
+use super::{remote, setup, size};
+use dtar::error::{Exit, Result};
+use dtar::id::BrickName;
+use dtar::remote::{ThawOptions, tier};
+use dtar::store::layout::Layout;
+
+pub fn run(args: &ThawArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
+    let options = ThawOptions {
+        tier: tier(&args.tier)?,
+        days: args.days,
+        jobs: args.remote.jobs.into(),
+        dry_run: args.dry_run,
+        wait: args.wait,
+    };
+    let bucket = remote::open(&args.from, &args.remote)?;
+    let monitor = remote::monitor(say)?;
+    let start = Instant::now();
+    let layout = Layout::new(setup::store_path(global)?);
+    let needs = remote::needs(&args.index, &args.patterns, global, say)?;
+    let is_away = |name: &BrickName| layout.find_brick(name, &args.bricks).is_err();
+    let bricks: Vec<BrickName> = needs
+        .iter()
+        .map(|need| need.brick)
+        .filter(is_away)
+        .collect();
+    let here = needs.len() - bricks.len();
+    let tell = |waiting: dtar::remote::Waiting<'_>| remote::tell_waiting(waiting, say);
+    let summary = dtar::remote::thaw(&bucket, &bricks, &options, &tell, &monitor)?;
+    remote::tell_bricks(&summary.missing, "not in the bucket", say);
+    let verb = if args.dry_run { "would ask" } else { "asked" };
+    say.summary(
+        &format!(
+            "{verb} for {} bricks, {}; {} were asked for before, {} can be read, {here} are here",
+            summary.asked,
+            size::show(summary.asked_bytes),
+            summary.under_way,
+            summary.readable,
+        ),
+        &json!({
+            "type": "summary",
+            "dry_run": args.dry_run,
+            "asked": summary.asked,
+            "asked_bytes": summary.asked_bytes,
+            "under_way": summary.under_way,
+            "readable": summary.readable,
+            "here": here,
+            "missing": summary.missing.len(),
+            "seconds": start.elapsed().as_secs_f64(),
+        }),
+    );
+    Ok(if summary.missing.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Damaged
+    })
+}

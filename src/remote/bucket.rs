@@ -1,0 +1,506 @@
+//! An object store, as far as dtar needs one. All that is asynchronous ends here: each call
+//! blocks, and may be made from several threads at once.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::config::{
+    RequestChecksumCalculation, ResponseChecksumValidation, StalledStreamProtectionConfig,
+};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::head_object::HeadObjectOutput;
+use aws_sdk_s3::primitives::{ByteStream, SdkBody};
+use aws_sdk_s3::types::{
+    ArchiveStatus, ChecksumMode, GlacierJobParameters, RestoreRequest, ServerSideEncryption,
+    StorageClass, Tier,
+};
+use aws_smithy_http_client::tls;
+use bytes::Bytes;
+use tokio::runtime::Runtime;
+
+use super::fault::{Fault, Kind};
+use super::pace::{Pace, Paced};
+use super::place::Place;
+use crate::archive::Monitor;
+use crate::error::{Error, Exit, Result};
+
+/// How often a request is tried, unless `AWS_MAX_ATTEMPTS` says otherwise.
+const ATTEMPTS: u32 = 8;
+/// How often in a row a download may be cut without a byte having come.
+const CUTS: u32 = 8;
+/// Waits between these attempts, at first and at most.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const MOST_WAIT: Duration = Duration::from_secs(20);
+/// A transfer in which nothing moves for so long is given up and tried again.
+const STALLED: Duration = Duration::from_secs(60);
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// How to reach an object store.
+#[derive(Debug, Clone, Default)]
+pub struct Access {
+    /// The URL of a server that is not Amazon's.
+    pub endpoint: Option<String>,
+    /// The region, if not that of the environment.
+    pub region: Option<String>,
+    /// Bytes a second at most, of all transfers together.
+    pub limit_rate: Option<u64>,
+}
+
+impl Access {
+    /// The URL of the server, as given or in the environment.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<String> {
+        let variable = |name| std::env::var(name).ok().filter(|url| !url.is_empty());
+        self.endpoint
+            .clone()
+            .or_else(|| variable("AWS_ENDPOINT_URL_S3"))
+            .or_else(|| variable("AWS_ENDPOINT_URL"))
+    }
+}
+
+/// A place in an object store, open.
+pub struct Bucket {
+    place: Place,
+    endpoint: Option<String>,
+    client: Client,
+    pub(super) pace: Option<Arc<Pace>>,
+    // Dropped last.
+    runtime: Runtime,
+}
+
+/// What is known of an object without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Its length in bytes.
+    pub length: u64,
+    /// What the server calls its content, without quotes.
+    pub etag: Option<String>,
+    /// Whether the etag may be an MD5 (or that of the parts' MD5s).
+    pub etag_is_md5: bool,
+    /// SHA-256 in base64, of the parts' hashes if it ends in `-` and their number.
+    pub sha256: Option<String>,
+    /// Its storage class, unless it is the standard one.
+    pub class: Option<String>,
+    /// Whether it can be read.
+    pub state: State,
+}
+
+/// Whether an object can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// At any time.
+    Hot,
+    /// For now, up to the time that the server names.
+    Thawed(String),
+    /// It was asked for and will be readable.
+    Thawing,
+    /// It has to be thawed first.
+    Cold,
+}
+
+impl State {
+    /// Whether it can be read now.
+    #[must_use]
+    pub const fn is_readable(&self) -> bool {
+        matches!(self, Self::Hot | Self::Thawed(_))
+    }
+}
+
+/// What came of asking for an object in cold storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// It is on its way.
+    Accepted,
+    /// It was on its way already.
+    Already,
+}
+
+impl Bucket {
+    /// Opens a place. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// [`Error::Internal`] if the threads for the network cannot be started.
+    pub fn open(place: &Place, access: &Access) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("dtar network")
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(Error::io("start threads for", "the network"))?;
+        let endpoint = access.endpoint();
+        let config = runtime.block_on(load(access, endpoint.as_deref()));
+        let client = Client::from_conf(
+            aws_sdk_s3::config::Builder::from(&config)
+                // A bucket is no part of the host name there.
+                .force_path_style(endpoint.is_some())
+                // Every upload carries its own, which all servers take.
+                .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+                .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+                .stalled_stream_protection(
+                    StalledStreamProtectionConfig::enabled()
+                        .grace_period(STALLED)
+                        .build(),
+                )
+                .build(),
+        );
+        Ok(Self {
+            place: place.clone(),
+            endpoint,
+            client,
+            pace: access.limit_rate.map(|rate| Arc::new(Pace::new(rate))),
+            runtime,
+        })
+    }
+
+    /// The place.
+    #[must_use]
+    pub const fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The URL of the server, if it is not Amazon's.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&str> {
+        self.endpoint.as_deref()
+    }
+
+    pub(super) const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Runs a request to its end.
+    pub(super) fn send<T, E>(
+        &self,
+        request: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<T, Fault>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let answer = self.runtime.block_on(request);
+        answer.map_err(|error| Fault::of(&error))
+    }
+
+    pub(super) fn error(&self, fault: Fault, path: &str, action: &str) -> Error {
+        fault.at(&self.place.show(path), action)
+    }
+
+    /// Looks at the object for the file `path` of a store; `None`: there is none.
+    ///
+    /// # Errors
+    /// What the server or the network says.
+    pub fn look_at(&self, path: &str) -> Result<Option<Object>> {
+        let request = self
+            .client
+            .head_object()
+            .bucket(self.place.bucket())
+            .key(self.place.key(path))
+            .checksum_mode(ChecksumMode::Enabled);
+        match self.send(request.send()) {
+            Ok(found) => Ok(Some(Object::of(&found))),
+            Err(fault) if fault.kind == Kind::Missing => Ok(None),
+            Err(fault) => Err(self.error(fault, path, "look at it")),
+        }
+    }
+
+    /// Hands the bytes of an object to `take`, in order and each once; cut connections are
+    /// taken up where they broke. Returns its length; `None`: there is no such object.
+    ///
+    /// # Errors
+    /// What the server or the network says, also after several attempts;
+    /// [`Error::Interrupted`]; those of `take`.
+    pub fn read(
+        &self,
+        path: &str,
+        monitor: &Monitor,
+        take: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<Option<u64>> {
+        let mut reading = Reading::default();
+        let (mut cuts, mut wait) = (0, FIRST_WAIT);
+        loop {
+            let before = reading.position;
+            match self.read_on(path, &mut reading, monitor, take)? {
+                None => return Ok(reading.length),
+                Some(fault) => {
+                    if reading.position > before {
+                        (cuts, wait) = (0, FIRST_WAIT);
+                    }
+                    cuts += 1;
+                    if cuts >= CUTS {
+                        return Err(self.error(fault, path, "read it"));
+                    }
+                    std::thread::sleep(wait);
+                    wait = (wait * 2).min(MOST_WAIT);
+                }
+            }
+        }
+    }
+
+    /// Reads on from where `reading` stands; returns the fault that cut it short, if
+    /// another attempt may help.
+    fn read_on(
+        &self,
+        path: &str,
+        reading: &mut Reading,
+        monitor: &Monitor,
+        take: &mut dyn FnMut(&[u8]) -> Result<()>,
+    ) -> Result<Option<Fault>> {
+        monitor.check()?;
+        let mut request = self
+            .client
+            .get_object()
+            .bucket(self.place.bucket())
+            .key(self.place.key(path));
+        if reading.position > 0 {
+            request = request
+                .range(format!("bytes={}-", reading.position))
+                .set_if_match(reading.etag.clone());
+        }
+        let mut answer = match self.send(request.send()) {
+            Ok(answer) => answer,
+            Err(fault) if fault.kind == Kind::Missing && reading.length.is_none() => {
+                return Ok(None);
+            }
+            Err(fault) => return Err(self.error(fault, path, "read it")),
+        };
+        let length = answer
+            .content_length()
+            .and_then(|length| u64::try_from(length).ok());
+        let length = length.ok_or_else(|| {
+            let fault = Fault::new(Kind::Final, "the server does not say how long it is");
+            self.error(fault, path, "read it")
+        })?;
+        if reading.length.is_none() {
+            reading.length = Some(length);
+            reading.etag = answer.e_tag().map(str::to_owned);
+        } else if Some(reading.position + length) != reading.length {
+            // Some servers overlook ranges.
+            let fault = Fault::new(Kind::Final, "the server does not give a part of it");
+            return Err(self.error(fault, path, "read on in it"));
+        }
+        let cut = self.runtime.block_on(async {
+            loop {
+                match answer.body.try_next().await {
+                    Ok(None) => return Ok(None),
+                    Err(error) => return Ok(Some(error.to_string())),
+                    Ok(Some(bytes)) => {
+                        if let Some(pace) = &self.pace {
+                            pace.wait(bytes.len()).await;
+                        }
+                        monitor.check()?;
+                        take(&bytes)?;
+                        reading.position += bytes.len() as u64;
+                    }
+                }
+            }
+        })?;
+        if Some(reading.position) == reading.length {
+            return Ok(None);
+        }
+        let why = cut.unwrap_or_else(|| "the answer ended early".to_owned());
+        Ok(Some(Fault::new(
+            Kind::Passing,
+            format!(
+                "the connection was cut again and again ({why}); look at the network, and run \
+                 this again: what is done is not done twice"
+            ),
+        )))
+    }
+
+    /// Writes an object at once. `checksums` are those of `bytes`.
+    ///
+    /// # Errors
+    /// What the server or the network says.
+    pub(super) fn write(
+        &self,
+        path: &str,
+        bytes: &Bytes,
+        checksums: &super::checksum::Checksums,
+        class: Option<&str>,
+    ) -> Result<()> {
+        let request = self
+            .client
+            .put_object()
+            .bucket(self.place.bucket())
+            .key(self.place.key(path))
+            .set_storage_class(class.map(StorageClass::from))
+            .content_length(i64::try_from(bytes.len()).unwrap_or(i64::MAX))
+            .content_md5(checksums.md5())
+            .checksum_sha256(checksums.sha256())
+            .body(self.body(bytes));
+        let answer = self
+            .send(request.send())
+            .map_err(|fault| self.error(fault, path, "write it"))?;
+        let is_kms = is_kms(answer.server_side_encryption());
+        if is_kms || checksums.may_be(answer.e_tag()) {
+            return Ok(());
+        }
+        Err(self.altered(path))
+    }
+
+    /// What the server has got is not what was sent.
+    pub(super) fn altered(&self, path: &str) -> Error {
+        Error::Refused {
+            path: self.place.show(path).into(),
+            message: "altered on the way: the server has got other bytes than were sent, by its \
+                      own checksum; look at the network, and run this again"
+                .into(),
+            exit: Exit::Failed,
+        }
+    }
+
+    /// A body that can be sent again, should the connection be cut.
+    pub(super) fn body(&self, bytes: &Bytes) -> ByteStream {
+        let (bytes, pace) = (bytes.clone(), self.pace.clone());
+        let body = move || SdkBody::from_body_1_x(Paced::new(bytes.clone(), pace.clone()));
+        ByteStream::new(SdkBody::retryable(body))
+    }
+
+    /// Asks for an object in cold storage to become readable for some days.
+    ///
+    /// # Errors
+    /// What the server or the network says.
+    pub fn thaw(&self, path: &str, tier: &str, days: u32) -> Result<Asked> {
+        let parameters = GlacierJobParameters::builder()
+            .tier(Tier::from(tier))
+            .build()
+            .map_err(|error| Error::Internal(error.to_string()))?;
+        let restore = RestoreRequest::builder()
+            .days(i32::try_from(days).unwrap_or(i32::MAX))
+            .glacier_job_parameters(parameters)
+            .build();
+        let request = self
+            .client
+            .restore_object()
+            .bucket(self.place.bucket())
+            .key(self.place.key(path))
+            .restore_request(restore);
+        match self.send(request.send()) {
+            Ok(_) => Ok(Asked::Accepted),
+            Err(fault) if fault.kind == Kind::InProgress => Ok(Asked::Already),
+            Err(fault) => Err(self.error(fault, path, "ask for it")),
+        }
+    }
+}
+
+/// How far an object was read.
+#[derive(Default)]
+struct Reading {
+    position: u64,
+    length: Option<u64>,
+    etag: Option<String>,
+}
+
+impl Object {
+    fn of(found: &HeadObjectOutput) -> Self {
+        let class = found.storage_class().map(StorageClass::as_str);
+        let is_archived = matches!(class, Some("GLACIER" | "DEEP_ARCHIVE"))
+            || matches!(
+                found.archive_status(),
+                Some(ArchiveStatus::ArchiveAccess | ArchiveStatus::DeepArchiveAccess)
+            );
+        Self {
+            length: found
+                .content_length()
+                .and_then(|length| u64::try_from(length).ok())
+                .unwrap_or_default(),
+            etag: found.e_tag().map(|tag| tag.trim_matches('"').to_owned()),
+            etag_is_md5: !is_kms(found.server_side_encryption())
+                && found.sse_customer_algorithm().is_none(),
+            sha256: found.checksum_sha256().map(str::to_owned),
+            class: class
+                .filter(|class| *class != "STANDARD")
+                .map(str::to_owned),
+            state: state(is_archived, found.restore()),
+        }
+    }
+}
+
+pub(super) fn is_kms(encryption: Option<&ServerSideEncryption>) -> bool {
+    matches!(
+        encryption,
+        Some(ServerSideEncryption::AwsKms | ServerSideEncryption::AwsKmsDsse)
+    )
+}
+
+/// By the header `x-amz-restore`, such as `ongoing-request="false", expiry-date="…"`.
+fn state(is_archived: bool, restore: Option<&str>) -> State {
+    match restore {
+        Some(restore) if restore.contains("ongoing-request=\"true\"") => State::Thawing,
+        Some(restore) if restore.contains("ongoing-request=\"false\"") => {
+            let expiry = restore.split("expiry-date=\"").nth(1);
+            let expiry = expiry.and_then(|rest| rest.split('"').next());
+            State::Thawed(expiry.unwrap_or("a time that it does not say").to_owned())
+        }
+        _ if is_archived => State::Cold,
+        _ => State::Hot,
+    }
+}
+
+async fn load(access: &Access, endpoint: Option<&str>) -> SdkConfig {
+    let builder = aws_smithy_http_client::Builder::new();
+    let client = if endpoint.is_some_and(|url| url.starts_with("http://")) {
+        builder.build_http()
+    } else {
+        let ring = tls::rustls_provider::CryptoMode::Ring;
+        builder
+            .tls_provider(tls::Provider::Rustls(ring))
+            .build_https()
+    };
+    let timeouts = aws_config::timeout::TimeoutConfig::builder()
+        .connect_timeout(CONNECT)
+        .build();
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .http_client(client)
+        .timeout_config(timeouts);
+    if std::env::var_os("AWS_MAX_ATTEMPTS").is_none() {
+        loader = loader.retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(ATTEMPTS)
+                .with_max_backoff(MOST_WAIT),
+        );
+    }
+    if let Some(endpoint) = endpoint {
+        loader = loader.endpoint_url(endpoint);
+    }
+    if let Some(region) = &access.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    let config = loader.load().await;
+    if config.region().is_some() || endpoint.is_none() {
+        return config;
+    }
+    // Other servers mostly take any; nobody should have to name one.
+    config
+        .into_builder()
+        .region(Region::from_static("us-east-1"))
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_says_of_thawing_is_understood() {
+        let ongoing = "ongoing-request=\"true\"";
+        let done = "ongoing-request=\"false\", expiry-date=\"Fri, 21 Dec 2012 00:00:00 GMT\"";
+        for (is_archived, restore, expected) in [
+            (false, None, State::Hot),
+            (true, None, State::Cold),
+            (true, Some(ongoing), State::Thawing),
+            (
+                true,
+                Some(done),
+                State::Thawed("Fri, 21 Dec 2012 00:00:00 GMT".into()),
+            ),
+        ] {
+            assert_eq!(state(is_archived, restore), expected);
+        }
+    }
+}

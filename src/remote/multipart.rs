@@ -1,0 +1,257 @@
+//! Uploads in parts: begun, taken up where a run was cut off, ended or given up.
+
+use std::collections::HashMap;
+
+use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, StorageClass};
+use bytes::Bytes;
+
+use super::bucket::{Bucket, is_kms};
+use super::checksum::Checksums;
+use super::fault::Kind;
+use crate::error::Result;
+
+const STANDARD: &str = "STANDARD";
+/// Uploads that are remembered at most, of those that were never ended.
+const MOST_OPEN: usize = 100_000;
+
+/// An upload in parts that was begun.
+#[derive(Debug)]
+pub(super) struct Multipart {
+    /// The path in the store.
+    pub(super) path: String,
+    id: String,
+    /// Parts that the server has already, from an earlier run.
+    parts: HashMap<i32, Found>,
+}
+
+#[derive(Debug)]
+struct Found {
+    length: u64,
+    etag: String,
+    sha256: Option<String>,
+}
+
+/// A part that the server has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) number: i32,
+    etag: String,
+    sha256: String,
+    /// It was there from an earlier run.
+    pub(super) was_there: bool,
+}
+
+/// Uploads that were never ended, by the path in the store: the newest of each.
+pub(super) type Open = HashMap<String, String>;
+
+impl Bucket {
+    /// The uploads that were begun and neither ended nor given up.
+    pub(super) fn open_uploads(&self) -> Result<Open> {
+        let place = self.place();
+        let mut open: HashMap<String, (i64, String)> = HashMap::new();
+        let (mut key_marker, mut id_marker) = (None, None);
+        loop {
+            let request = self
+                .client()
+                .list_multipart_uploads()
+                .bucket(place.bucket())
+                .prefix(place.key(""))
+                .set_key_marker(key_marker.take())
+                .set_upload_id_marker(id_marker.take());
+            let answer = match self.send(request.send()) {
+                Ok(answer) => answer,
+                // Not all servers can tell. Then parts are sent again.
+                Err(fault) if fault.kind == Kind::Missing => break,
+                Err(fault) => return Err(self.error(fault, "", "list unfinished uploads in it")),
+            };
+            for upload in answer.uploads() {
+                let path = upload.key().and_then(|key| place.path_of(key));
+                if let (Some(path), Some(id)) = (path, upload.upload_id()) {
+                    let begun = upload.initiated().map_or(0, |time| time.secs());
+                    let newest = open.entry(path.to_owned()).or_default();
+                    if newest.1.is_empty() || newest.0 <= begun {
+                        *newest = (begun, id.to_owned());
+                    }
+                }
+            }
+            let more = answer.is_truncated() == Some(true) && open.len() < MOST_OPEN;
+            key_marker = answer.next_key_marker().filter(|_| more).map(str::to_owned);
+            id_marker = answer.next_upload_id_marker().map(str::to_owned);
+            if key_marker.is_none() {
+                break;
+            }
+        }
+        Ok(open.into_iter().map(|(path, (_, id))| (path, id)).collect())
+    }
+
+    /// Begins an upload, or takes one up that was cut off.
+    pub(super) fn begin(
+        &self,
+        path: &str,
+        class: Option<&str>,
+        open: Option<&String>,
+    ) -> Result<Multipart> {
+        if let Some(id) = open
+            && let Some(parts) = self.parts_of(path, id, class)?
+        {
+            return Ok(Multipart {
+                path: path.to_owned(),
+                id: id.clone(),
+                parts,
+            });
+        }
+        let request = self
+            .client()
+            .create_multipart_upload()
+            .bucket(self.place().bucket())
+            .key(self.place().key(path))
+            .checksum_algorithm(ChecksumAlgorithm::Sha256)
+            .set_storage_class(class.map(StorageClass::from));
+        let answer = self
+            .send(request.send())
+            .map_err(|fault| self.error(fault, path, "begin to write it"))?;
+        Ok(Multipart {
+            path: path.to_owned(),
+            id: answer.upload_id().unwrap_or_default().to_owned(),
+            parts: HashMap::new(),
+        })
+    }
+
+    /// The parts of an upload; `None` if it is of no use: ended meanwhile, or begun by
+    /// another tool, with other checksums, or for another storage class.
+    fn parts_of(
+        &self,
+        path: &str,
+        id: &str,
+        class: Option<&str>,
+    ) -> Result<Option<HashMap<i32, Found>>> {
+        let mut parts = HashMap::new();
+        let mut marker = None;
+        loop {
+            let request = self
+                .client()
+                .list_parts()
+                .bucket(self.place().bucket())
+                .key(self.place().key(path))
+                .upload_id(id)
+                .set_part_number_marker(marker.take());
+            let answer = match self.send(request.send()) {
+                Ok(answer) => answer,
+                Err(fault) if fault.kind == Kind::Missing => return Ok(None),
+                Err(fault) => return Err(self.error(fault, path, "list its parts")),
+            };
+            let found = answer.storage_class().map(StorageClass::as_str);
+            if answer.checksum_algorithm() != Some(&ChecksumAlgorithm::Sha256)
+                || found.unwrap_or(STANDARD) != class.unwrap_or(STANDARD)
+            {
+                return Ok(None);
+            }
+            for part in answer.parts() {
+                let (Some(number), Some(etag)) = (part.part_number(), part.e_tag()) else {
+                    continue;
+                };
+                let found = Found {
+                    length: part
+                        .size()
+                        .and_then(|size| u64::try_from(size).ok())
+                        .unwrap_or(0),
+                    etag: etag.to_owned(),
+                    sha256: part.checksum_sha256().map(str::to_owned),
+                };
+                parts.insert(number, found);
+            }
+            marker = answer.next_part_number_marker().map(str::to_owned);
+            if answer.is_truncated() != Some(true) || marker.is_none() {
+                return Ok(Some(parts));
+            }
+        }
+    }
+
+    /// Writes a part, unless the server has it.
+    pub(super) fn write_part(
+        &self,
+        upload: &Multipart,
+        number: i32,
+        bytes: &Bytes,
+    ) -> Result<Part> {
+        let checksums = Checksums::of(bytes);
+        let part = |etag: &str, was_there| Part {
+            number,
+            etag: etag.to_owned(),
+            sha256: checksums.sha256(),
+            was_there,
+        };
+        if let Some(found) = upload.parts.get(&number)
+            && found.length == bytes.len() as u64
+            && checksums.are(found.sha256.as_deref(), Some(&found.etag))
+        {
+            return Ok(part(&found.etag, true));
+        }
+        let request = self
+            .client()
+            .upload_part()
+            .bucket(self.place().bucket())
+            .key(self.place().key(&upload.path))
+            .upload_id(&upload.id)
+            .part_number(number)
+            .content_length(i64::try_from(bytes.len()).unwrap_or(i64::MAX))
+            .content_md5(checksums.md5())
+            .checksum_sha256(checksums.sha256())
+            .body(self.body(bytes));
+        let answer = self
+            .send(request.send())
+            .map_err(|fault| self.error(fault, &upload.path, "write a part of it"))?;
+        let is_kms = is_kms(answer.server_side_encryption());
+        if !is_kms && !checksums.may_be(answer.e_tag()) {
+            return Err(self.altered(&upload.path));
+        }
+        Ok(part(answer.e_tag().unwrap_or_default(), false))
+    }
+
+    /// Makes an object of all its parts.
+    pub(super) fn complete(
+        &self,
+        upload: &Multipart,
+        mut parts: Vec<Part>,
+        length: u64,
+    ) -> Result<()> {
+        parts.sort_unstable_by_key(|part| part.number);
+        let parts = parts.into_iter().map(|part| {
+            CompletedPart::builder()
+                .part_number(part.number)
+                .e_tag(part.etag)
+                .checksum_sha256(part.sha256)
+                .build()
+        });
+        let all = CompletedMultipartUpload::builder()
+            .set_parts(Some(parts.collect()))
+            .build();
+        let request = self
+            .client()
+            .complete_multipart_upload()
+            .bucket(self.place().bucket())
+            .key(self.place().key(&upload.path))
+            .upload_id(&upload.id)
+            .multipart_upload(all);
+        match self.send(request.send()) {
+            Ok(_) => Ok(()),
+            // Done at the attempt before, whose answer was lost, or by another host.
+            Err(fault) if fault.kind == Kind::Missing => match self.look_at(&upload.path)? {
+                Some(object) if object.length == length => Ok(()),
+                _ => Err(self.error(fault, &upload.path, "finish it")),
+            },
+            Err(fault) => Err(self.error(fault, &upload.path, "finish it")),
+        }
+    }
+
+    /// Gives an upload up: its parts are deleted. That it fails does no harm.
+    pub(super) fn give_up(&self, upload: &Multipart) {
+        let request = self
+            .client()
+            .abort_multipart_upload()
+            .bucket(self.place().bucket())
+            .key(self.place().key(&upload.path))
+            .upload_id(&upload.id);
+        let _ = self.send(request.send());
+    }
+}

@@ -1,0 +1,593 @@
+//! A store goes up: what the bucket lacks, in an order in which it never shows a run whose
+//! bricks are not there (`formats/push.md#order`).
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::bucket::Bucket;
+use super::checksum::{self, Comparison};
+use super::config;
+use super::listing::{Side, Sides};
+use super::local::{Folder, LocalFile, LocalFiles, Name};
+use super::parallel::{each_in_parallel, lock};
+use super::upload::{Job, Uploaded, Uploader};
+use crate::archive::Monitor;
+use crate::error::{Error, Exit, Result};
+use crate::id::{BrickName, Class};
+use crate::store::away::{self, AwayPlace};
+use crate::store::layout::{Layout, Mark};
+use crate::store::{guard, is_missing};
+
+/// Bricks that are confirmed before they are written down.
+const BATCH: usize = 1024;
+/// Lists of one place before they are made into one.
+const MOST_LISTS: usize = 16;
+/// How often to look again if a gc took files away meanwhile.
+const ROUNDS: usize = 5;
+
+/// How to push.
+#[derive(Debug, Clone)]
+pub struct PushOptions {
+    /// The storage class of bricks of class data and of parity; all else stays hot.
+    pub storage_class: Option<String>,
+    /// Transfers at the same time.
+    pub jobs: usize,
+    /// Length in bytes of the parts in which long files are sent.
+    pub part_size: u64,
+    /// Look at what is in the bucket, and rely on no away list.
+    pub check: bool,
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// Delete bricks here that the bucket has.
+    pub delete_local: bool,
+}
+
+/// What a push did.
+#[derive(Debug, Clone, Default)]
+pub struct PushSummary {
+    /// Files sent.
+    pub files: u64,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// Of these, bytes that were there from a push that was cut off.
+    pub taken_up: u64,
+    /// Files that the bucket had.
+    pub there: u64,
+    /// Bricks that lists say were pushed, but that neither the bucket nor the store has.
+    pub lost: Vec<BrickName>,
+    /// Bricks whose sidecars are here, but that are neither here nor known in the bucket.
+    pub unknown: u64,
+    /// One of them.
+    pub one_unknown: Option<BrickName>,
+    /// Files that were not sent, and why.
+    pub damaged: Vec<(PathBuf, String)>,
+    /// No tables of contents, snapshots and roots were sent, because a brick is damaged
+    /// here that has no mark.
+    pub held_back: bool,
+    /// Bricks deleted here.
+    pub deleted: u64,
+    /// Bytes in them.
+    pub deleted_bytes: u64,
+    /// Bricks that were kept here, and why.
+    pub kept: Vec<(PathBuf, String)>,
+}
+
+impl PushSummary {
+    /// The exit code to end with.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        if !self.damaged.is_empty() || !self.lost.is_empty() {
+            Exit::Damaged
+        } else if self.kept.is_empty() {
+            Exit::Done
+        } else {
+            Exit::Failed
+        }
+    }
+}
+
+/// Brings the bucket up to date with the store `layout`. `warn` gets what may be wrong.
+///
+/// # Errors
+/// A bucket with another store; the first failure of the server, the network or a disk.
+/// What was done until then counts, and is not done again.
+pub fn push(
+    layout: &Layout,
+    bucket: &Bucket,
+    options: &PushOptions,
+    monitor: &Monitor,
+    warn: &mut dyn FnMut(String),
+) -> Result<PushSummary> {
+    let place = AwayPlace {
+        url: bucket.place().to_string(),
+        endpoint: bucket.endpoint().map(str::to_owned),
+        class: options.storage_class.clone(),
+    };
+    config::send(layout, bucket, options.dry_run, monitor)?;
+    let known = away::known(layout, &place, warn)?;
+    let lists = away::lists_of(layout, &place)?;
+    let listed: HashSet<BrickName> = known.into_iter().map(|(name, _)| name).collect();
+    let mut push = Push {
+        layout,
+        bucket,
+        options,
+        monitor,
+        lists_bricks: options.check || listed.is_empty(),
+        known: listed.clone(),
+        listed,
+        confirmed: Confirmed::new(layout, place),
+        warnings: Vec::new(),
+        summary: PushSummary::default(),
+    };
+    let pushed = push.all();
+    push.warnings.drain(..).for_each(warn);
+    // What was confirmed before something failed counts.
+    let written = if options.dry_run {
+        Ok(())
+    } else {
+        push.confirmed.write()
+    };
+    pushed?;
+    written?;
+    if !options.dry_run {
+        push.tidy(&lists)?;
+        if options.delete_local && !push.summary.held_back {
+            push.delete_local()?;
+        }
+    }
+    Ok(push.summary)
+}
+
+struct Push<'a> {
+    layout: &'a Layout,
+    bucket: &'a Bucket,
+    options: &'a PushOptions,
+    monitor: &'a Monitor,
+    /// Whether bricks are listed in the bucket; otherwise each is asked for that no
+    /// list names.
+    lists_bricks: bool,
+    /// Bricks that the bucket has, by lists and by what was seen.
+    known: HashSet<BrickName>,
+    /// Those that lists name.
+    listed: HashSet<BrickName>,
+    confirmed: Confirmed<'a>,
+    warnings: Vec<String>,
+    summary: PushSummary,
+}
+
+impl Push<'_> {
+    fn all(&mut self) -> Result<()> {
+        for _ in 0..ROUNDS {
+            if !self.round()? {
+                return Ok(());
+            }
+        }
+        Err(Error::Refused {
+            path: self.layout.path().to_owned(),
+            message: "files are being deleted here all the while; run this again when the gc \
+                      has ended"
+                .into(),
+            exit: Exit::Failed,
+        })
+    }
+
+    /// Sends all that the bucket lacks; whether something was gone when it was its turn.
+    /// Then what took its place may have come after its folder was listed.
+    fn round(&mut self) -> Result<bool> {
+        // First, so that all that these runs need is found afterwards.
+        let roots = self.files(Folder::Roots)?;
+        let snapshots = self.files(Folder::Snapshots)?;
+        self.summary.damaged.clear();
+        let mut vanished = 0;
+        for folder in [Folder::Bricks, Folder::Meta, Folder::Parity, Folder::Bad] {
+            let mut files = LocalFiles::new(self.layout, folder);
+            vanished += self.send(folder, &mut || files.next())?;
+        }
+        // Others would rely on what is not there. Of a marked one they know.
+        self.summary.held_back = self.has_unmarked_damage()?;
+        if self.summary.held_back {
+            return Ok(false);
+        }
+        let mut files = LocalFiles::new(self.layout, Folder::Tocs);
+        vanished += self.send(Folder::Tocs, &mut || files.next())?;
+        if vanished > 0 {
+            return Ok(true);
+        }
+        self.count_unknown()?;
+        for (folder, files) in [(Folder::Snapshots, snapshots), (Folder::Roots, roots)] {
+            let mut files = files.into_iter();
+            // One that is gone is being forgotten.
+            self.send(folder, &mut || Ok(files.next()))?;
+        }
+        Ok(false)
+    }
+
+    fn has_unmarked_damage(&self) -> Result<bool> {
+        let marked = self.layout.marked(Mark::Bad)?;
+        let damaged = self.summary.damaged.iter();
+        let mut bricks = damaged.filter_map(|(path, _)| {
+            let path = path.strip_prefix(self.layout.path()).ok()?.to_str()?;
+            [Folder::Bricks, Folder::Meta]
+                .into_iter()
+                .find_map(|folder| folder.name_of(path)?.hash().copied())
+        });
+        Ok(bricks.any(|name| marked.binary_search(&name).is_err()))
+    }
+
+    fn files(&self, folder: Folder) -> Result<Vec<LocalFile>> {
+        let mut files = LocalFiles::new(self.layout, folder);
+        let mut all = Vec::new();
+        while let Some(file) = files.next()? {
+            all.push(file);
+        }
+        Ok(all)
+    }
+
+    /// Sends those of the files that the bucket lacks; how many were gone.
+    fn send(
+        &mut self,
+        folder: Folder,
+        files: &mut dyn FnMut() -> Result<Option<LocalFile>>,
+    ) -> Result<u64> {
+        let mut found = Found::default();
+        let mut there = self.bucket.list(folder.path());
+        let lists = folder != Folder::Bricks || self.lists_bricks;
+        let mut sides = Sides::new(files, || if lists { there.next() } else { Ok(None) });
+        let this = &*self;
+        let mut next = || loop {
+            let Some(side) = sides.next()? else {
+                return Ok(None);
+            };
+            if let Some(file) = this.wanting(folder, side, &mut found)? {
+                return Ok(Some(this.job(folder, file)));
+            }
+        };
+        let uploaded = if self.options.dry_run {
+            this.only_count(&mut next)?
+        } else {
+            let uploader = Uploader {
+                bucket: self.bucket,
+                dir: self.layout.path(),
+                jobs: self.options.jobs,
+                part_size: self.options.part_size,
+                monitor: self.monitor,
+            };
+            uploader.run(&mut next, &|job, length| this.confirm(folder, job, length))?
+        };
+        self.known.extend(found.bricks);
+        if folder == Folder::Bricks {
+            self.known.extend(self.confirmed.all());
+        }
+        self.warnings.append(&mut found.warnings);
+        let summary = &mut self.summary;
+        summary.there += found.there;
+        summary.files += uploaded.files;
+        summary.bytes += uploaded.bytes;
+        summary.taken_up += uploaded.taken_up;
+        summary.damaged.extend(uploaded.damaged);
+        Ok(uploaded.vanished)
+    }
+
+    /// The file, if it is here and the bucket lacks it.
+    fn wanting(&self, folder: Folder, side: Side, found: &mut Found) -> Result<Option<LocalFile>> {
+        let name = |path: &str| folder.name_of(path);
+        match side {
+            Side::There(entry) => {
+                if let Some(Name::Hash(name)) = name(&entry.path) {
+                    self.note(folder, name, entry.length, entry.class, found);
+                }
+                Ok(None)
+            }
+            Side::Both(file, entry) if file.length == entry.length => {
+                found.there += 1;
+                if let Some(Name::Hash(name)) = name(&file.path) {
+                    self.note(folder, name, entry.length, entry.class, found);
+                }
+                Ok(None)
+            }
+            Side::Both(file, entry) => {
+                found.warnings.push(format!(
+                    "{}: {} bytes long, but {} has {}: it is sent again",
+                    self.bucket.place().show(&entry.path),
+                    entry.length,
+                    self.layout.path().join(&file.path).display(),
+                    file.length
+                ));
+                Ok(Some(file))
+            }
+            Side::Here(file) if folder == Folder::Bricks => self.wanting_brick(file, found),
+            Side::Here(file) => Ok(Some(file)),
+        }
+    }
+
+    /// As [`Push::wanting`], for a brick that is here and was not seen there.
+    fn wanting_brick(&self, file: LocalFile, found: &mut Found) -> Result<Option<LocalFile>> {
+        let Some(Name::Hash(name)) = Folder::Bricks.name_of(&file.path) else {
+            return Ok(None);
+        };
+        // One of a run that has not finished, or that was cut off.
+        if !self.layout.sidecar_stands(&name)? {
+            return Ok(None);
+        }
+        if self.lists_bricks {
+            return Ok(Some(file));
+        }
+        if self.known.contains(&name) {
+            found.there += 1;
+            return Ok(None);
+        }
+        match self.bucket.look_at(&file.path)? {
+            Some(object) if object.length == file.length => {
+                found.there += 1;
+                self.note(Folder::Bricks, name, object.length, object.class, found);
+                Ok(None)
+            }
+            _ => Ok(Some(file)),
+        }
+    }
+
+    /// Takes note of a brick that is in the bucket.
+    fn note(
+        &self,
+        folder: Folder,
+        name: BrickName,
+        length: u64,
+        class: Option<String>,
+        found: &mut Found,
+    ) {
+        if folder == Folder::Bricks {
+            found.bricks.push(name);
+            if self.options.check || !self.known.contains(&name) {
+                self.confirmed.add(name, length, class);
+            }
+        }
+    }
+
+    fn job(&self, folder: Folder, file: LocalFile) -> Job {
+        let is_cold = matches!(folder, Folder::Bricks | Folder::Parity);
+        let name = folder.name_of(&file.path);
+        Job {
+            name: name
+                .filter(|_| folder.is_named_by_content())
+                .and_then(|name| name.hash().copied()),
+            class: self.options.storage_class.clone().filter(|_| is_cold),
+            path: file.path,
+            length: file.length,
+        }
+    }
+
+    fn confirm(&self, folder: Folder, job: &Job, length: u64) {
+        if let (Folder::Bricks, Some(name)) = (folder, job.name) {
+            self.confirmed.add(name, length, job.class.clone());
+        }
+    }
+
+    fn only_count(&self, next: &mut dyn FnMut() -> Result<Option<Job>>) -> Result<Uploaded> {
+        let mut counted = Uploaded::default();
+        while let Some(job) = next()? {
+            self.monitor.check()?;
+            counted.files += 1;
+            counted.bytes += job.length;
+        }
+        Ok(counted)
+    }
+
+    /// Counts bricks that are nowhere, as far as is known, though their sidecars are here.
+    fn count_unknown(&mut self) -> Result<()> {
+        let lost: HashSet<BrickName> = if self.options.check {
+            let seen = self.confirmed.all();
+            self.listed
+                .iter()
+                .filter(|name| !seen.contains(name))
+                .copied()
+                .collect()
+        } else {
+            HashSet::new()
+        };
+        self.summary.unknown = 0;
+        self.summary.lost.clear();
+        let mut names = Vec::new();
+        for shard in 0..=u8::MAX {
+            names.clear();
+            self.layout.sidecar_names(shard, &mut names)?;
+            for name in &names {
+                let is_known = self.known.contains(name) && !lost.contains(name);
+                if is_known || self.is_here(name)? {
+                    continue;
+                }
+                if lost.contains(name) {
+                    self.summary.lost.push(*name);
+                } else {
+                    self.summary.unknown += 1;
+                    self.summary.one_unknown = Some(*name);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn is_here(&self, name: &BrickName) -> Result<bool> {
+        for class in [Class::Data, Class::Metadata] {
+            let path = self.layout.brick_path(name, class);
+            if path.try_exists().map_err(Error::io("look for", path))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Makes the away lists of this place into few, after a look at all that is there, or
+    /// if they are many.
+    fn tidy(&self, before: &[PathBuf]) -> Result<()> {
+        if self.options.check {
+            return away::remove(self.layout, before);
+        }
+        let place = &self.confirmed.place;
+        let lists = away::lists_of(self.layout, place)?;
+        if lists.len() <= MOST_LISTS {
+            return Ok(());
+        }
+        let mut all: BTreeMap<AwayPlace, Vec<(BrickName, u64)>> = BTreeMap::new();
+        let mut damaged = false;
+        away::each(
+            self.layout,
+            &mut |_| damaged = true,
+            &mut |found, name, length| {
+                if found.is_same_place(place) {
+                    all.entry(found.clone()).or_default().push((name, length));
+                }
+                Ok(())
+            },
+        )?;
+        if damaged {
+            return Ok(());
+        }
+        for (place, mut bricks) in all {
+            bricks.sort_unstable();
+            bricks.dedup();
+            away::write(self.layout, &place, &bricks)?;
+        }
+        away::remove(self.layout, &lists)
+    }
+
+    /// Deletes the bricks here that the bucket has, whole. Their sidecars stay.
+    fn delete_local(&mut self) -> Result<()> {
+        let mut files = LocalFiles::new(self.layout, Folder::Bricks);
+        let deleted = (AtomicU64::new(0), AtomicU64::new(0));
+        let kept = Mutex::new(Vec::new());
+        let this = &*self;
+        each_in_parallel(
+            self.options.jobs,
+            self.monitor,
+            &mut || files.next(),
+            &|file: LocalFile| {
+                let path = this.layout.path().join(&file.path);
+                match this.why_keep(&file)? {
+                    Some(why) => lock(&kept).push((path, why)),
+                    None => {
+                        this.delete(&path)?;
+                        deleted.0.fetch_add(1, Ordering::Relaxed);
+                        deleted.1.fetch_add(file.length, Ordering::Relaxed);
+                    }
+                }
+                Ok(())
+            },
+        )?;
+        self.summary.deleted = deleted.0.into_inner();
+        self.summary.deleted_bytes = deleted.1.into_inner();
+        self.summary.kept = std::mem::take(&mut lock(&kept));
+        Ok(())
+    }
+
+    /// Why a brick must not be deleted here, if so. One without a sidecar may be of a run
+    /// at work; nothing is said of it.
+    fn why_keep(&self, file: &LocalFile) -> Result<Option<String>> {
+        let Some(Name::Hash(name)) = Folder::Bricks.name_of(&file.path) else {
+            return Ok(Some("no brick".into()));
+        };
+        if !self.layout.sidecar_stands(&name)? {
+            return Ok(Some("it has no sidecar, so it was not pushed".into()));
+        }
+        let Some(object) = self.bucket.look_at(&file.path)? else {
+            return Ok(Some("the bucket does not have it".into()));
+        };
+        let path = self.layout.path().join(&file.path);
+        let part = self.options.part_size;
+        Ok(match checksum::compare(&path, &name, &object, part)? {
+            Comparison::Same | Comparison::SameLength => None,
+            Comparison::FileDamaged => Some(
+                "damaged here: its bytes do not have its name as their hash; run `dtar verify`"
+                    .into(),
+            ),
+            Comparison::Other => Some(format!(
+                "length or checksum in the bucket ({} bytes, {}) could not be matched with it, \
+                 so it is not deleted: see what is there, or delete the object and push again",
+                object.length,
+                object.sha256.or(object.etag).unwrap_or_default()
+            )),
+        })
+    }
+
+    fn delete(&self, path: &Path) -> Result<()> {
+        guard::refuse_links_to(self.layout.path(), path)?;
+        match fs::remove_file(path) {
+            Err(error) if !is_missing(&error) => Err(Error::io("remove", path)(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What was seen while files were compared.
+#[derive(Default)]
+struct Found {
+    there: u64,
+    bricks: Vec<BrickName>,
+    warnings: Vec<String>,
+}
+
+/// Bricks that the bucket has confirmed, and that go on away lists.
+struct Confirmed<'a> {
+    layout: &'a Layout,
+    place: AwayPlace,
+    state: Mutex<ConfirmedState>,
+}
+
+#[derive(Default)]
+struct ConfirmedState {
+    /// By storage class, those that are not written yet.
+    waiting: BTreeMap<Option<String>, Vec<(BrickName, u64)>>,
+    count: usize,
+    all: HashSet<BrickName>,
+    failure: Option<Error>,
+}
+
+impl<'a> Confirmed<'a> {
+    fn new(layout: &'a Layout, place: AwayPlace) -> Self {
+        Self {
+            layout,
+            place,
+            state: Mutex::default(),
+        }
+    }
+
+    fn add(&self, name: BrickName, length: u64, class: Option<String>) {
+        let mut state = lock(&self.state);
+        if !state.all.insert(name) {
+            return;
+        }
+        state.waiting.entry(class).or_default().push((name, length));
+        state.count += 1;
+        if state.count >= BATCH && state.failure.is_none() {
+            state.failure = self.write_waiting(&mut state).err();
+        }
+    }
+
+    fn all(&self) -> HashSet<BrickName> {
+        lock(&self.state).all.clone()
+    }
+
+    fn write_waiting(&self, state: &mut ConfirmedState) -> Result<()> {
+        state.count = 0;
+        for (class, mut bricks) in std::mem::take(&mut state.waiting) {
+            bricks.sort_unstable();
+            let place = AwayPlace {
+                class,
+                ..self.place.clone()
+            };
+            away::write(self.layout, &place, &bricks)?;
+        }
+        Ok(())
+    }
+
+    /// Writes down what is not yet.
+    fn write(&self) -> Result<()> {
+        let mut state = lock(&self.state);
+        if let Some(error) = state.failure.take() {
+            return Err(error);
+        }
+        self.write_waiting(&mut state)
+    }
+}

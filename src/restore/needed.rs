@@ -1,0 +1,170 @@
+//! Which bricks a restore needs, in the order in which it needs them: said by the index
+//! alone.
+
+use std::collections::HashMap;
+
+use super::locate::Locator;
+use super::select::Selection;
+use super::steps::{Segment, Steps};
+use crate::error::{Error, Result};
+use crate::format::record::{Item, Kind, List, Record};
+use crate::id::{BrickName, ChunkHash};
+use crate::index::{BrickTable, IndexFile, Region, Trailer};
+use crate::tar::{Globals, Member, Part, parts, rewrite};
+
+/// A brick that is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// Its name.
+    pub brick: BrickName,
+    /// Its length in bytes.
+    pub length: u64,
+    /// Of how many bricks something was used when this one was used last: with the next
+    /// brick after these it is of no more use.
+    pub last: u32,
+}
+
+/// The bricks that a restore of the members that match `patterns` (all, if there are
+/// none) needs, in the order of their first use. The seal of the index was verified.
+/// Copies of chunk lists are left out, which are needed only where a list is damaged.
+///
+/// # Errors
+/// A broken index; a pattern that cannot be.
+pub fn needed(index: &IndexFile, trailer: &Trailer, patterns: &[String]) -> Result<Vec<Need>> {
+    let mut walk = Walk {
+        members: trailer.members(index),
+        locator: Locator::from_hints(index, trailer)?,
+        lengths: trailer.bricks(index)?,
+        selection: Selection::new(patterns)?,
+        run: Vec::new(),
+        globals: Globals::default(),
+        needs: Vec::new(),
+        numbers: HashMap::new(),
+        recent: None,
+    };
+    let mut steps = Steps::new(index, trailer);
+    while let Some(segment) = steps.next_segment()? {
+        walk.segment(&segment)?;
+    }
+    walk.locator.end()?;
+    walk.with_lengths()
+}
+
+struct Walk {
+    members: Region,
+    locator: Locator,
+    lengths: BrickTable,
+    selection: Option<Selection>,
+    run: Vec<u8>,
+    globals: Globals,
+    needs: Vec<Need>,
+    numbers: HashMap<BrickName, usize>,
+    /// The brick that was used last.
+    recent: Option<usize>,
+}
+
+impl Walk {
+    fn segment(&mut self, segment: &Segment) -> Result<()> {
+        if self.wants(segment)? {
+            return self.body(&segment.record);
+        }
+        let mut counts = crate::format::record::Counts::default();
+        for item in &segment.record.items {
+            // `Record::decode` has refused counts that overflow.
+            let _ = crate::format::record::add_counts(&mut counts, item);
+        }
+        self.locator.skip(&counts)
+    }
+
+    /// Whether the body of a segment is selected, as on restore.
+    fn wants(&mut self, segment: &Segment) -> Result<bool> {
+        let Some(selection) = &mut self.selection else {
+            return Ok(true);
+        };
+        let Segment {
+            start,
+            length,
+            ref record,
+        } = *segment;
+        self.members.seek(start);
+        self.run.clear();
+        self.run.extend_from_slice(self.members.take(length)?);
+        rewrite::restore(&mut self.run, record)
+            .map_err(|source| Error::decode(self.members.path(), start)(source))?;
+        let mut wanted = false;
+        for part in parts(&self.run, record.kind == Kind::Member) {
+            if let Part::Group { bytes, has_body } = part {
+                self.globals.read(bytes);
+                if has_body && let Some(member) = Member::parse(bytes, &self.globals) {
+                    wanted = selection.wants(&member.name) && record.declared.is_none();
+                }
+            }
+        }
+        Ok(wanted)
+    }
+
+    fn body(&mut self, record: &Record) -> Result<()> {
+        for item in &record.items {
+            match item {
+                Item::Zeros { .. } => {}
+                Item::Whole => self.chunk(0, &record.body_hash)?,
+                Item::Chunk { hash, .. } => self.chunk(0, hash)?,
+                Item::List(list) => self.list(list)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, list: &List) -> Result<()> {
+        let level = usize::from(list.level);
+        self.one_list(level, &list.hash)?;
+        for (below, &count) in list.counts.iter().enumerate().take(level).rev() {
+            for _ in 0..count {
+                match below {
+                    0 => self.chunk(0, &list.hash)?,
+                    _ => self.one_list(below, &list.hash)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn one_list(&mut self, level: usize, hash: &ChunkHash) -> Result<()> {
+        self.chunk(level, hash)?;
+        self.locator.locate_copy(level).map(|_| ())
+    }
+
+    fn chunk(&mut self, level: usize, hash: &ChunkHash) -> Result<()> {
+        let place = self.locator.locate(level, hash, 0)?;
+        if let Some((_, spec, _)) = place {
+            self.used(spec.brick);
+        }
+        Ok(())
+    }
+
+    fn used(&mut self, brick: BrickName) {
+        let recent = self.recent.filter(|&at| self.needs[at].brick == brick);
+        let number = recent.unwrap_or_else(|| {
+            *self.numbers.entry(brick).or_insert_with(|| {
+                self.needs.push(Need {
+                    brick,
+                    length: 0,
+                    last: 0,
+                });
+                self.needs.len() - 1
+            })
+        });
+        self.recent = Some(number);
+        self.needs[number].last = u32::try_from(self.needs.len()).unwrap_or(u32::MAX);
+    }
+
+    fn with_lengths(mut self) -> Result<Vec<Need>> {
+        for number in 0..self.lengths.brick_count() {
+            let brick = self.lengths.brick(number)?;
+            if let Some(&at) = self.numbers.get(&brick.name) {
+                self.needs[at].length = brick.length;
+            }
+        }
+        Ok(self.needs)
+    }
+}

@@ -1,0 +1,14 @@
+//! Object stores, through the binary and a real server on loopback: what goes up, comes
+//! down, thaws, and what networks and servers do at times.
+#![cfg(feature = "s3")]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod faults;
+mod proxy;
+mod pulling;
+mod pushing;
+mod recipes;
+mod scene;
+mod server;
+mod thawing;
