@@ -11,7 +11,6 @@
 //! through all interleavings (`tests/collection_model/`).
 
 mod forget;
-mod frames;
 mod meet;
 mod needs;
 mod others;
@@ -33,6 +32,7 @@ use crate::archive::Monitor;
 use crate::brick::seal_note;
 use crate::crypto::{Key, PutKeys};
 use crate::error::{Error, Exit, Result};
+use crate::format::frames::Frames;
 use crate::format::note::{Note, NoteKind};
 use crate::id::{BrickName, Class, WriterId};
 use crate::parity::KeptSet;
@@ -41,9 +41,8 @@ use crate::store::atomic::{sync_dir, sync_dir_if_there};
 use crate::store::catalog::OwnSidecars;
 use crate::store::guard::refuse_links_to;
 use crate::store::last_run::LastRun;
-use crate::store::layout::{Mark, ParseRunNameError, RunName};
-use crate::store::runs::{Lease, clean_up, new_note};
-use frames::Frames;
+use crate::store::layout::{ParseRunNameError, RunName};
+use crate::store::runs::{Lease, clean_up, new_mark, new_note};
 use needs::Needs;
 use plan::{Bricks, Plan};
 use rewrite::{Moved, Rewriter};
@@ -488,12 +487,8 @@ impl Gc<'_> {
 
     /// Marks a brick as damaged.
     fn mark(&self, name: &BrickName, text: &str) -> Result<()> {
-        let mark = Note {
-            text: text.as_bytes().to_vec(),
-            bricks: vec![*name],
-            ..new_note(NoteKind::Mark, None, self.lease.writer())
-        };
-        let path = self.store.layout().mark_path(Mark::Bad, name);
+        let mark = new_mark(name, text, self.lease.writer());
+        let path = self.store.layout().mark_path(name);
         self.lease.write(&path, &seal_note(self.keys, &mark)?)
     }
 
@@ -552,7 +547,7 @@ impl Gc<'_> {
                 marks.push(*name);
             }
         }
-        let mark = |name| (name, layout.mark_path(Mark::Bad, &name));
+        let mark = |name| (name, layout.mark_path(&name));
         self.delete_all(marks.into_iter().map(mark))?;
         let mut cold = Vec::new();
         for name in doomed {

@@ -3,7 +3,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::copy::Scratch;
@@ -15,15 +14,15 @@ use super::rebuild::{Rebuilding, open};
 use super::salts::{Salts, salt_of};
 use super::scan::{Scanned, scan};
 use crate::archive::Monitor;
-use crate::brick::{BrickSealer, FrameOpener, OpenFrame, footer};
+use crate::brick::{FrameOpener, OpenFrame};
 use crate::error::{Error, Result};
 use crate::format::brick::{HEADER_LENGTH, MAX_CHUNKS, MAX_FRAMES};
 use crate::format::frame::FrameHeader;
 use crate::format::origins::{MAX_ORIGINS, Origin, Origins};
 use crate::format::toc::{Toc, TocChunk, TocFrame};
 use crate::id::{BrickName, ChunkHash, ChunkId, Class};
-use crate::store::atomic::TempFile;
 use crate::store::catalog::Catalog;
+use crate::store::new_brick::NewBrick;
 use crate::store::own_toc::read_own_toc;
 use crate::store::runs::Lease;
 
@@ -49,7 +48,7 @@ pub(super) struct Salvage<'a> {
     /// Chunks of the frames that were taken over.
     taken: HashSet<Vec<ChunkId>>,
     /// New bricks, one a class.
-    bricks: [Option<NewBrick>; 2],
+    bricks: [Option<Open>; 2],
     /// Those that were full, and how many frames they hold.
     full: Vec<(BrickName, u64)>,
     scratch: Scratch,
@@ -190,20 +189,20 @@ impl<'a> Salvage<'a> {
 
     /// The new brick of a class, which has room for a frame of so many chunks: a file may
     /// hold the frames of many. `old`: the bricks that it may be.
-    fn brick(&mut self, class: Class, chunks: usize, old: &[BrickName]) -> Result<&mut NewBrick> {
+    fn brick(&mut self, class: Class, chunks: usize, old: &[BrickName]) -> Result<&mut Open> {
         let Salvages { keyed, lease, .. } = self.all;
         let slot = match class {
             Class::Data => &mut self.bricks[0],
             Class::Metadata => &mut self.bricks[1],
         };
         if let Some(full) = slot.take_if(|brick| !brick.has_room(chunks)) {
-            let frames = full.toc.frames().len() as u64;
+            let frames = full.brick.toc().frames().len() as u64;
             let name = full.publish(old, keyed, lease, self.catalog)?;
             self.full.push((name, frames));
         }
         match slot {
             Some(brick) => Ok(brick),
-            None => Ok(slot.insert(NewBrick::new(self.all.lease, self.all.keyed, class)?)),
+            None => Ok(slot.insert(Open::new(lease, keyed, class)?)),
         }
     }
 
@@ -218,7 +217,7 @@ impl<'a> Salvage<'a> {
         let mut made = std::mem::take(&mut self.full);
         for brick in self.bricks.each_mut() {
             let Some(brick) = brick.take() else { continue };
-            let frames = brick.toc.frames().len() as u64;
+            let frames = brick.brick.toc().frames().len() as u64;
             let to = brick.publish(old, self.all.keyed, self.all.lease, self.catalog)?;
             made.push((to, frames));
         }
@@ -305,39 +304,26 @@ enum Stop {
 }
 
 /// A brick of frames that were sealed in another.
-struct NewBrick {
-    sealer: BrickSealer,
-    file: TempFile,
-    hasher: blake3::Hasher,
-    length: u64,
-    toc: Toc,
+struct Open {
+    brick: NewBrick,
     /// Of each frame where it stood before, as far as that is known.
     origins: Vec<Vec<Origin>>,
     origin_count: usize,
 }
 
-impl NewBrick {
+impl Open {
     fn new(lease: &Lease, keyed: &Keyed<'_>, class: Class) -> Result<Self> {
-        let store = keyed.store;
-        let sealer = BrickSealer::new(*store.id(), store.epoch(), class, store.recipients())?;
-        let mut brick = Self {
-            file: lease.temp_file()?,
-            hasher: blake3::Hasher::new(),
-            length: 0,
+        Ok(Self {
+            brick: NewBrick::begin_moved(lease, keyed.store, class)?,
             origins: Vec::new(),
             origin_count: 0,
-            toc: Toc::new(class, lease.writer()),
-            sealer,
-        };
-        let header = brick.sealer.header();
-        brick.write(&header)?;
-        Ok(brick)
+        })
     }
 
     /// Whether a frame of so many chunks fits.
     fn has_room(&self, chunks: usize) -> bool {
-        self.toc.frames().len() < MAX_FRAMES as usize
-            && self.toc.chunks().len() + chunks <= MAX_CHUNKS as usize
+        self.brick.toc().frames().len() < MAX_FRAMES as usize
+            && self.brick.toc().chunks().len() + chunks <= MAX_CHUNKS as usize
     }
 
     fn push(
@@ -347,21 +333,12 @@ impl NewBrick {
         chunks: Vec<TocChunk>,
         origins: Vec<Origin>,
     ) -> Result<()> {
-        let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
-        self.toc.push_frame(length, plain, chunks)?;
+        self.brick.push(frame, plain, chunks)?;
         self.origin_count += origins.len();
         // Without a place gc keeps it all the same.
         let fits = self.origin_count <= MAX_ORIGINS;
         self.origins.push(if fits { origins } else { Vec::new() });
-        self.write(frame)
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.hasher.update(bytes);
-        self.length += bytes.len() as u64;
-        self.file
-            .write_all(bytes)
-            .map_err(Error::io("write", self.file.path()))
+        Ok(())
     }
 
     /// The brick, its sidecar, its catalog entry, each durable before the next.
@@ -373,17 +350,11 @@ impl NewBrick {
         catalog: &mut Catalog,
     ) -> Result<BrickName> {
         // By these gc knows what the frames are needed for.
-        self.toc.set_origins(&self.origins, old)?;
-        let toc_offset = self.length;
-        let toc = self.sealer.seal_toc(&keyed.keys, &self.toc)?;
-        self.write(&toc)?;
-        self.write(&footer(toc_offset, toc.len() as u64))?;
-        let name = BrickName(*self.hasher.finalize().as_bytes());
-        keyed
-            .store
-            .publish_brick(lease, self.file, &name, self.toc.class())?;
-        let seal = keyed.store.write_sidecar(lease, &keyed.keys, &name, &toc)?;
-        catalog.insert(&name, self.length, &self.toc, &seal)?;
+        self.brick.set_origins(&self.origins, old)?;
+        let brick = self.brick.close(&keyed.keys)?;
+        let (name, length) = (brick.name, brick.length());
+        let (toc, seal) = brick.publish(keyed.store, &keyed.keys, lease)?;
+        catalog.insert(&name, length, &toc, &seal)?;
         Ok(name)
     }
 }
