@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::catalog::Head;
 use super::fill::Fill;
-use super::gather::{Brick, Gather, InSet, Queue, Wanted};
+use super::gather::{Brick, Carriers, Gather, InSet, Queue, Wanted, carriers};
 use super::header::{BLOCK, padded};
 use super::read::{Container, Walk};
 use super::store::{OpenSet, StoredSet, scan_file, sets};
@@ -135,6 +135,7 @@ pub fn pack(
         },
         set,
         in_set,
+        carriers: carriers(store, keys, monitor)?,
         queue: Queue::default(),
         keys,
         void: Vec::new(),
@@ -211,6 +212,7 @@ struct Pack<'a> {
     summary: PackSummary,
     set: OpenSet,
     in_set: InSet,
+    carriers: Carriers,
     queue: Queue,
     /// Bricks that are damaged.
     void: Vec<BrickName>,
@@ -228,6 +230,7 @@ impl Pack<'_> {
             store: self.store,
             keys: self.keys,
             in_set: &self.in_set,
+            carriers: &self.carriers,
         };
         let wanted = match &self.options.only {
             Some(bricks) => Wanted::These(bricks.clone()),
@@ -465,6 +468,7 @@ impl Pack<'_> {
             store: self.store,
             keys: self.keys,
             in_set: &self.in_set,
+            carriers: &self.carriers,
         };
         let mut runs = Vec::new();
         for run in &self.queue.runs {
@@ -585,6 +589,7 @@ impl Pack<'_> {
             store: self.store,
             keys: self.keys,
             in_set: &self.in_set,
+            carriers: &self.carriers,
         };
         let has = |name: &BrickName| self.in_set.has_brick(name);
         let mut complete = Vec::new();
