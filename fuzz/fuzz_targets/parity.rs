@@ -3,14 +3,17 @@
 //! but to what its name says, and leave nothing behind.
 #![no_main]
 
+#[path = "../../tests/common/files.rs"]
+mod files;
+
 use dtar::archive::Monitor;
 use dtar::format::parity::{Description, HEAD_LENGTH, Head, MAX_PARTS, MAX_STRIPE_PARITY};
 use dtar::id::SetId;
 use dtar::parity::{AddOptions, Places, RepairOptions, add, check, repair};
+use files::contents as tree;
 use libfuzzer_sys::fuzz_target;
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Takes numbers from the front of the data; zeros behind its end.
 struct Source<'a>(&'a [u8]);
@@ -43,22 +46,6 @@ impl Source<'_> {
             }
         }
     }
-}
-
-fn tree(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let (mut found, mut folders) = (BTreeMap::new(), vec![dir.to_owned()]);
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                let bytes = fs::read(&path).unwrap();
-                found.insert(path, bytes);
-            }
-        }
-    }
-    found
 }
 
 fn name_of(path: &Path) -> &str {

@@ -222,20 +222,7 @@ impl Teller {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(fault.kind);
-        let path = fault.path.display().to_string();
-        if self.say.is_json() {
-            self.say.event(&json!({
-                "type": "fault",
-                "kind": fault.kind.name(),
-                "path": path,
-                "offset": fault.offset,
-                "brick": fault.brick.map(|name| name.to_string()),
-                "frame": fault.frame,
-                "message": fault.message,
-            }));
-        } else {
-            self.say.error_text(&format!("{path}: {}", fault.message));
-        }
+        self.say.fault(fault);
     }
 
     fn run(&self, hit: &RunHit) {

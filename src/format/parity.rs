@@ -216,6 +216,18 @@ impl Shape {
         u64::from(self.stripes) * u64::from(self.recovery)
     }
 
+    /// Bytes of all members.
+    #[must_use]
+    pub fn member_bytes(&self) -> u64 {
+        self.members.iter().map(|member| member.length).sum()
+    }
+
+    /// Bytes of all recovery shards.
+    #[must_use]
+    pub fn recovery_bytes(&self) -> u64 {
+        self.total_recovery() * u64::from(self.shard_length)
+    }
+
     /// The shards that `stripe` has of a member with `shards` shards.
     #[must_use]
     pub fn part(&self, shards: u64, stripe: u32) -> Range<u64> {

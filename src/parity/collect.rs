@@ -48,12 +48,8 @@ pub(crate) struct Remade {
 impl Remade {
     fn add(&mut self, shape: &Shape) {
         self.new_sets += 1;
-        self.read += shape
-            .members
-            .iter()
-            .map(|member| member.length)
-            .sum::<u64>();
-        self.parity += shape.total_recovery() * u64::from(shape.shard_length);
+        self.read += shape.member_bytes();
+        self.parity += shape.recovery_bytes();
     }
 }
 

@@ -3,15 +3,14 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Exit, Result};
 use crate::id::{BrickName, Class, ParityName};
-use crate::store::Store;
 use crate::store::atomic::{self, TempFile};
 use crate::store::guard::refuse_links_to;
 use crate::store::layout::{Layout, places_of_brick};
+use crate::store::{Store, is_missing};
 
 const BRICK: &str = "brick";
 const PARITY: &str = "parity";
@@ -270,8 +269,4 @@ fn list(dir: &Path, mut each: impl FnMut(&str, PathBuf)) -> Result<()> {
         each(&name, dir.join(&name));
     }
     Ok(())
-}
-
-fn is_missing(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }

@@ -202,7 +202,7 @@ mod tests {
             assert_eq!(shape.members.len(), 100);
             assert_eq!(shape.shard_length, 64 << 10);
             assert_eq!(shape.members_to_spare(), 5);
-            let parity = shape.total_recovery() * u64::from(shape.shard_length);
+            let parity = shape.recovery_bytes();
             assert!(parity <= 321 << 20, "{parity}");
         }
     }

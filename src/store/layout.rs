@@ -565,13 +565,8 @@ pub(super) fn list(
     dir: &Path,
     mut each: impl FnMut(&str, &fs::DirEntry) -> Result<()>,
 ) -> Result<()> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::io("list", dir)(error)),
-    };
-    for entry in entries {
-        let entry = entry.map_err(Error::io("list", dir))?;
+    for entry in atomic::entries(dir)? {
+        let entry = entry?;
         if let Some(file) = entry.file_name().to_str() {
             each(file, &entry)?;
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::common::block::{Header, Stream};
-use crate::common::sandbox::{Run, Sandbox, Watchdog};
+use crate::common::sandbox::{Run, Sandbox, Watchdog, wait_until};
 use crate::common::source::Random;
 use crate::made::{Made, refused, text};
 
@@ -41,19 +41,6 @@ fn end_of(mut child: Child) -> Run {
 
 fn send(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
-}
-
-/// Waits until `condition` holds.
-#[track_caller]
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(
-            start.elapsed() < Duration::from_secs(60),
-            "{what}: waited in vain"
-        );
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// What runs have not given a name yet: all that stands in `tmp/` and in folders of runs.

@@ -15,7 +15,7 @@ use dtar::store::runs::Lease;
 use serde_json::Value;
 
 use crate::common::block::Stream;
-use crate::common::sandbox::{KEY, Run, Sandbox, Watchdog};
+use crate::common::sandbox::{KEY, Run, Sandbox, Watchdog, wait_until};
 use crate::common::source::Random;
 use crate::json::summary;
 
@@ -43,21 +43,9 @@ fn archive(sandbox: &Sandbox, name: &str, stream: &[u8]) -> PathBuf {
     index
 }
 
-/// All files of the store with their lengths, but for those that say when something was done.
+/// All files of the store with their lengths.
 fn files(sandbox: &Sandbox) -> BTreeMap<PathBuf, u64> {
-    fn collect(dir: &Path, all: &mut BTreeMap<PathBuf, u64>) {
-        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                collect(&path, all);
-            } else {
-                all.insert(path.clone(), fs::metadata(&path).unwrap().len());
-            }
-        }
-    }
-    let mut all = BTreeMap::new();
-    collect(&sandbox.store(), &mut all);
-    all
+    crate::common::files::files(&sandbox.store())
 }
 
 fn below(sandbox: &Sandbox, folder: &str) -> Vec<PathBuf> {
@@ -97,15 +85,6 @@ fn key() -> Key {
     match KeyFile::parse(KEY.as_bytes()) {
         Ok(KeyFile::Key(key)) => key,
         other => panic!("{other:?}"),
-    }
-}
-
-#[track_caller]
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(60), "{what}: in vain");
-        thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -284,12 +263,7 @@ fn half(sandbox: &Sandbox, index: &Path, stream: &[u8]) -> (Child, ChildStdin) {
 
 fn end_of(child: Child) -> Run {
     let _watchdog = Watchdog::with_limit(&child, Duration::from_secs(120));
-    let output = child.wait_with_output().unwrap();
-    Run {
-        code: output.status.code(),
-        stdout: output.stdout,
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    child.wait_with_output().unwrap().into()
 }
 
 #[test]

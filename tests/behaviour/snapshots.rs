@@ -43,20 +43,7 @@ fn size_of(dir: &Path) -> u64 {
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(dir) else {
-        return Vec::new();
-    };
-    let mut all = Vec::new();
-    for entry in entries {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            all.extend(files(&path));
-        } else {
-            all.push(path);
-        }
-    }
-    all.sort();
-    all
+    crate::common::files::files(dir).into_keys().collect()
 }
 
 fn archive(sandbox: &Sandbox, name: &str, options: &[&str], stream: &[u8]) -> (PathBuf, Run) {

@@ -194,7 +194,7 @@ fn a_damaged_brick_whose_sidecar_comes_from_a_copy_is_marked() {
             flip(&brick, 5000, 1);
         } else {
             let meta = made.sandbox.store().join("meta");
-            let other = crate::common::stored::files(&meta).pop_first().unwrap().0;
+            let other = crate::common::files::files(&meta).pop_first().unwrap().0;
             fs::copy(other, &brick).unwrap();
         }
         fs::remove_file(&sidecar).unwrap();
