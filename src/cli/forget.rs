@@ -6,8 +6,9 @@ use super::args::{ForgetArgs, GlobalArgs};
 use super::say::Say;
 use super::setup;
 use dtar::error::{Error, Exit, Result};
-use dtar::gc::{forget, select, would_forget};
+use dtar::gc::{Forgotten, forget, select, would_forget};
 use dtar::snapshot::Selector;
+use dtar::store::Store;
 use dtar::store::last_run::LastRun;
 use dtar::store::layout::RunName;
 
@@ -40,11 +41,7 @@ pub fn run(args: &ForgetArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
         let done = if args.dry_run {
             would_forget(&store, run)?
         } else {
-            // First: a gc that finds the root gone must not take that for a loss.
-            if let Some(last) = &last {
-                last.forget(run)?;
-            }
-            forget(&store, run)?
+            give_up(&store, run, last.as_ref())?
         };
         if say.is_json() {
             say.event(&json!({
@@ -89,4 +86,16 @@ fn gone(selector: &Selector, last: Option<&LastRun>) -> Result<Option<RunName>> 
     };
     let run = last.map(LastRun::missing).transpose()?.flatten();
     Ok(run.filter(|run| run.to_string() == *name))
+}
+
+/// Gives up a run. What is remembered of it goes first: a gc that finds the root gone must
+/// not take that for a loss.
+fn give_up(store: &Store, run: &RunName, last: Option<&LastRun>) -> Result<Forgotten> {
+    let was_last = last.map(|last| last.forget(run)).transpose()?;
+    forget(store, run).inspect_err(|_| {
+        if let (Some(last), Some(true)) = (last, was_last) {
+            // Not done yet.
+            let _ = last.remember(run);
+        }
+    })
 }

@@ -1,6 +1,6 @@
 //! What of a store is not in a set yet, in the order in which it goes there.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -8,9 +8,12 @@ use std::time::SystemTime;
 
 use super::header::MAX_BODY;
 use super::write::Member;
+use crate::archive::Monitor;
 use crate::crypto::PutKeys;
 use crate::error::{Error, Exit, Result};
 use crate::format::container::MemberName;
+use crate::format::origins::Origins;
+use crate::format::toc::Toc;
 use crate::id::{BrickName, Class, ParityName};
 use crate::parity;
 use crate::store::layout::{Layout, RunName};
@@ -83,10 +86,38 @@ pub(crate) enum Wanted<'a> {
     These(Vec<BrickName>),
 }
 
+/// By brick, those that frames of it were put into, by gc or a rebuild.
+pub(crate) type Carriers = HashMap<BrickName, Vec<BrickName>>;
+
+/// Which bricks of a store hold frames of which others.
+pub(crate) fn carriers(store: &Store, keys: &PutKeys, monitor: &Monitor) -> Result<Carriers> {
+    let mut carriers = Carriers::new();
+    let (mut names, mut bytes) = (Vec::new(), Vec::new());
+    for shard in 0..=u8::MAX {
+        names.clear();
+        store.layout().sidecar_names(shard, &mut names)?;
+        for name in &names {
+            monitor.check()?;
+            let toc = match store.read_sidecar(keys, name, &mut bytes) {
+                Err(Error::Io { ref source, .. }) if is_missing(source) => continue,
+                Err(error @ Error::Io { .. }) => return Err(error),
+                // One that does not open is for verify to report.
+                toc => toc.ok(),
+            };
+            let origins = toc.as_ref().and_then(Toc::origins);
+            for old in origins.map_or(&[][..], Origins::bricks) {
+                carriers.entry(*old).or_default().push(*name);
+            }
+        }
+    }
+    Ok(carriers)
+}
+
 pub(crate) struct Gather<'a> {
     pub(crate) store: &'a Store,
     pub(crate) keys: &'a PutKeys,
     pub(crate) in_set: &'a InSet,
+    pub(crate) carriers: &'a Carriers,
 }
 
 impl Gather<'_> {
@@ -100,7 +131,7 @@ impl Gather<'_> {
         let runs = self.layout().runs()?;
         match wanted {
             Wanted::These(bricks) => {
-                for name in bricks {
+                for name in self.with_carriers(bricks)? {
                     self.push(&name, &mut seen, &mut queue)?;
                 }
             }
@@ -153,15 +184,34 @@ impl Gather<'_> {
         Ok(queue)
     }
 
-    /// The bricks that the root of a run names; nothing, if it was forgotten a moment ago.
+    /// The bricks that a run needs, those that its root names and those that take their
+    /// place; nothing, if it was forgotten a moment ago.
     pub(crate) fn root(&self, run: &RunName) -> Result<Option<Vec<BrickName>>> {
         let path = self.layout().root_path(run);
         match self.store.read_root(self.keys, &path, run.time) {
             Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
-            root => Ok(Some(
-                root?.bricks.into_iter().map(|(name, _)| name).collect(),
-            )),
+            root => {
+                let named = root?.bricks.into_iter().map(|(name, _)| name);
+                self.with_carriers(named.collect()).map(Some)
+            }
         }
+    }
+
+    /// These bricks, and behind each that is neither in the set nor in the store, or that
+    /// is marked as damaged, those that frames of it were moved to.
+    fn with_carriers(&self, bricks: Vec<BrickName>) -> Result<Vec<BrickName>> {
+        let mut all = Vec::with_capacity(bricks.len());
+        for name in bricks {
+            all.push(name);
+            if let Some(carriers) = self.carriers.get(&name)
+                && !self.in_set.has_brick(&name)
+                && (self.find(&name)?.is_none()
+                    || metadata(&self.layout().mark_path(&name))?.is_some())
+            {
+                all.extend(carriers);
+            }
+        }
+        Ok(all)
     }
 
     /// In the order in which they were written, which is that in which their run reads them:

@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::catalog::Head;
 use super::fill::Fill;
-use super::gather::{Brick, Gather, InSet, Queue, Wanted};
+use super::gather::{Brick, Carriers, Gather, InSet, Queue, Wanted, carriers};
 use super::part::{Expected, Part, part_path};
 use super::read::Container;
 use super::store::OpenSet;
@@ -57,6 +57,7 @@ pub fn pack(
         },
         set,
         in_set,
+        carriers: carriers(store, keys, monitor)?,
         queue: Queue::default(),
         keys,
         void: Vec::new(),
@@ -80,6 +81,7 @@ struct Pack<'a> {
     summary: PackSummary,
     set: OpenSet,
     in_set: InSet,
+    carriers: Carriers,
     queue: Queue,
     /// Bricks that are damaged.
     void: Vec<BrickName>,
@@ -97,6 +99,7 @@ impl Pack<'_> {
             store: self.store,
             keys: self.keys,
             in_set: &self.in_set,
+            carriers: &self.carriers,
         };
         let wanted = match &self.options.only {
             Some(bricks) => Wanted::These(bricks.clone()),
@@ -344,6 +347,7 @@ impl Pack<'_> {
             store: self.store,
             keys: self.keys,
             in_set: &self.in_set,
+            carriers: &self.carriers,
         };
         let mut runs = Vec::new();
         for run in &self.queue.runs {
@@ -464,6 +468,7 @@ impl Pack<'_> {
             store: self.store,
             keys: self.keys,
             in_set: &self.in_set,
+            carriers: &self.carriers,
         };
         let has = |name: &BrickName| self.in_set.has_brick(name);
         let mut complete = Vec::new();

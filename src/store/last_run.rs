@@ -61,17 +61,19 @@ impl LastRun {
         fs::write(&self.path, format!("{run}\n")).map_err(Error::io("write", &self.path))
     }
 
-    /// Remembers nothing any more, if it is this run that was remembered.
+    /// Remembers nothing any more, if it is this run that was remembered. Whether it was.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn forget(&self, run: &RunName) -> Result<()> {
+    pub fn forget(&self, run: &RunName) -> Result<bool> {
         if self.read()?.as_ref() != Some(run) {
-            return Ok(());
+            return Ok(false);
         }
         match fs::remove_file(&self.path) {
-            Err(error) if is_missing(&error) => Ok(()),
-            removed => removed.map_err(Error::io("remove", &self.path)),
+            Err(error) if is_missing(&error) => Ok(true),
+            removed => removed
+                .map(|()| true)
+                .map_err(Error::io("remove", &self.path)),
         }
     }
 }

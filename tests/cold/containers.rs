@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use dtar::container::PAGES;
 
+use crate::common::block::Stream;
 use crate::common::shell::tool;
+use crate::common::source::Random;
 use crate::common::stored::{events, summary};
 use crate::scene::{BOUND, Scene, listed, parts, restores};
 
@@ -216,4 +218,37 @@ fn all_but_the_data_is_enough_to_restore_from_containers_in_place() {
     assert!(command.status().unwrap().success());
     assert!(piped.join("store.toml").exists() && piped.join("roots").exists());
     assert!(!piped.join(".dtar-tmp").exists());
+}
+
+/// What gc has moved no root names: the bricks that hold it belong into the set all the same.
+#[test]
+fn what_gc_has_moved_is_packed() {
+    let mut scene = Scene::new(0);
+    // Two frames, of which the second run needs one.
+    let large = Stream::new().file("large", &Random(1).bytes(8_000_000));
+    let small = Stream::new()
+        .file("small", &Random(2).bytes(2_000_000))
+        .end();
+    for (name, stream) in [("both.tar", large.raw(&small).end()), ("small.tar", small)] {
+        let index = scene.sandbox.path().join(name);
+        scene
+            .sandbox
+            .archive_to(["-q", "--label", name], &stream[..], &index)
+            .exits(0);
+        scene.runs.push((index, stream));
+    }
+    scene.runs.remove(0);
+    scene.sandbox.run(["forget", "@label:both.tar"]).exits(0);
+    let gc = scene.sandbox.run(["gc", "--json", "--threshold", "100"]);
+    assert_eq!(summary(&gc.exits(0))["rewritten"], 1);
+    assert_eq!(scene.packs("packed", &["--size", "32M"], "unneeded"), 0);
+    scene.restores_from("packed");
+    scene.is_a_store_again("packed");
+    let only = scene.runs[0].0.to_str().unwrap().to_owned();
+    scene.packs(
+        "only",
+        &["--size", "32M", "--new-set", "--index", &only],
+        "bricks",
+    );
+    scene.restores_from("only");
 }
