@@ -22,6 +22,7 @@ pub mod id;
 pub mod index;
 pub mod key_file;
 pub mod parity;
+pub mod plan;
 #[cfg(feature = "s3")]
 pub mod remote;
 pub mod restore;

@@ -24,6 +24,6 @@ pub use docs::{PAGES, Page};
 pub use pack::pack;
 pub use read::{Container, is_container};
 pub use shelf::Shelf;
-pub use store::sets;
+pub use store::{StoredSet, scan_file as scan_catalog, sets};
 pub use told::{PackOptions, PackSummary, Packed, Packing};
 pub use unpack::{UnpackOptions, UnpackSummary, unpack};

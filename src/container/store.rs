@@ -46,8 +46,12 @@ pub fn sets(layout: &Layout) -> Result<Vec<StoredSet>> {
         .collect())
 }
 
-/// Reads a catalog file through.
-pub(crate) fn scan_file(
+/// Reads a catalog file through, and calls `each` with container, offset, length and name
+/// of each member. What it was told counts only if this succeeds.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Decode`]; those of `each`.
+pub fn scan_file(
     path: &Path,
     each: &mut dyn FnMut(u32, u64, u64, MemberName) -> Result<()>,
 ) -> Result<Scanned> {

@@ -3,10 +3,12 @@
 
 use std::collections::HashMap;
 
+use super::frames::FrameSpec;
 use super::locate::Locator;
 use super::select::Selection;
 use super::steps::{Segment, Steps};
 use crate::error::{Error, Result};
+use crate::format::frames::Frames;
 use crate::format::record::{Item, Kind, List, Record};
 use crate::id::{BrickName, ChunkHash};
 use crate::index::{BrickTable, IndexFile, Region, Trailer};
@@ -22,6 +24,10 @@ pub struct Need {
     /// Of how many bricks something was used when this one was used last: with the next
     /// brick after these it is of no more use.
     pub last: u32,
+    /// How many of its frames are needed.
+    pub frames: u32,
+    /// Bytes of these in the brick.
+    pub used: u64,
 }
 
 /// The bricks that a restore of the members that match `patterns` (all, if there are
@@ -40,6 +46,7 @@ pub fn needed(index: &IndexFile, trailer: &Trailer, patterns: &[String]) -> Resu
         globals: Globals::default(),
         needs: Vec::new(),
         numbers: HashMap::new(),
+        frames: Vec::new(),
         recent: None,
     };
     let mut steps = Steps::new(index, trailer);
@@ -59,6 +66,8 @@ struct Walk {
     globals: Globals,
     needs: Vec<Need>,
     numbers: HashMap<BrickName, usize>,
+    /// Those that are needed, by brick.
+    frames: Vec<Frames>,
     /// The brick that was used last.
     recent: Option<usize>,
 }
@@ -137,12 +146,13 @@ impl Walk {
     fn chunk(&mut self, level: usize, hash: &ChunkHash) -> Result<()> {
         let place = self.locator.locate(level, hash, 0)?;
         if let Some((_, spec, _)) = place {
-            self.used(spec.brick);
+            self.used(&spec);
         }
         Ok(())
     }
 
-    fn used(&mut self, brick: BrickName) {
+    fn used(&mut self, spec: &FrameSpec) {
+        let brick = spec.brick;
         let recent = self.recent.filter(|&at| self.needs[at].brick == brick);
         let number = recent.unwrap_or_else(|| {
             *self.numbers.entry(brick).or_insert_with(|| {
@@ -150,10 +160,19 @@ impl Walk {
                     brick,
                     length: 0,
                     last: 0,
+                    frames: 0,
+                    used: 0,
                 });
+                self.frames.push(Frames::default());
                 self.needs.len() - 1
             })
         });
+        let frames = &mut self.frames[number];
+        if !frames.contains(spec.frame.number) {
+            frames.insert(spec.frame.number);
+            self.needs[number].frames += 1;
+            self.needs[number].used += u64::from(spec.frame.length);
+        }
         self.recent = Some(number);
         self.needs[number].last = u32::try_from(self.needs.len()).unwrap_or(u32::MAX);
     }

@@ -1,0 +1,185 @@
+//! Which tapes to load, each once, and what to read of each, forward.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::places::{Plan, Planned};
+use crate::id::{BrickName, ContainerSetId, TapeId};
+
+/// A tape to load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Load {
+    /// The tape.
+    pub tape: TapeId,
+    /// What its sticker says.
+    pub name: String,
+    /// What to read: tape file, set, container, and bricks with the offsets at which they
+    /// begin in it, in the order in which they stand on the tape.
+    pub files: Vec<(u32, ContainerSetId, u32, Vec<(u64, BrickName)>)>,
+    /// Bytes of the bricks.
+    pub bytes: u64,
+}
+
+/// The tapes to load for what is neither here nor, unless `with_pushed`, in an object
+/// store: few of them, by taking the one that has most of what is left again and again.
+/// Returns them, and the bricks that are on none.
+#[must_use]
+pub fn loads(plan: &Plan, with_pushed: bool) -> (Vec<Load>, Vec<BrickName>) {
+    let is_wanted = |planned: &&Planned| {
+        let place = &planned.place;
+        place.here.is_none() && (with_pushed || place.buckets.is_empty())
+    };
+    let mut left: BTreeMap<BrickName, &Planned> = plan
+        .bricks
+        .iter()
+        .filter(is_wanted)
+        .map(|planned| (planned.need.brick, planned))
+        .collect();
+    // By tape: the bricks, and where they are on it.
+    let mut tapes: BTreeMap<TapeId, Vec<(u32, ContainerSetId, u32, u64, BrickName)>> =
+        BTreeMap::new();
+    let mut names: BTreeMap<TapeId, &str> = BTreeMap::new();
+    for planned in left.values() {
+        for at in &planned.place.containers {
+            for on in plan.tapes.get(&at.set).into_iter().flatten() {
+                if on.container == at.container {
+                    names.insert(on.tape, &on.name);
+                    let file = (on.file, at.set, at.container, at.offset, planned.need.brick);
+                    tapes.entry(on.tape).or_default().push(file);
+                }
+            }
+        }
+    }
+    let mut loads = Vec::new();
+    loop {
+        let weight = |files: &[(u32, ContainerSetId, u32, u64, BrickName)]| {
+            let bricks: BTreeSet<_> = files.iter().map(|file| file.4).collect();
+            let lengths = bricks.iter().filter_map(|name| left.get(name));
+            lengths.map(|planned| planned.need.length.max(1)).sum::<u64>()
+        };
+        let best = tapes
+            .iter()
+            .map(|(tape, files)| (weight(files), std::cmp::Reverse(*tape)))
+            .max();
+        let Some((bytes @ 1.., std::cmp::Reverse(tape))) = best else {
+            break;
+        };
+        let mut on_it = tapes.remove(&tape).unwrap_or_default();
+        on_it.sort_unstable_by_key(|file| (file.0, file.3));
+        let mut files: Vec<(u32, ContainerSetId, u32, Vec<(u64, BrickName)>)> = Vec::new();
+        for (file, set, container, offset, brick) in on_it {
+            if left.remove(&brick).is_none() {
+                continue;
+            }
+            match files.last_mut() {
+                Some(last) if last.0 == file => last.3.push((offset, brick)),
+                _ => files.push((file, set, container, vec![(offset, brick)])),
+            }
+        }
+        loads.push(Load {
+            tape,
+            name: names.get(&tape).copied().unwrap_or_default().to_owned(),
+            files,
+            bytes,
+        });
+    }
+    // A robot takes them in the order of their names.
+    loads.sort_by(|one, other| one.name.cmp(&other.name));
+    (loads, left.into_keys().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::places::{InContainer, Place};
+    use super::*;
+    use crate::format::container::OnTape;
+    use crate::restore::Need;
+    use std::collections::HashMap;
+
+    const SET: ContainerSetId = ContainerSetId([1; 16]);
+
+    fn planned(name: u8, containers: &[(u32, u64)]) -> Planned {
+        let need = Need {
+            brick: BrickName([name; 32]),
+            length: 100,
+            last: 1,
+            frames: 1,
+            used: 10,
+        };
+        let containers = containers.iter().map(|&(container, offset)| InContainer {
+            set: SET,
+            container,
+            offset,
+        });
+        let place = Place {
+            containers: containers.collect(),
+            ..Place::default()
+        };
+        Planned { need, place }
+    }
+
+    fn on(tape: u8, file: u32, container: u32) -> OnTape {
+        OnTape {
+            tape: TapeId([tape; 8]),
+            file,
+            container,
+            name: format!("T{tape}"),
+        }
+    }
+
+    fn plan(bricks: Vec<Planned>, tapes: Vec<OnTape>) -> Plan {
+        Plan {
+            bricks,
+            tapes: HashMap::from([(SET, tapes)]),
+            ..Plan::default()
+        }
+    }
+
+    #[test]
+    fn each_tape_is_loaded_once_and_read_forward() {
+        let bricks = vec![
+            planned(1, &[(2, 900)]),
+            planned(2, &[(1, 500)]),
+            planned(3, &[(2, 100)]),
+            planned(4, &[]),
+        ];
+        let plan = plan(bricks, vec![on(7, 1, 1), on(7, 2, 2), on(8, 1, 3)]);
+        let (loads, nowhere) = loads(&plan, true);
+        assert_eq!(nowhere, [BrickName([4; 32])]);
+        assert_eq!(loads.len(), 1);
+        let name = |name: u8| BrickName([name; 32]);
+        assert_eq!(
+            loads[0].files,
+            [
+                (1, SET, 1, vec![(500, name(2))]),
+                (2, SET, 2, vec![(100, name(3)), (900, name(1))]),
+            ]
+        );
+        assert_eq!(loads[0].bytes, 300);
+    }
+
+    #[test]
+    fn few_tapes_are_loaded() {
+        // The last one has everything that the two before have together.
+        let bricks = vec![
+            planned(1, &[(1, 1), (3, 1)]),
+            planned(2, &[(2, 1), (3, 2)]),
+            planned(3, &[(2, 2), (3, 3)]),
+        ];
+        let plan = plan(bricks, vec![on(1, 1, 1), on(2, 1, 2), on(3, 1, 3)]);
+        let (loads, nowhere) = loads(&plan, true);
+        assert!(nowhere.is_empty());
+        let names: Vec<_> = loads.iter().map(|load| &*load.name).collect();
+        assert_eq!(names, ["T3"]);
+    }
+
+    #[test]
+    fn what_is_here_or_was_pushed_needs_no_tape() {
+        let mut here = planned(1, &[(1, 1)]);
+        here.place.here = Some("x".into());
+        let mut pushed = planned(2, &[(1, 2)]);
+        pushed.place.buckets.push(0);
+        let plan = plan(vec![here, pushed], vec![on(1, 1, 1)]);
+        assert!(loads(&plan, false).0.is_empty());
+        assert_eq!(loads(&plan, true).0[0].bytes, 100);
+    }
+}
