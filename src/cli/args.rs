@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::cold_args::{PackArgs, UnpackArgs};
+use super::cold_args::{PackArgs, PlanArgs, UnpackArgs};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use dtar::verify::Percent;
 
@@ -213,6 +213,15 @@ pub enum Command {
     /// is deleted; to do it again changes nothing. Exit code 3 if something cannot be
     /// mended.
     Rebuild(RebuildArgs),
+    /// Say which bricks a restore needs, and where they are, before it reads any
+    ///
+    /// How much of each brick is needed; what is at hand, what was pushed to an object store,
+    /// which tapes to load and which files to read of each, forward. By the index alone: no
+    /// key is needed for an index that is a file. `--list` names objects for `xargs`; with
+    /// --json one object on standard output: `needed`, `used`, `frames`, `here`, `pushed`,
+    /// `on_tape`, `nowhere`, `bricks`, `tapes`, `costs`. Exit code 3 if it is not known of
+    /// some brick where it is.
+    Plan(PlanArgs),
     /// Pack bricks into containers, plain tars sized for a tape or a cold object
     ///
     /// What is not packed yet goes into containers of at most --size bytes: bricks in the

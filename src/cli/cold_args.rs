@@ -51,3 +51,35 @@ pub struct UnpackArgs {
     #[arg(long)]
     pub hot: bool,
 }
+
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The index, plain or compressed with zstd; `-` for standard input
+    ///
+    /// Or a snapshot in the store, such as @latest.
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub index: Option<PathBuf>,
+    /// Only what members with such names need, as with `restore`
+    #[arg(value_name = "PATTERN")]
+    pub patterns: Vec<String>,
+    /// Bricks in DIR are at hand, also in containers; or a container (repeatable)
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub bricks: Vec<PathBuf>,
+    /// Believe this catalog of containers too, of a tape or beside containers (repeatable)
+    ///
+    /// Those in the store are found.
+    #[arg(long = "catalog-of-set", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub catalogs: Vec<PathBuf>,
+    /// Load tapes also for what is in an object store
+    #[arg(long)]
+    pub tapes: bool,
+    /// Only the bricks that are not at hand, one a line, as objects are called
+    #[arg(long)]
+    pub list: bool,
+    /// Say what it costs to bring up what is in an object store, by these prices
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub prices: Option<PathBuf>,
+    /// Print an example of such a file, and end
+    #[arg(long, exclusive = true)]
+    pub example_prices: bool,
+}

@@ -17,6 +17,7 @@ mod ls;
 mod man;
 mod pack;
 mod parity;
+mod plan;
 mod progress;
 #[cfg(feature = "s3")]
 mod pull;
@@ -106,6 +107,7 @@ fn dispatch(cli: &Cli, say: Say) -> Result<Exit> {
         Some(Command::Key(command)) => key::run(command, global, say),
         Some(Command::Store) => store::run(global, say),
         Some(Command::Pack(args)) => pack::run_pack(args, global, say),
+        Some(Command::Plan(args)) => plan::run(args, global, say),
         Some(Command::Unpack(args)) => pack::run_unpack(args, say),
         Some(Command::Parity(command)) => parity::run(command, global, say),
         Some(Command::Completions { shell }) => {
