@@ -23,6 +23,8 @@ mod push;
 mod rebuild;
 #[cfg(feature = "s3")]
 mod remote;
+#[cfg(feature = "s3")]
+mod remote_args;
 mod restore;
 mod salvage;
 mod say;
