@@ -62,7 +62,7 @@ fn a_push_that_is_cut_off_is_taken_up_in_the_middle_of_a_brick() {
         bucket.objects_in("roots/").is_empty(),
         "a root without its bricks"
     );
-    assert_eq!(bucket.open_uploads(), 1);
+    assert!(bucket.open_uploads() > 0);
     host.endpoint = server.url();
     let pushed = host.push(&[]);
     assert!(pushed["taken_up"].as_u64() >= Some(5 << 20), "{pushed}");

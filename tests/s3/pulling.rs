@@ -171,7 +171,7 @@ fn a_restore_straight_from_the_bucket_reads_what_it_needs_in_bounded_room() {
         .unwrap()
         .unwrap()
         .path();
-    assert_eq!(fs::read_dir(mirror.join("tmp")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(mirror.join("spool")).unwrap().count(), 0);
     assert!(!mirror.join("bricks").exists());
     // What is missing is said before anything is read.
     bucket.delete(&bucket.objects_in("bricks/")[0]);
