@@ -372,22 +372,29 @@ impl Shared {
             waits: self.options.waits,
             tell: &|waiting| (self.options.tell)(waiting),
         };
-        if !waiter.is_readable(&self.bucket, &path, &self.monitor)? {
-            return Err(Error::Refused {
-                path: self.bucket.place().show(&path).into(),
-                message: "it lies in cold storage: bring it up with `dtar thaw`, and restore with \
-                          --wait"
-                    .into(),
-                exit: Exit::Failed,
-            });
-        }
         let file = self.dir.path().join(brick.to_string());
         let mut found = blake3::hash(b"");
-        for _ in 0..ATTEMPTS {
-            found = self.read(&path, &file)?;
+        let mut attempts = 0;
+        while attempts < ATTEMPTS {
+            if !waiter.is_readable(&self.bucket, &path, &self.monitor)? {
+                return Err(Error::Refused {
+                    path: self.bucket.place().show(&path).into(),
+                    message: "it lies in cold storage: bring it up with `dtar thaw`, and restore \
+                              with --wait"
+                        .into(),
+                    exit: Exit::Failed,
+                });
+            }
+            found = match self.read(&path, &file) {
+                Ok(hash) => hash,
+                // What was thawed has just expired: it is waited for again.
+                Err(_) if self.options.waits && self.is_cold(&path)? => continue,
+                Err(error) => return Err(error),
+            };
             if found.as_bytes() == brick.as_bytes() {
                 return Ok(file);
             }
+            attempts += 1;
         }
         let _ = fs::remove_file(&file);
         Err(Error::Refused {
@@ -398,6 +405,11 @@ impl Shared {
             ),
             exit: Exit::Damaged,
         })
+    }
+
+    fn is_cold(&self, path: &str) -> Result<bool> {
+        let object = self.bucket.look_at(path)?;
+        Ok(object.is_some_and(|object| !object.state.is_readable()))
     }
 
     fn read(&self, path: &str, file: &Path) -> Result<blake3::Hash> {
