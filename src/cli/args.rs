@@ -6,6 +6,9 @@ use super::cold_args::{PackArgs, PlanArgs, UnpackArgs};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use dtar::verify::Percent;
 
+#[cfg(feature = "s3")]
+use super::remote_args::{PullArgs, PushArgs, RemoteArgs, SyncArgs, ThawArgs};
+
 /// Deduplicating, encrypting tar filter for cold storage.
 ///
 /// Without a command, dtar reads a tar stream on standard input, puts what is
@@ -253,7 +256,7 @@ pub enum Command {
     /// report is one object a line on standard output: `index`, `name`, `state` (`whole`,
     /// `part` or `gone`), `size`, `lost`.
     Salvage(SalvageArgs),
-    /// Put into an object store what it lacks: s3://BUCKET/PREFIX
+    /// Put into an object store what it lacks: `s3://BUCKET/PREFIX`
     ///
     /// Objects are named as the files of the store, so `s3cmd sync` and this may take
     /// turns. Each file is hashed while it is sent, and counts only if the hash is its
@@ -261,8 +264,8 @@ pub enum Command {
     /// there. Cut off at any time, the next push goes on where this one stopped, in the
     /// middle of a brick too. What was pushed is written down in `away/`.
     ///
-    /// Credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or
-    /// the machine's role; no key of dtar's is needed. With --json the summary has
+    /// Credentials come from `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`,
+    /// `AWS_PROFILE`, or the machine's role; no key of dtar's is needed. With --json the summary has
     /// `files`, `bytes`, `taken_up` (bytes that were there from a push that was cut off),
     /// `there` (files), `lost`, `unknown` (bricks), `damaged`, `deleted`, `deleted_bytes`,
     /// `kept`, `dry_run`, `seconds`, `bytes_per_second`.
@@ -392,6 +395,7 @@ pub struct GcArgs {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "options of a command")]
 pub struct RestoreArgs {
     /// The index, plain or compressed with zstd; `-` for standard input
     ///
@@ -424,128 +428,17 @@ pub struct RestoreArgs {
     pub unauthenticated: bool,
     /// Wait for bricks that are not here yet, and go on as soon as the next is whole
     ///
-    /// With --store s3://… for bricks that thaw; otherwise for files that somebody else
+    /// With --store `s3://…` for bricks that thaw; otherwise for files that somebody else
     /// is bringing into the store or into a --bricks folder.
     #[arg(long)]
     pub wait: bool,
     #[cfg(feature = "s3")]
     #[command(flatten)]
     pub remote: RemoteArgs,
-    /// With --store s3://…: bytes of bricks that wait here at most, such as 1G
+    /// With --store `s3://…`: bytes of bricks that wait here at most, such as 1G
     #[cfg(feature = "s3")]
     #[arg(long, value_name = "SIZE", default_value = "1G", value_parser = super::size::parse)]
     pub spool: u64,
-}
-
-/// How to reach an object store.
-#[cfg(feature = "s3")]
-#[derive(Debug, Clone, Args)]
-pub struct RemoteArgs {
-    /// URL of a server that is not Amazon's [default: AWS_ENDPOINT_URL]
-    #[arg(long, value_name = "URL", value_hint = ValueHint::Url)]
-    pub endpoint: Option<String>,
-    /// Region [default: AWS_REGION, or that of the profile]
-    #[arg(long, value_name = "NAME")]
-    pub region: Option<String>,
-    /// Transfer at most SIZE a second, such as 10M
-    #[arg(long, value_name = "SIZE", value_parser = super::size::parse)]
-    pub limit_rate: Option<u64>,
-    /// Transfers at the same time
-    #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub jobs: u16,
-}
-
-#[cfg(feature = "s3")]
-#[derive(Debug, Args)]
-pub struct PushArgs {
-    /// Where to: s3://BUCKET/PREFIX
-    #[arg(value_name = "URL")]
-    pub url: String,
-    /// Storage class of data bricks and parity, such as DEEP_ARCHIVE; all else stays hot
-    #[arg(long, value_name = "CLASS")]
-    pub storage_class: Option<String>,
-    /// Delete bricks here that the bucket has, by length and checksum
-    ///
-    /// Only data bricks. Deduplication goes on by the tables of contents, which stay.
-    #[arg(long)]
-    pub delete_local: bool,
-    /// Look at all that is in the bucket, and not at what was written down in `away/`
-    #[arg(long)]
-    pub check: bool,
-    /// Only say what would be sent
-    #[arg(long, conflicts_with = "delete_local")]
-    pub dry_run: bool,
-    /// Send files in parts of SIZE; memory is this times --jobs
-    #[arg(long, value_name = "SIZE", default_value = "16M", value_parser = super::size::parse)]
-    pub part_size: u64,
-    #[command(flatten)]
-    pub remote: RemoteArgs,
-}
-
-#[cfg(feature = "s3")]
-#[derive(Debug, Args)]
-pub struct SyncArgs {
-    /// Where from: s3://BUCKET/PREFIX
-    #[arg(value_name = "URL")]
-    pub url: String,
-    /// Bring parity files too
-    #[arg(long)]
-    pub parity: bool,
-    #[command(flatten)]
-    pub remote: RemoteArgs,
-}
-
-#[cfg(feature = "s3")]
-#[derive(Debug, Args)]
-pub struct PullArgs {
-    /// Where from: s3://BUCKET/PREFIX
-    #[arg(value_name = "URL")]
-    pub url: String,
-    /// Bring the bricks that these need: indexes, or snapshots such as @latest
-    #[arg(value_name = "INDEX", required_unless_present = "all", value_hint = ValueHint::FilePath)]
-    pub indexes: Vec<PathBuf>,
-    /// Bring all bricks
-    #[arg(long, conflicts_with = "indexes")]
-    pub all: bool,
-    /// Put them into DIR instead of the store, for `restore --bricks DIR`
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub to: Option<PathBuf>,
-    /// Wait for bricks that thaw
-    #[arg(long)]
-    pub wait: bool,
-    #[command(flatten)]
-    pub remote: RemoteArgs,
-}
-
-#[cfg(feature = "s3")]
-#[derive(Debug, Args)]
-pub struct ThawArgs {
-    /// The index, or a snapshot such as @latest
-    #[arg(value_hint = ValueHint::FilePath)]
-    pub index: PathBuf,
-    /// Only what members with such names need
-    #[arg(value_name = "PATTERN")]
-    pub patterns: Vec<String>,
-    /// Where the bricks are: s3://BUCKET/PREFIX
-    #[arg(long, value_name = "URL")]
-    pub from: String,
-    /// How fast, and how dear: bulk, standard or expedited
-    #[arg(long, value_name = "TIER", default_value = "bulk")]
-    pub tier: String,
-    /// Keep them readable for so many days
-    #[arg(long, value_name = "NUMBER", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=3650))]
-    pub days: u32,
-    /// Wait until all can be read
-    #[arg(long)]
-    pub wait: bool,
-    /// Only look, and ask for nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Leave out bricks that are in DIR (repeatable), and in the store
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub bricks: Vec<PathBuf>,
-    #[command(flatten)]
-    pub remote: RemoteArgs,
 }
 
 #[derive(Debug, Args)]

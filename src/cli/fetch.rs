@@ -88,7 +88,7 @@ impl Mirror {
         let found = outlook(&self.bucket, &away, args.remote.jobs.into(), monitor)?;
         look_ahead(&found, away.len(), args, self.bucket.place(), say)?;
         let options = SpoolOptions {
-            dir: self.dir.join("tmp"),
+            dir: self.dir.join("spool"),
             room: args.spool,
             jobs: args.remote.jobs.into(),
             waits: args.wait,
@@ -115,7 +115,8 @@ fn look_ahead(
             Exit::Damaged,
             format!(
                 "{} of {all} bricks that this needs are missing there: push them from where they \
-             are, name a folder with copies with --bricks, or restore the rest with --keep-going",
+             are, name a folder with copies with --bricks, bring the whole store here with `dtar \
+                 pull --all` if a gc has rewritten them, or restore the rest with --keep-going",
                 found.missing.len()
             ),
         ));

@@ -26,6 +26,8 @@ mod push;
 mod rebuild;
 #[cfg(feature = "s3")]
 mod remote;
+#[cfg(feature = "s3")]
+mod remote_args;
 mod restore;
 mod salvage;
 mod say;

@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::args::{GlobalArgs, PullArgs};
+use super::args::GlobalArgs;
 use super::progress::Progress;
+use super::remote_args::PullArgs;
 use super::say::Say;
 use super::{remote, setup};
 use dtar::error::{Exit, Result};

@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::args::{GlobalArgs, PushArgs};
+use super::args::GlobalArgs;
 use super::progress::{Progress, speed};
+use super::remote_args::PushArgs;
 use super::say::Say;
 use super::{remote, setup, size};
 use dtar::error::{Error, Exit, Result};

@@ -1,12 +1,13 @@
 //! What the commands for object stores share.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::json;
 
-use super::args::{GlobalArgs, RemoteArgs};
+use super::args::GlobalArgs;
 use super::indexes::Indexes;
+use super::remote_args::RemoteArgs;
 use super::say::Say;
 use super::{setup, size};
 use dtar::archive::Monitor;
@@ -49,7 +50,7 @@ pub fn key_at_hand(global: &GlobalArgs) -> Result<Option<Key>> {
 
 /// The bricks that a restore from an index needs.
 pub fn needs(
-    index: &PathBuf,
+    index: &Path,
     patterns: &[String],
     global: &GlobalArgs,
     say: Say,

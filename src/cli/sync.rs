@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::args::{GlobalArgs, SyncArgs};
+use super::args::GlobalArgs;
 use super::progress::Progress;
+use super::remote_args::SyncArgs;
 use super::say::Say;
 use super::{remote, setup};
 use dtar::error::{Exit, Result};

@@ -4,7 +4,8 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use super::args::{GlobalArgs, ThawArgs};
+use super::args::GlobalArgs;
+use super::remote_args::ThawArgs;
 use super::say::Say;
 use super::{remote, setup, size};
 use dtar::error::{Exit, Result};

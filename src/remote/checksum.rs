@@ -103,7 +103,9 @@ pub(super) fn compare(
             break;
         }
         hasher.update(bytes);
-        sums.iter_mut().for_each(|sum| sum.update(bytes));
+        for sum in &mut sums {
+            sum.update(bytes);
+        }
     }
     if hasher.finalize().as_bytes() != name.as_bytes() {
         return Ok(Comparison::FileDamaged);
@@ -114,12 +116,20 @@ pub(super) fn compare(
     if is_silent {
         return Ok(Comparison::SameLength);
     }
-    let same = sums.into_iter().any(|sum| sum.matches());
+    let same = sums.into_iter().any(Sums::matches);
     Ok(if same {
         Comparison::Same
     } else {
         Comparison::Other
     })
+}
+
+/// A hash, and of how many parts it is; 0: of the whole.
+fn hash_and_count(text: &str) -> (&str, u64) {
+    match text.rsplit_once('-') {
+        Some((hash, count)) => (hash, count.parse().unwrap_or(0)),
+        None => (text, 0),
+    }
 }
 
 /// A checksum that the server names, under one reading of how it was made.
@@ -138,23 +148,41 @@ struct Sums {
 
 impl Sums {
     /// All readings of what the server says, none if its parts have no size that is known;
-    /// `None`: it says nothing of use.
+    /// `None`: it says nothing of use. One that matches is enough: nobody gets two of
+    /// these hashes right by accident.
     fn readings(object: &Object, length: u64, own_part: u64) -> Option<Vec<Self>> {
         let etag = object.etag.as_ref().filter(|_| object.etag_is_md5);
-        let (expected, is_sha256) = match (&object.sha256, etag) {
-            (Some(sha256), _) => (sha256, true),
-            (None, Some(etag)) => (etag, false),
-            (None, None) => return None,
-        };
-        let (hash, count) = match expected.rsplit_once('-') {
-            Some((hash, count)) => (hash, count.parse().unwrap_or(0)),
-            None => (expected.as_str(), 0),
-        };
-        if !is_sha256 && md5_of(hash).is_none() {
-            return None;
+        let etag = etag.filter(|etag| md5_of(hash_and_count(etag).0).is_some());
+        let said = [(&object.sha256, true), (&etag.cloned(), false)];
+        let mut readings = Vec::new();
+        let mut is_silent = true;
+        for (expected, is_sha256) in said {
+            let Some(expected) = expected else {
+                continue;
+            };
+            is_silent = false;
+            let count = hash_and_count(expected).1;
+            if count == 0 {
+                readings.push(Self::of(expected, is_sha256, 0));
+                continue;
+            }
+            let known = PART_SIZES.map(|size| size << 20);
+            let mut sizes: Vec<u64> = [own_part].into_iter().chain(known).collect();
+            sizes.sort_unstable();
+            sizes.dedup();
+            sizes.retain(|size| length.div_ceil(*size) == count);
+            readings.extend(
+                sizes
+                    .iter()
+                    .map(|size| Self::of(expected, is_sha256, *size)),
+            );
         }
-        let sum = |part| Self {
-            expected: expected.clone(),
+        (!is_silent).then_some(readings)
+    }
+
+    fn of(expected: &str, is_sha256: bool, part: u64) -> Self {
+        Self {
+            expected: expected.to_owned(),
             is_sha256,
             part,
             in_part: 0,
@@ -162,15 +190,7 @@ impl Sums {
             sha256: Sha256::new(),
             parts: Vec::new(),
             count: 0,
-        };
-        if count == 0 {
-            return Some(vec![sum(0)]);
         }
-        let known = PART_SIZES.map(|size| size << 20);
-        let mut sizes: Vec<u64> = [own_part].into_iter().chain(known).collect();
-        sizes.retain(|size| length.div_ceil(*size) == count);
-        sizes.dedup();
-        Some(sizes.into_iter().map(sum).collect())
     }
 
     fn update(&mut self, mut bytes: &[u8]) {
@@ -259,14 +279,22 @@ mod tests {
         let sha256s: Vec<u8> = parts.iter().flat_map(|part| part.sha256).collect();
         let of_parts = format!("{}-2", hex(&Checksums::of(&md5s).md5));
         let sha256_of_parts = format!("{}-2", Checksums::of(&sha256s).sha256());
+        let no_count = Checksums::of(&sha256s).sha256();
         let wrong = format!("{}-2", "0".repeat(32));
         let many = format!("{}-999", "0".repeat(32));
         let length = bytes.len();
         for (length, etag, sha256, expected) in [
             (length, Some(hex(&whole.md5)), None, Comparison::Same),
-            (length, Some(of_parts), None, Comparison::Same),
+            (length, Some(of_parts.clone()), None, Comparison::Same),
             (length, None, Some(whole.sha256()), Comparison::Same),
             (length, None, Some(sha256_of_parts), Comparison::Same),
+            // Some servers leave the number of parts out.
+            (
+                length,
+                Some(of_parts.clone()),
+                Some(no_count),
+                Comparison::Same,
+            ),
             (length, Some(wrong), None, Comparison::Other),
             (length, Some(many), None, Comparison::Other),
             (length, Some(hex(&[0; 16])), None, Comparison::Other),

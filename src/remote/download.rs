@@ -197,7 +197,7 @@ impl Downloader<'_> {
         let mut listed = only.map(Vec::into_iter);
         let there = || match &mut listed {
             Some(entries) => Ok(entries.next()),
-            None => listing.next(),
+            None => listing.next_entry(),
         };
         let mut sides = Sides::new(|| here.next(), there);
         let mut stood = 0;
@@ -224,7 +224,8 @@ impl Downloader<'_> {
                 // Deleted since it was listed.
                 Got::Missing => {}
                 Got::Refused(why) => {
-                    lock(&refused).push((self.bucket.place().show(&entry.path), why))
+                    let shown = self.bucket.place().show(&entry.path);
+                    lock(&refused).push((shown, why));
                 }
             }
             Ok(())
@@ -298,7 +299,7 @@ pub fn sync_config(layout: &Layout, bucket: &Bucket, monitor: &Monitor) -> Resul
 fn all(bucket: &Bucket, folder: Folder) -> Result<Vec<Entry>> {
     let mut listing = bucket.list(folder.path());
     let mut entries = Vec::new();
-    while let Some(entry) = listing.next()? {
+    while let Some(entry) = listing.next_entry()? {
         entries.push(entry);
     }
     Ok(entries)
@@ -373,7 +374,7 @@ pub fn pull(
         Wanted::All => {
             let mut listing = bucket.list(Folder::Bricks.path());
             let mut next = || {
-                while let Some(entry) = listing.next()? {
+                while let Some(entry) = listing.next_entry()? {
                     if let Some(Name::Hash(name)) = Folder::Bricks.name_of(&entry.path) {
                         return Ok(Some(name));
                     }

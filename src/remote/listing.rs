@@ -24,9 +24,15 @@ pub struct Listing<'a> {
     bucket: &'a Bucket,
     folder: String,
     page: VecDeque<Entry>,
-    /// How to go on; `None` behind the last page.
-    next: Option<Option<String>>,
+    next: Page,
     last: String,
+}
+
+/// Which page is next.
+enum Page {
+    First,
+    Token(String),
+    None,
 }
 
 impl Bucket {
@@ -37,7 +43,7 @@ impl Bucket {
             bucket: self,
             folder: folder.to_owned(),
             page: VecDeque::new(),
-            next: Some(None),
+            next: Page::First,
             last: String::new(),
         }
     }
@@ -48,7 +54,7 @@ impl Listing<'_> {
     ///
     /// # Errors
     /// What the server or the network says; a server that does not list in the order of keys.
-    pub fn next(&mut self) -> Result<Option<Entry>> {
+    pub fn next_entry(&mut self) -> Result<Option<Entry>> {
         loop {
             if let Some(entry) = self.page.pop_front() {
                 if entry.path <= self.last {
@@ -62,9 +68,10 @@ impl Listing<'_> {
                 self.last.clone_from(&entry.path);
                 return Ok(Some(entry));
             }
-            match self.next.take() {
-                None => return Ok(None),
-                Some(token) => self.read_page(token)?,
+            match std::mem::replace(&mut self.next, Page::None) {
+                Page::None => return Ok(None),
+                Page::First => self.read_page(None)?,
+                Page::Token(token) => self.read_page(Some(token))?,
             }
         }
     }
@@ -101,7 +108,7 @@ impl Listing<'_> {
         if answer.is_truncated() == Some(true)
             && let Some(token) = answer.next_continuation_token()
         {
-            self.next = Some(Some(token.to_owned()));
+            self.next = Page::Token(token.to_owned());
         }
         Ok(())
     }

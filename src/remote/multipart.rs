@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart, StorageClass};
 use bytes::Bytes;
 
@@ -41,14 +42,24 @@ pub(super) struct Part {
     pub(super) was_there: bool,
 }
 
-/// Uploads that were never ended, by the path in the store: the newest of each.
-pub(super) type Open = HashMap<String, String>;
+/// Uploads that were never ended, by the path in the store: the newest of each that has
+/// the checksums that this sends.
+pub(super) type Open = HashMap<String, Unfinished>;
+
+/// An upload that was never ended.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Unfinished {
+    id: String,
+    /// Seconds since 1970.
+    begun: i64,
+    class: String,
+}
 
 impl Bucket {
     /// The uploads that were begun and neither ended nor given up.
     pub(super) fn open_uploads(&self) -> Result<Open> {
         let place = self.place();
-        let mut open: HashMap<String, (i64, String)> = HashMap::new();
+        let mut open = Open::new();
         let (mut key_marker, mut id_marker) = (None, None);
         loop {
             let request = self
@@ -66,12 +77,23 @@ impl Bucket {
             };
             for upload in answer.uploads() {
                 let path = upload.key().and_then(|key| place.path_of(key));
-                if let (Some(path), Some(id)) = (path, upload.upload_id()) {
-                    let begun = upload.initiated().map_or(0, |time| time.secs());
-                    let newest = open.entry(path.to_owned()).or_default();
-                    if newest.1.is_empty() || newest.0 <= begun {
-                        *newest = (begun, id.to_owned());
-                    }
+                let (Some(path), Some(id)) = (path, upload.upload_id()) else {
+                    continue;
+                };
+                if upload.checksum_algorithm() != Some(&ChecksumAlgorithm::Sha256) {
+                    continue;
+                }
+                let found = Unfinished {
+                    id: id.to_owned(),
+                    begun: upload.initiated().map_or(0, DateTime::secs),
+                    class: upload
+                        .storage_class()
+                        .map_or(STANDARD, StorageClass::as_str)
+                        .to_owned(),
+                };
+                let newest = open.entry(path.to_owned()).or_default();
+                if newest.begun <= found.begun {
+                    *newest = found;
                 }
             }
             let more = answer.is_truncated() == Some(true) && open.len() < MOST_OPEN;
@@ -81,7 +103,7 @@ impl Bucket {
                 break;
             }
         }
-        Ok(open.into_iter().map(|(path, (_, id))| (path, id)).collect())
+        Ok(open)
     }
 
     /// Begins an upload, or takes one up that was cut off.
@@ -89,14 +111,15 @@ impl Bucket {
         &self,
         path: &str,
         class: Option<&str>,
-        open: Option<&String>,
+        open: Option<&Unfinished>,
     ) -> Result<Multipart> {
-        if let Some(id) = open
-            && let Some(parts) = self.parts_of(path, id, class)?
+        if let Some(found) = open
+            && found.class == class.unwrap_or(STANDARD)
+            && let Some(parts) = self.parts_of(path, &found.id)?
         {
             return Ok(Multipart {
                 path: path.to_owned(),
-                id: id.clone(),
+                id: found.id.clone(),
                 parts,
             });
         }
@@ -117,14 +140,8 @@ impl Bucket {
         })
     }
 
-    /// The parts of an upload; `None` if it is of no use: ended meanwhile, or begun by
-    /// another tool, with other checksums, or for another storage class.
-    fn parts_of(
-        &self,
-        path: &str,
-        id: &str,
-        class: Option<&str>,
-    ) -> Result<Option<HashMap<i32, Found>>> {
+    /// The parts of an upload; `None` if it was ended meanwhile, or the server cannot tell.
+    fn parts_of(&self, path: &str, id: &str) -> Result<Option<HashMap<i32, Found>>> {
         let mut parts = HashMap::new();
         let mut marker = None;
         loop {
@@ -137,15 +154,12 @@ impl Bucket {
                 .set_part_number_marker(marker.take());
             let answer = match self.send(request.send()) {
                 Ok(answer) => answer,
-                Err(fault) if fault.kind == Kind::Missing => return Ok(None),
-                Err(fault) => return Err(self.error(fault, path, "list its parts")),
+                Err(fault) if fault.kind == Kind::Passing => {
+                    return Err(self.error(fault, path, "list its parts"));
+                }
+                // It is gone, or the server cannot tell: then all is sent again.
+                Err(_) => return Ok(None),
             };
-            let found = answer.storage_class().map(StorageClass::as_str);
-            if answer.checksum_algorithm() != Some(&ChecksumAlgorithm::Sha256)
-                || found.unwrap_or(STANDARD) != class.unwrap_or(STANDARD)
-            {
-                return Ok(None);
-            }
             for part in answer.parts() {
                 let (Some(number), Some(etag)) = (part.part_number(), part.e_tag()) else {
                     continue;

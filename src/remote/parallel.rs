@@ -34,6 +34,8 @@ pub(super) fn each_in_parallel<T: Send>(
             })?;
         }
         drop(receiver);
+        // Gone at the end of this scope, and with it what the threads wait for.
+        let sender = sender;
         loop {
             monitor.check()?;
             if lock(&failed).is_some() {

@@ -235,7 +235,7 @@ impl Push<'_> {
         let mut found = Found::default();
         let mut there = self.bucket.list(folder.path());
         let lists = folder != Folder::Bricks || self.lists_bricks;
-        let mut sides = Sides::new(files, || if lists { there.next() } else { Ok(None) });
+        let mut sides = Sides::new(files, || if lists { there.next_entry() } else { Ok(None) });
         let this = &*self;
         let mut next = || loop {
             let Some(side) = sides.next()? else {
@@ -465,14 +465,13 @@ impl Push<'_> {
             &mut || files.next(),
             &|file: LocalFile| {
                 let path = this.layout.path().join(&file.path);
-                match this.why_keep(&file)? {
-                    Some(why) => lock(&kept).push((path, why)),
-                    None => {
-                        this.delete(&path)?;
-                        deleted.0.fetch_add(1, Ordering::Relaxed);
-                        deleted.1.fetch_add(file.length, Ordering::Relaxed);
-                    }
+                if let Some(why) = this.why_keep(&file)? {
+                    lock(&kept).push((path, why));
+                    return Ok(());
                 }
+                this.delete(&path)?;
+                deleted.0.fetch_add(1, Ordering::Relaxed);
+                deleted.1.fetch_add(file.length, Ordering::Relaxed);
                 Ok(())
             },
         )?;

@@ -7,7 +7,6 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::thread::JoinHandle;
 
 use super::bucket::Bucket;
 use super::download::brick_path;
@@ -42,13 +41,12 @@ pub struct SpoolOptions {
 /// Fetches bricks ahead of a restore.
 pub struct Spool {
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
 }
 
 struct Shared {
     bucket: Bucket,
     options: SpoolOptions,
-    dir: tempfile::TempDir,
+    dir: SpoolDir,
     plan: Vec<Need>,
     numbers: HashMap<BrickName, usize>,
     state: Mutex<State>,
@@ -98,11 +96,7 @@ impl Spool {
         options: SpoolOptions,
         monitor: Arc<Monitor>,
     ) -> Result<Self> {
-        fs::create_dir_all(&options.dir).map_err(Error::io("make the folder", &options.dir))?;
-        let dir = tempfile::Builder::new()
-            .prefix("spool-")
-            .tempdir_in(&options.dir)
-            .map_err(Error::io("make a folder in", &options.dir))?;
+        let dir = SpoolDir::make(&options.dir)?;
         let jobs = options.jobs.max(1);
         let numbers = plan.iter().enumerate();
         let shared = Arc::new(Shared {
@@ -115,13 +109,11 @@ impl Spool {
             changed: Condvar::new(),
             monitor,
         });
-        let threads = (0..jobs)
-            .map(|_| {
-                let shared = Arc::clone(&shared);
-                threads::start("fetch", move || shared.fetch_all())
-            })
-            .collect::<Result<_>>()?;
-        Ok(Self { shared, threads })
+        for _ in 0..jobs {
+            let shared = Arc::clone(&shared);
+            threads::start("fetch", move || shared.fetch_all())?;
+        }
+        Ok(Self { shared })
     }
 
     /// Bricks fetched, bytes in them, and the most bytes that waited at once.
@@ -136,13 +128,62 @@ impl Drop for Spool {
     fn drop(&mut self) {
         lock(&self.shared.state).stopped = true;
         self.shared.changed.notify_all();
-        for thread in self.threads.drain(..) {
-            // One that is in the middle of a transfer ends with the process.
-            if thread.is_finished() {
-                let _ = thread.join();
+        // Nobody waits for a thread that is in the middle of a transfer: it finds no place
+        // for its file, and ends with the process.
+        self.shared.dir.remove();
+    }
+}
+
+/// The folder in which bricks wait, locked as long as somebody uses it.
+struct SpoolDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+const PREFIX: &str = "spool-";
+
+impl SpoolDir {
+    /// Makes one in `dir`, and removes those that runs have left that were killed.
+    fn make(dir: &Path) -> Result<Self> {
+        let io = |error| Error::io("make a folder in", dir)(error);
+        fs::create_dir_all(dir).map_err(io)?;
+        for entry in fs::read_dir(dir).map_err(io)?.flatten() {
+            let is_spool = entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| name.starts_with(PREFIX));
+            if is_spool && lock_folder(&entry.path()).is_ok() {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+        loop {
+            let made = tempfile::Builder::new().prefix(PREFIX).tempdir_in(dir);
+            let path = made.map_err(io)?.keep();
+            // Another run may take it for left over until it is locked.
+            if let Ok(lock) = lock_folder(&path)
+                && path.exists()
+            {
+                return Ok(Self { path, _lock: lock });
             }
         }
     }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn remove(&self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+fn lock_folder(path: &Path) -> std::io::Result<File> {
+    let folder = File::open(path)?;
+    rustix::fs::flock(
+        &folder,
+        rustix::fs::FlockOperation::NonBlockingLockExclusive,
+    )?;
+    Ok(folder)
 }
 
 impl Supply for Spool {
@@ -331,22 +372,29 @@ impl Shared {
             waits: self.options.waits,
             tell: &|waiting| (self.options.tell)(waiting),
         };
-        if !waiter.is_readable(&self.bucket, &path, &self.monitor)? {
-            return Err(Error::Refused {
-                path: self.bucket.place().show(&path).into(),
-                message: "it lies in cold storage: bring it up with `dtar thaw`, and restore with \
-                          --wait"
-                    .into(),
-                exit: Exit::Failed,
-            });
-        }
         let file = self.dir.path().join(brick.to_string());
         let mut found = blake3::hash(b"");
-        for _ in 0..ATTEMPTS {
-            found = self.read(&path, &file)?;
+        let mut attempts = 0;
+        while attempts < ATTEMPTS {
+            if !waiter.is_readable(&self.bucket, &path, &self.monitor)? {
+                return Err(Error::Refused {
+                    path: self.bucket.place().show(&path).into(),
+                    message: "it lies in cold storage: bring it up with `dtar thaw`, and restore \
+                              with --wait"
+                        .into(),
+                    exit: Exit::Failed,
+                });
+            }
+            found = match self.read(&path, &file) {
+                Ok(hash) => hash,
+                // What was thawed has just expired: it is waited for again.
+                Err(_) if self.options.waits && self.is_cold(&path)? => continue,
+                Err(error) => return Err(error),
+            };
             if found.as_bytes() == brick.as_bytes() {
                 return Ok(file);
             }
+            attempts += 1;
         }
         let _ = fs::remove_file(&file);
         Err(Error::Refused {
@@ -357,6 +405,11 @@ impl Shared {
             ),
             exit: Exit::Damaged,
         })
+    }
+
+    fn is_cold(&self, path: &str) -> Result<bool> {
+        let object = self.bucket.look_at(path)?;
+        Ok(object.is_some_and(|object| !object.state.is_readable()))
     }
 
     fn read(&self, path: &str, file: &Path) -> Result<blake3::Hash> {
@@ -433,4 +486,25 @@ pub fn outlook(
     };
     super::parallel::each_in_parallel(jobs, monitor, &mut || Ok(names.next()), &look)?;
     Ok(outlook.into_inner().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_run_has_left_goes_and_what_is_in_use_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let left = dir.path().join("spool-left");
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join("brick"), "x").unwrap();
+        let other = dir.path().join("other");
+        fs::create_dir(&other).unwrap();
+        let first = SpoolDir::make(dir.path()).unwrap();
+        assert!(!left.exists() && other.exists());
+        let second = SpoolDir::make(dir.path()).unwrap();
+        assert!(first.path().exists() && second.path().exists());
+        first.remove();
+        assert!(!first.path().exists() && second.path().exists());
+    }
 }

@@ -147,7 +147,10 @@ impl Uploader<'_> {
                 threads::start_in(scope, "upload", move || shared.send_all(&receiver))?;
             }
             drop(receiver);
-            shared.read_all(&sender, next)
+            let read = shared.read_all(&sender, next);
+            // Without it the threads would wait for more.
+            drop(sender);
+            read
         });
         let failed = lock(&shared.failed).take();
         let mut uploaded = match failed {

@@ -155,6 +155,7 @@ fn sleep(time: Duration, monitor: &Monitor) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Seek;
     use std::thread;
 
     use super::*;
@@ -192,7 +193,6 @@ mod tests {
             std::fs::write(&path, &bytes).unwrap();
             let (found, mut file) = supplied.join().unwrap().unwrap();
             assert_eq!(found, path);
-            use std::io::Seek;
             Arc::get_mut(&mut file).unwrap().rewind().unwrap();
             let mut read = Vec::new();
             Arc::get_mut(&mut file)

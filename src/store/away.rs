@@ -167,9 +167,8 @@ pub fn each(
     for path in lists(layout)? {
         // Once for the check, before anything of it is believed.
         match read(&path, &mut |_, _, _| Ok(())).and_then(|()| read(&path, each)) {
-            Ok(()) => {}
+            Ok(()) | Err(Failure::Gone) => {}
             Err(Failure::Here(error)) => return Err(error),
-            Err(Failure::Gone) => {}
             Err(Failure::Damaged(why)) => warn(format!(
                 "{}: {why}; this list of what was pushed is left out: delete it, and `dtar push \
                  --check` makes a new one",

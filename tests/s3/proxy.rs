@@ -28,8 +28,6 @@ pub enum Fault {
 pub struct Request {
     pub method: String,
     pub path: String,
-    /// Counted from 0.
-    pub number: u64,
 }
 
 impl Request {
@@ -40,10 +38,7 @@ impl Request {
 
     /// Whether it reads a brick.
     pub fn reads_brick(&self) -> bool {
-        self.method == "GET" && self.path.contains("/bricks/") && !self.path.contains('?')
-            || self.method == "GET"
-                && self.path.contains("/bricks/")
-                && self.path.contains("x-id=GetObject")
+        self.method == "GET" && self.path.contains("/bricks/") && !self.path.contains("list-type")
     }
 }
 
@@ -58,7 +53,6 @@ pub struct Proxy {
 struct Shared {
     upstream: u16,
     judge: Judge,
-    count: AtomicU64,
     faults: AtomicU64,
     stopped: AtomicBool,
     log: Mutex<Vec<Request>>,
@@ -71,7 +65,6 @@ impl Proxy {
         let shared = Arc::new(Shared {
             upstream,
             judge: Box::new(judge),
-            count: AtomicU64::new(0),
             faults: AtomicU64::new(0),
             stopped: AtomicBool::new(false),
             log: Mutex::default(),
@@ -122,7 +115,6 @@ impl Shared {
         let request = Request {
             method: words.next().unwrap_or_default().to_owned(),
             path: words.next().unwrap_or_default().to_owned(),
-            number: self.count.fetch_add(1, Ordering::SeqCst),
         };
         self.log.lock().unwrap().push(request.clone());
         let fault = (self.judge)(&request);

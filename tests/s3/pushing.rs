@@ -50,7 +50,7 @@ fn a_bucket_holds_the_files_of_the_store_and_a_second_push_sends_nothing() {
     host.archive("more", &stream(0, 12));
     let more = host.push(&["--storage-class", "DEEP_ARCHIVE"]);
     assert_eq!(bucket.objects(), host.files_in(&ALL));
-    assert!(more["bytes"].as_u64() < Some(8 << 20), "{more}");
+    assert!(more["bytes"].as_u64() < Some(11 << 20), "{more}");
     // What was looked at is written down again, in few lists.
     host.push(&["--check"]);
     assert_eq!(host.files_in(&["away"]).len(), 1);
@@ -147,7 +147,8 @@ fn a_damaged_brick_does_not_go_up_nor_what_may_need_it_before_it_is_marked() {
     let path = host.sandbox.store().join(brick);
     let sound = fs::read(&path).unwrap();
     let mut bytes = sound.clone();
-    bytes[6 << 20] ^= 1;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
     fs::write(&path, &bytes).unwrap();
     host.push_with(&[])
         .exits(3)
@@ -199,8 +200,8 @@ fn transfers_keep_to_the_rate() {
     let start = std::time::Instant::now();
     let pushed = host.push(&["--limit-rate", "2M"]);
     let bytes = pushed["bytes"].as_u64().unwrap();
-    let least = bytes as f64 / f64::from(2 << 20) * 0.8;
-    let seconds = start.elapsed().as_secs_f64();
-    assert!(seconds > least, "{bytes} bytes in {seconds} s");
-    println!("{bytes} bytes at 2 MiB/s took {seconds:.1} s");
+    let took = start.elapsed();
+    let least = std::time::Duration::from_millis(bytes * 1000 / (2 << 20)) * 8 / 10;
+    assert!(took > least, "{bytes} bytes in {took:?}");
+    println!("{bytes} bytes at 2 MiB/s took {took:?}");
 }

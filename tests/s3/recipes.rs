@@ -12,7 +12,9 @@ use crate::server::{Server, tools};
 fn recipes() -> (Vec<String>, Vec<String>) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = fs::read_to_string(path).unwrap();
-    let section = readme.split("\n## ").find(|part| part.starts_with("To an object store"));
+    let section = readme
+        .split("\n## ")
+        .find(|part| part.starts_with("To an object store"));
     let (mut indented, mut block, mut in_block) = (Vec::new(), Vec::new(), false);
     for line in section.expect("the section about object stores").lines() {
         if line.starts_with("```") {
@@ -89,7 +91,11 @@ impl Place {
     fn must(&self, script: &str) -> String {
         let output = self.run(script);
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{script}: {}: {stderr}", output.status);
+        assert!(
+            output.status.success(),
+            "{script}: {}: {stderr}",
+            output.status
+        );
         stderr
     }
 }

@@ -81,7 +81,7 @@ impl Server {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Sends a plain request; this server wants no signature.
+    /// Sends a plain request; this server looks at no signature.
     pub fn request(&self, method: &str, path: &str, body: &str) -> Answer {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         stream
@@ -91,7 +91,8 @@ impl Server {
         write!(
             stream,
             "{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\
-             Content-Length: {}\r\n\r\n{body}",
+             Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, \
+             SignedHeaders=host, Signature=0\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         )
         .unwrap();
