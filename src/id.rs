@@ -120,6 +120,15 @@ id!(
     KeyId, 16
 );
 
+id!(
+    /// A set of containers: drawn at random when it is begun.
+    ContainerSetId, 16
+);
+id!(
+    /// A tape: drawn at random when it is labelled.
+    TapeId, 8
+);
+
 /// The number of the put secret in use; the first is 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u32);

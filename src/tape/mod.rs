@@ -1,0 +1,43 @@
+//! Tapes: putting containers on them, and getting them back (`formats/tape.md`).
+//!
+//! ```text
+//! containers -> ring of blocks -> drive -> tape -> read back -> catalog
+//! ```
+//! A [`Drive`] shows a tape as a row of tape files: [`MountedDrive`] a tape with a file
+//! system, [`RawDrive`] one of blocks and filemarks, either in a real device
+//! ([`StDevice`](raw::StDevice)) or in a [simulated](sim) one.
+
+mod catalog;
+mod change;
+mod digest;
+mod drive;
+mod members;
+mod mounted;
+mod pages;
+mod plan;
+pub mod raw;
+mod recover;
+mod restore;
+mod ring;
+pub mod sim;
+mod source;
+pub mod survey;
+mod ustar;
+mod verify;
+mod write;
+
+pub use catalog::{Catalog, Container, Member, Place, Sha256Sum, Whole};
+pub use change::{ATTEMPTS, Changer, Obtained, Request, Wanted, obtain};
+pub use drive::{Drive, Opened, Read, WriteFault};
+pub use mounted::{MountCommands, MountOptions, MountedDrive};
+pub use plan::{Plan, PlannedTape, plan};
+pub use raw::RawDrive;
+pub use recover::{RecoverEvent, RecoverSummary, recover};
+pub use restore::{RestoreEvent, RestoreOptions, RestoreSummary, What, restore};
+pub use ring::Pace;
+pub use source::{Containers, Folder, Next, Planned};
+pub use verify::{Checked, FileState, verify};
+pub use write::{Event, LabelOptions, TapeSummary, WriteOptions, WriteSummary, label_tape, write};
+
+#[cfg(test)]
+mod tests;
