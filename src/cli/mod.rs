@@ -22,6 +22,7 @@ mod setup;
 mod size;
 mod snapshots;
 mod store;
+mod tape;
 mod verify;
 
 use std::io::{self, Write};
@@ -83,6 +84,7 @@ fn dispatch(cli: &Cli, say: Say) -> Result<Exit> {
         Some(Command::Key(command)) => key::run(command, global, say),
         Some(Command::Store) => store::run(global, say),
         Some(Command::Parity(command)) => parity::run(command, global, say),
+        Some(Command::Tape(command)) => tape::run(command, global, say),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "dtar", &mut script);

@@ -30,14 +30,17 @@ pub use catalog::{Catalog, Container, Member, Place, Sha256Sum, Whole};
 pub use change::{ATTEMPTS, Changer, Obtained, Request, Wanted, obtain};
 pub use drive::{Drive, Opened, Read, WriteFault};
 pub use mounted::{MountCommands, MountOptions, MountedDrive};
-pub use plan::{Plan, PlannedTape, plan};
+pub use plan::{Plan, PlannedTape, Room, plan};
 pub use raw::RawDrive;
 pub use recover::{RecoverEvent, RecoverSummary, recover};
 pub use restore::{RestoreEvent, RestoreOptions, RestoreSummary, What, restore};
 pub use ring::Pace;
 pub use source::{Containers, Folder, Next, Planned};
 pub use verify::{Checked, FileState, verify};
-pub use write::{Event, LabelOptions, TapeSummary, WriteOptions, WriteSummary, label_tape, write};
+pub use write::{
+    Event, LabelOptions, TapeSummary, WriteOptions, WriteSummary, label_length, label_tape, look,
+    write,
+};
 
 #[cfg(test)]
 mod tests;

@@ -161,6 +161,18 @@ fn fault(error: io::Error) -> WriteFault {
     }
 }
 
+impl Drop for MountedDrive {
+    fn drop(&mut self) {
+        // LTFS writes its index when it is unmounted: what a run has written before it
+        // failed is not to be lost.
+        if let Some(commands) = self.options.commands.clone().filter(|_| self.mounted) {
+            self.reading = None;
+            self.writing = None;
+            let _ = commands.run("unmount", &commands.unmount, &self.dir);
+        }
+    }
+}
+
 impl Drive for MountedDrive {
     fn name(&self) -> String {
         self.dir.display().to_string()

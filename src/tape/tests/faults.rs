@@ -70,8 +70,8 @@ fn a_tape_that_fails_in_the_middle_is_left_and_the_next_one_goes_on() {
 #[test]
 fn what_cannot_be_read_back_is_written_again() {
     for (fault, why) in [
-        ("fail_read = [95]", "cannot be read"),
-        ("flip = [95]", "not what was written"),
+        ("fail_read", "cannot be read"),
+        ("flip", "not what was written"),
     ] {
         let scene = Scene::new(&[10, 10, 10]);
         let block = scene.capacity(2) / 4096 - 45;
@@ -94,7 +94,9 @@ fn tapes_of_no_use_are_passed_over_until_there_are_too_many() {
     }
     scene.tape("good", "capacity = 1_000_000");
     let outcome = scene.write(&["L", "W", "R", "good"]);
-    assert_eq!(outcome.refused.len(), 3 + 1, "{:?}", outcome.refused);
+    // An empty drive, one that does not load, one that does not take its label. The third
+    // is written, and not believed.
+    assert_eq!(outcome.refused.len(), 3, "{:?}", outcome.refused);
     outcome.done();
     all_on_tape(&scene, 1);
     let scene = Scene::new(&[2]);
