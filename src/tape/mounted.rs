@@ -66,7 +66,7 @@ impl MountCommands {
 pub struct MountOptions {
     /// What to run around each tape: nothing, if whoever changes tapes does it.
     pub commands: Option<MountCommands>,
-    /// Whether the folder must be a mount point.
+    /// Whether the folder must be a mount point. With commands it is their business.
     pub must_be_mounted: bool,
     /// Bytes that a tape holds, if the file system is not to be asked.
     pub capacity: Option<u64>,
@@ -183,7 +183,8 @@ impl Drive for MountedDrive {
             commands.run("mount", &commands.mount, &self.dir)?;
             self.mounted = true;
         }
-        if self.options.must_be_mounted
+        let is_checked = self.options.must_be_mounted && self.options.commands.is_none();
+        if is_checked
             && !self
                 .is_mount_point()
                 .map_err(Error::io("examine", &self.dir))?

@@ -37,7 +37,7 @@ pub fn header(name: &str, size: u64, time: u64) -> Option<[u8; BLOCK]> {
 #[must_use]
 pub fn parse(block: &[u8]) -> Option<(&str, u64)> {
     let block: &[u8; BLOCK] = block.get(..BLOCK)?.try_into().ok()?;
-    let stored = u32::try_from(octal(&block[148..154])?).ok()?;
+    let stored = u32::try_from(octal(&block[148..156])?).ok()?;
     let spaces = 8 * u32::from(b' ');
     let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
     let checksum: u32 = block[148..156].iter().map(|byte| u32::from(*byte)).sum();
@@ -49,10 +49,16 @@ pub fn parse(block: &[u8]) -> Option<(&str, u64)> {
         .position(|byte| *byte == 0)
         .unwrap_or(100);
     let name = std::str::from_utf8(&block[..end]).ok()?;
-    Some((name, octal(&block[124..135])?))
+    Some((name, octal(&block[124..136])?))
 }
 
-fn octal(digits: &[u8]) -> Option<u64> {
+/// A number in octal digits, which a zero byte or a blank ends, or the field.
+fn octal(field: &[u8]) -> Option<u64> {
+    let end = field.iter().position(|byte| matches!(byte, 0 | b' '));
+    let digits = field.get(..end.unwrap_or(field.len()))?;
+    if digits.is_empty() {
+        return None;
+    }
     digits.iter().try_fold(0_u64, |value, digit| match digit {
         b'0'..=b'7' => Some(value << 3 | u64::from(digit - b'0')),
         _ => None,
