@@ -96,6 +96,14 @@ id!(
     SetId, 32
 );
 id!(
+    /// A set of containers, drawn at random.
+    ContainerSetId, 16
+);
+id!(
+    /// A tape, drawn at random when it gets its label.
+    TapeId, 8
+);
+id!(
     /// BLAKE3-256 of a chunk's or a body's plaintext. Stands in the index.
     ChunkHash, 32
 );
@@ -118,15 +126,6 @@ id!(
 id!(
     /// The first 16 bytes of the BLAKE3-256 of a public key.
     KeyId, 16
-);
-
-id!(
-    /// A set of containers: drawn at random when it is begun.
-    ContainerSetId, 16
-);
-id!(
-    /// A tape: drawn at random when it is labelled.
-    TapeId, 8
 );
 
 /// The number of the put secret in use; the first is 1.

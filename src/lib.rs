@@ -13,6 +13,7 @@
 pub mod archive;
 pub mod brick;
 pub mod chunk;
+pub mod container;
 pub mod crypto;
 pub mod error;
 pub mod format;

@@ -10,7 +10,6 @@
 //! the number of [`FrameSlot`]s; that alone bounds the memory of all stages.
 
 use std::cell::RefCell;
-use std::io::Write as _;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -20,23 +19,17 @@ use rayon::ThreadPool;
 use super::monitor::Monitor;
 use super::{Context, wait};
 use crate::brick::{
-    BrickSealer, CompressedFrame, Compressor, Effort, FrameBuilder, Pad, SidecarSeal, footer,
+    BrickSealer, CompressedFrame, Compressor, Effort, FrameBuilder, Pad, SidecarSeal,
     frame_header_length,
 };
 use crate::error::{Error, Result};
+use crate::format::brick::{MAX_CHUNKS, MAX_FRAMES};
+use crate::format::frame::TAG_LENGTH;
 use crate::format::toc::{Toc, TocChunk};
 use crate::id::{BrickName, ChunkId, Class};
 use crate::index::Series;
-use crate::store::atomic::TempFile;
+use crate::store::new_brick::{AROUND, ClosedBrick, NewBrick, toc_share};
 use crate::threads;
-
-/// A brick holds at most so many frames and chunks (`formats/brick.md`).
-const MOST_FRAMES: u32 = 65_536;
-const MOST_CHUNKS: u32 = 262_144;
-/// Length of brick header, TOC without its frames, and footer.
-const AROUND: u64 = 80 + 132 + 64;
-/// Length of a frame's tag, which sealing adds.
-const TAG_LENGTH: usize = 16;
 
 /// How frames and bricks are made.
 #[derive(Debug, Clone, Copy)]
@@ -75,15 +68,6 @@ enum ToWrite {
     Open(Arc<BrickSealer>),
     Frame(Job<Box<FrameSlot>>),
     Close,
-}
-
-struct ClosedBrick {
-    file: TempFile,
-    name: BrickName,
-    length: u64,
-    toc: Toc,
-    series: Vec<Series>,
-    toc_bytes: Vec<u8>,
 }
 
 /// A brick that stands in the store.
@@ -238,11 +222,12 @@ impl Assign {
     /// `None` if the next stage has ended.
     fn assign(&mut self, mut slot: Box<FrameSlot>) -> Result<Option<()>> {
         let chunks = slot.builder.chunk_count();
-        let length = (slot.frame.bytes.len() + TAG_LENGTH) as u64 + toc_share(chunks);
+        // Sealing adds the tag.
+        let length = (slot.frame.bytes.len() + TAG_LENGTH) as u64 + toc_share(chunks as usize);
         if let Some(brick) = &self.brick
             && (brick.length + length > self.options.brick_size
-                || brick.frames == MOST_FRAMES
-                || brick.chunks + chunks > MOST_CHUNKS)
+                || brick.frames == MAX_FRAMES
+                || brick.chunks + chunks > MAX_CHUNKS)
         {
             self.brick = None;
             if self.out.send(ToWrite::Close).is_err() {
@@ -281,38 +266,18 @@ impl Assign {
     }
 }
 
-/// The most that a frame of so many chunks takes in a TOC.
-const fn toc_share(chunks: u32) -> u64 {
-    // Frame: three `uv` of at most 5, 4 and 3 bytes. Chunk: an id and a `uv` of at most 3.
-    12 + chunks as u64 * 19
-}
-
 /// Stage *write*: bytes into files, and the file's name from its bytes.
 struct Write {
     context: Arc<Context>,
     monitor: Arc<Monitor>,
     give_back: Sender<Box<FrameSlot>>,
-    out: Sender<ClosedBrick>,
+    out: Sender<(ClosedBrick, Vec<Series>)>,
     class: Class,
 }
 
 struct WrittenBrick {
-    sealer: Arc<BrickSealer>,
-    file: TempFile,
-    hasher: blake3::Hasher,
-    length: u64,
-    toc: Toc,
+    brick: NewBrick,
     series: Vec<Series>,
-}
-
-impl WrittenBrick {
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.hasher.update(bytes);
-        self.length += bytes.len() as u64;
-        self.file
-            .write_all(bytes)
-            .map_err(Error::io("write", self.file.path()))
-    }
 }
 
 impl Write {
@@ -339,30 +304,19 @@ impl Write {
     }
 
     fn open(&self, sealer: Arc<BrickSealer>) -> Result<WrittenBrick> {
-        let header = sealer.header();
-        let mut brick = WrittenBrick {
-            sealer,
-            file: self.context.lease.temp_file()?,
-            hasher: blake3::Hasher::new(),
-            length: 0,
-            toc: Toc::new(self.class, self.context.lease.writer()),
+        Ok(WrittenBrick {
+            brick: NewBrick::begin(&self.context.lease, sealer, self.class)?,
             series: Vec::new(),
-        };
-        brick.write(&header)?;
-        Ok(brick)
+        })
     }
 
     fn frame(&self, brick: &mut WrittenBrick, job: &Job<Box<FrameSlot>>) -> Result<()> {
         let mut slot = wait(job)?;
         let bytes = &slot.frame.bytes;
-        brick.write(bytes)?;
-        Monitor::add(&self.monitor.stored, bytes.len() as u64);
         let chunks = slot.ids.iter().zip(slot.builder.lengths());
-        brick.toc.push_frame(
-            u32::try_from(bytes.len()).unwrap_or(u32::MAX),
-            slot.frame.plain_length,
-            chunks.map(|(&id, &length)| TocChunk { id, length }),
-        )?;
+        let chunks = chunks.map(|(&id, &length)| TocChunk { id, length });
+        brick.brick.push(bytes, slot.frame.plain_length, chunks)?;
+        Monitor::add(&self.monitor.stored, bytes.len() as u64);
         brick.series.push(slot.series);
         slot.builder.clear();
         slot.ids.clear();
@@ -370,42 +324,25 @@ impl Write {
         Ok(())
     }
 
-    fn close(&self, mut brick: WrittenBrick) -> Result<ClosedBrick> {
-        let toc_offset = brick.length;
-        let toc_bytes = brick.sealer.seal_toc(&self.context.keys, &brick.toc)?;
-        brick.write(&toc_bytes)?;
-        brick.write(&footer(toc_offset, toc_bytes.len() as u64))?;
-        let around = brick.length - toc_offset;
+    fn close(&self, brick: WrittenBrick) -> Result<(ClosedBrick, Vec<Series>)> {
+        let toc_offset = brick.brick.length();
+        let closed = brick.brick.close(&self.context.keys)?;
+        let around = closed.length() - toc_offset;
         Monitor::add(&self.monitor.stored, around);
-        Ok(ClosedBrick {
-            file: brick.file,
-            name: BrickName(*brick.hasher.finalize().as_bytes()),
-            length: brick.length,
-            toc: brick.toc,
-            series: brick.series,
-            toc_bytes,
-        })
+        Ok((closed, brick.series))
     }
 }
 
-/// Stage *publish*: the brick, then its sidecar, each durable before the next.
+/// Stage *publish*.
 fn publish_bricks(
     context: &Context,
-    closed: &Receiver<ClosedBrick>,
+    closed: &Receiver<(ClosedBrick, Vec<Series>)>,
     published: &Sender<Published>,
 ) -> Result<()> {
-    for brick in closed {
-        let ClosedBrick {
-            file,
-            name,
-            length,
-            toc,
-            series,
-            toc_bytes,
-        } = brick;
+    for (brick, series) in closed {
+        let (name, length) = (brick.name, brick.length());
         let Context { store, keys, lease } = context;
-        store.publish_brick(lease, file, &name, toc.class())?;
-        let seal = store.write_sidecar(lease, keys, &name, &toc_bytes)?;
+        let (toc, seal) = brick.publish(store, keys, lease)?;
         let brick = Published {
             name,
             length,

@@ -4,6 +4,7 @@ use super::snapshot::Stored;
 use super::{ArchiveSummary, Context};
 use crate::brick::{Pad, seal_root, seal_snapshot};
 use crate::error::{Error, Exit, Result};
+use crate::format::frames::Frames;
 use crate::format::root::{Root, SnapshotRef, Stored as StoredBytes};
 use crate::format::snapshot::Snapshot;
 use crate::id::BrickName;
@@ -41,7 +42,7 @@ impl Publisher<'_> {
             }
             None => None,
         };
-        bricks.sort_unstable();
+        bricks.sort_unstable_by_key(|(name, _)| *name);
         let root = Root {
             time: run.time,
             writer: self.context.lease.writer(),
@@ -86,14 +87,14 @@ impl Publisher<'_> {
         )
     }
 
-    /// Names and bitmaps of the bricks that are used. Fails if one is no longer to be
+    /// Names and frames of the bricks that are used. Fails if one is no longer to be
     /// relied on.
-    fn bricks(&mut self, used: &Used) -> Result<Vec<(BrickName, Vec<u8>)>> {
+    fn bricks(&mut self, used: &Used) -> Result<Vec<(BrickName, Frames)>> {
         let store = &self.context.store;
         let bricks = used.bricks().iter().map(|&brick| {
             let name = self.catalog.brick(BrickRef(brick))?.name;
             if store.brick_counts(&name)? {
-                return Ok((name, used.bitmap(brick)));
+                return Ok((name, used.bitmap(brick).into()));
             }
             Err(Error::Refused {
                 path: store.toc_path(&name),

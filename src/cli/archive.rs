@@ -129,9 +129,11 @@ fn to_open(
         let output = EagerFile::new(output);
         archive(input, output, name, context, catalog, options, monitor)
     })?;
+    let is_special = output.file().metadata().is_ok_and(|found| !found.is_file());
     match rustix::io::retry_on_intr(|| rustix::fs::fsync(output.file())) {
         // A pipe or a device cannot be synced; there is nothing to wait for.
-        Ok(()) | Err(Errno::INVAL | Errno::NOTSUP | Errno::NOSYS | Errno::ROFS) => Ok(summary),
+        Ok(()) | Err(Errno::INVAL | Errno::NOTSUP | Errno::NOSYS) => Ok(summary),
+        Err(Errno::ROFS) if is_special => Ok(summary),
         // A file keeps what it was told only if the disk has it.
         Err(error) => Err(Error::io("write the index to", name)(error.into())),
     }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::cold_args::{PackArgs, UnpackArgs};
 use clap::{Args, Parser, Subcommand, ValueHint};
 use dtar::verify::Percent;
 
@@ -218,6 +219,22 @@ pub enum Command {
     /// is deleted; to do it again changes nothing. Exit code 3 if something cannot be
     /// mended.
     Rebuild(RebuildArgs),
+    /// Pack bricks into containers, plain tars sized for a tape or a cold object
+    ///
+    /// What is not packed yet goes into containers of at most --size bytes: bricks in the
+    /// order in which a restore reads them, their tables of contents, the runs that are
+    /// whole, a catalog; and the pages and the reader with which it can be read without
+    /// dtar. `tar tf` lists them. Each brick is checked by its name as it is read. Cut off
+    /// and run again, it goes on where it stopped. A put key is enough. With --json a line
+    /// for each "container" (`path`, `bytes`, `bricks`, `found`: it was whole already),
+    /// then "summary". Exit code 3 if damaged bricks were left out.
+    Pack(PackArgs),
+    /// Take what is in containers out into a store; `tar x` does the same unchecked
+    ///
+    /// What is there is kept. A brick whose name is not its hash is left out; exit code 3.
+    /// No key is needed. Bricks need not be taken out to be restored from: `dtar restore
+    /// --bricks DIR` finds them in the containers in DIR.
+    Unpack(UnpackArgs),
     /// Find frames that survive in raw bytes, and write them out as sound bricks
     ///
     /// Reads damaged bricks, disk images, tape dumps, devices, whatever: what dtar wrote

@@ -2,6 +2,7 @@
 
 mod archive;
 mod args;
+mod cold_args;
 mod diff;
 mod find;
 mod forget;
@@ -12,6 +13,7 @@ mod init;
 mod key;
 mod ls;
 mod man;
+mod pack;
 mod parity;
 mod progress;
 mod rebuild;
@@ -83,6 +85,8 @@ fn dispatch(cli: &Cli, say: Say) -> Result<Exit> {
         Some(Command::Init(args)) => init::run(args, global, say),
         Some(Command::Key(command)) => key::run(command, global, say),
         Some(Command::Store) => store::run(global, say),
+        Some(Command::Pack(args)) => pack::run_pack(args, global, say),
+        Some(Command::Unpack(args)) => pack::run_unpack(args, say),
         Some(Command::Parity(command)) => parity::run(command, global, say),
         Some(Command::Tape(command)) => tape::run(command, global, say),
         Some(Command::Completions { shell }) => {

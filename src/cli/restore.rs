@@ -1,6 +1,7 @@
 //! `dtar restore`: an index in, the stream out.
 
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use super::progress::{Progress, speed};
 use super::say::Say;
 use super::{setup, size};
 use dtar::archive::Monitor;
+use dtar::container::Shelf;
 use dtar::crypto::Key;
 use dtar::error::{Error, Exit, Result};
 use dtar::index::IndexFile;
@@ -30,7 +32,8 @@ pub fn run(args: &RestoreArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let key = indexes.key()?;
     setup::require_secret(global, key)?;
     let options = RestoreOptions {
-        bricks_in: args.bricks.clone(),
+        bricks_in: folders(&args.bricks),
+        containers: containers(&args.bricks, say)?,
         patterns: args.patterns.clone(),
         unauthenticated: args.unauthenticated,
         // Without one it takes longer to find what is not where the index says.
@@ -67,6 +70,21 @@ pub fn run(args: &RestoreArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let summary = summary.map_err(|error| advise(error, &index))?;
     tell(&summary, start.elapsed(), say);
     Ok(restore::exit(&summary))
+}
+
+/// The folders among the places of bricks; the others are containers.
+fn folders(places: &[PathBuf]) -> Vec<PathBuf> {
+    let folders = places.iter().filter(|path| !path.is_file());
+    folders.cloned().collect()
+}
+
+/// The containers in the places of bricks.
+fn containers(places: &[PathBuf], say: Say) -> Result<Arc<Shelf>> {
+    let shelf = Shelf::open(places)?;
+    for error in shelf.unreadable() {
+        say.warn(&format!("{error}; this container is left out"));
+    }
+    Ok(Arc::new(shelf))
 }
 
 /// Where to restore from. Says what is not there, and what cannot be checked.

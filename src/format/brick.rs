@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use super::frame::{self, FrameHeader, code};
+use super::toc::MAX_TOC_LENGTH;
 use super::wire::{CHECK_LENGTH, DecodeError, DecodeResult, Decoder, put_check, put_prefix};
 use crate::id::{Class, Epoch, Salt, StoreId};
 
@@ -121,6 +122,25 @@ impl Footer {
             .saturating_add(FOOTER_LENGTH as u64)
     }
 
+    /// How many bytes to read for the TOC.
+    ///
+    /// # Errors
+    /// More than a TOC has. The offset is that in the footer.
+    pub fn require_toc_length(&self) -> DecodeResult<usize> {
+        if self.toc_length <= MAX_TOC_LENGTH
+            && let Ok(length) = usize::try_from(self.toc_length)
+        {
+            return Ok(length);
+        }
+        Err(DecodeError::value(
+            FOOTER,
+            "length of the TOC",
+            24,
+            MAX_TOC_LENGTH,
+            self.toc_length,
+        ))
+    }
+
     /// The 64 bytes.
     #[must_use]
     pub fn encode(&self) -> [u8; FOOTER_LENGTH] {
@@ -204,6 +224,21 @@ mod tests {
         bytes[64..].copy_from_slice(&check);
         let error = BrickHeader::decode(&bytes).unwrap_err();
         assert_eq!((error.field, error.offset), ("class", 52));
+    }
+
+    #[test]
+    fn a_footer_names_no_longer_toc_than_there_are() {
+        let length = |toc_length| {
+            let footer = Footer {
+                toc_offset: 80,
+                toc_length,
+            };
+            footer.require_toc_length()
+        };
+        assert_eq!(length(88 + (32 << 20)), Ok(33_554_520));
+        let error = length(88 + (32 << 20) + 1).unwrap_err();
+        assert_eq!((error.field, error.offset), ("length of the TOC", 24));
+        assert!(length(u64::MAX).is_err());
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! Bytes to structs and back, without any I/O: one file for each page of `formats/`.
 
 pub mod brick;
+pub mod container;
 pub mod frame;
+pub mod frames;
 pub mod keyfile;
 pub mod lock;
 pub mod note;

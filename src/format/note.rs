@@ -268,7 +268,8 @@ mod tests {
 
     #[test]
     fn bricks_that_are_not_counted_are_read_as_fields_to_skip() {
-        let mut bytes = encoded(&note(NoteKind::DeadList, &[1, 2]));
+        // The second has the bytes of one field: tag 30, length 30, and so many bytes.
+        let mut bytes = encoded(&note(NoteKind::DeadList, &[1, 30]));
         let count = bytes.len() - 2 * BrickName::SIZE - 1;
         bytes[count] = 1;
         let read = Note::decode(&bytes).unwrap();

@@ -1,6 +1,7 @@
 //! Roots: what one finished run needs (`formats/store.md#roots`).
 
 use super::brick::MAX_FRAMES;
+use super::frames::Frames;
 use super::wire::{DecodeResult, Decoder, put_uv, uv_length};
 use crate::error::{Error, Result};
 use crate::id::{BrickName, WriterId};
@@ -32,9 +33,9 @@ pub struct Root {
     pub host: Vec<u8>,
     /// What the user called it, at most 4,096 bytes.
     pub label: Vec<u8>,
-    /// The bricks, ascending by name, each with the bitmap of its frames: frame *n* is
-    /// bit *n* mod 8 of byte *n* ÷ 8, and the last byte is not zero.
-    pub bricks: Vec<(BrickName, Vec<u8>)>,
+    /// The bricks, ascending by name, each with its frames: the last byte of their bitmap
+    /// is not zero.
+    pub bricks: Vec<(BrickName, Frames)>,
     /// The snapshot of its index, if the run made one.
     pub snapshot: Option<SnapshotRef>,
     /// What the run wrote. For people; roots of older versions do not say.
@@ -82,7 +83,8 @@ impl Root {
             out.extend_from_slice(text);
         }
         put_uv(out, self.bricks.len() as u64);
-        for (name, bitmap) in &self.bricks {
+        for (name, frames) in &self.bricks {
+            let bitmap = frames.bitmap();
             if !is_bitmap(bitmap) {
                 return refuse("a bitmap that is too long or ends with zero");
             }
@@ -165,7 +167,7 @@ fn text(decoder: &mut Decoder<'_>, field: &'static str, limit: usize) -> DecodeR
     Ok(decoder.bytes(field, length)?.to_vec())
 }
 
-fn decode_bricks(decoder: &mut Decoder<'_>) -> DecodeResult<Vec<(BrickName, Vec<u8>)>> {
+fn decode_bricks(decoder: &mut Decoder<'_>) -> DecodeResult<Vec<(BrickName, Frames)>> {
     let most = decoder.rest().len() as u64 / MIN_BRICK_BYTES;
     let count = decoder.uv_in("number of bricks", 0..=most)?;
     let mut bricks = Vec::with_capacity(usize::try_from(count).unwrap_or_default());
@@ -182,7 +184,7 @@ fn decode_bricks(decoder: &mut Decoder<'_>) -> DecodeResult<Vec<(BrickName, Vec<
         if !is_bitmap(bitmap) {
             return Err(here.error("bitmap", "a last byte that is not zero", 0));
         }
-        bricks.push((name, bitmap.to_vec()));
+        bricks.push((name, bitmap.to_vec().into()));
     }
     Ok(bricks)
 }
@@ -200,8 +202,8 @@ mod tests {
             host: b"host".to_vec(),
             label: Vec::new(),
             bricks: vec![
-                (BrickName([5; 32]), vec![0, 1]),
-                (BrickName([6; 32]), vec![255]),
+                (BrickName([5; 32]), vec![0, 1].into()),
+                (BrickName([6; 32]), vec![255].into()),
             ],
             snapshot: None,
             stored: None,
@@ -244,9 +246,9 @@ mod tests {
         for bricks in [
             swapped,
             twice,
-            vec![(BrickName([5; 32]), vec![])],
-            vec![(BrickName([5; 32]), vec![1, 0])],
-            vec![(BrickName([5; 32]), vec![1; 8193])],
+            vec![(BrickName([5; 32]), vec![].into())],
+            vec![(BrickName([5; 32]), vec![1, 0].into())],
+            vec![(BrickName([5; 32]), vec![1; 8193].into())],
         ] {
             assert!(Root { bricks, ..root() }.encode(&mut out).is_err());
         }

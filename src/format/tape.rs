@@ -9,10 +9,6 @@ use crate::id::{ContainerSetId, StoreId, TapeId};
 
 /// The member that holds a tape's label.
 pub const LABEL_MEMBER: &str = "dtar-tape.txt";
-/// The member that holds a container's label.
-pub const CONTAINER_LABEL_MEMBER: &str = "dtar-container.txt";
-/// The member that holds a catalog, in a container and on a tape.
-pub const CATALOG_MEMBER: &str = "dtar-catalog.txt";
 /// The member beside a catalog that holds the checksums.
 pub const SUMS_MEMBER: &str = "SHA256SUMS";
 /// The longest label.

@@ -14,6 +14,8 @@ use crate::id::{BrickName, ChunkId, Class, Epoch, Salt, Siv, StoreId, WriterId};
 pub const TOC_HEADER_LENGTH: usize = 88;
 /// The longest sealed bytes, with the tag: 32 MiB.
 pub const MAX_SEALED_TOC_LENGTH: u32 = 33_554_432;
+/// The longest TOC: header and sealed bytes.
+pub const MAX_TOC_LENGTH: u64 = TOC_HEADER_LENGTH as u64 + MAX_SEALED_TOC_LENGTH as u64;
 
 const MAGIC: &[u8; 8] = b"dtarTOC1";
 const HEADER: &str = "TOC header";

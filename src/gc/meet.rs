@@ -2,13 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::frames::Frames;
 use super::needs::Needs;
 use super::plan::{Brick, Bricks, Facts, Sidecar};
 use super::standins::stand_ins;
 use crate::archive::Monitor;
 use crate::crypto::PutKeys;
 use crate::error::Result;
+use crate::format::frames::Frames;
 use crate::id::BrickName;
 use crate::store::Store;
 
@@ -60,7 +60,7 @@ impl Bricks {
             match brick.map(|brick| &brick.sidecar) {
                 // Cut off between the sidecar and the brick: what takes its place stands.
                 Some(Sidecar::Missing) if !unmet && condemned.contains(name) => continue,
-                Some(_) => met.frames.entry(*name).or_default().add(frames.bitmap()),
+                Some(_) => met.frames.entry(*name).or_default().add(frames),
                 None => {}
             }
             let is_missing = match brick.map(|brick| &brick.sidecar) {

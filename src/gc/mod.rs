@@ -11,7 +11,6 @@
 //! through all interleavings (`tests/collection_model/`).
 
 mod forget;
-mod frames;
 mod meet;
 mod needs;
 mod others;
@@ -32,6 +31,7 @@ use crate::archive::Monitor;
 use crate::brick::seal_note;
 use crate::crypto::{Key, PutKeys};
 use crate::error::{Error, Exit, Result};
+use crate::format::frames::Frames;
 use crate::format::note::{Note, NoteKind};
 use crate::id::{BrickName, Class, WriterId};
 use crate::parity::KeptSet;
@@ -39,9 +39,8 @@ use crate::store::Store;
 use crate::store::atomic::{sync_dir, sync_dir_if_there};
 use crate::store::catalog::OwnSidecars;
 use crate::store::guard::refuse_links_to;
-use crate::store::layout::{Mark, RunName};
-use crate::store::runs::{Lease, new_note};
-use frames::Frames;
+use crate::store::layout::RunName;
+use crate::store::runs::{Lease, new_mark, new_note};
 use needs::Needs;
 use plan::{Bricks, Plan};
 use rewrite::{Moved, Rewriter};
@@ -419,12 +418,8 @@ impl Gc<'_> {
 
     /// Marks a brick as damaged.
     fn mark(&self, name: &BrickName, text: &str) -> Result<()> {
-        let mark = Note {
-            text: text.as_bytes().to_vec(),
-            bricks: vec![*name],
-            ..new_note(NoteKind::Mark, None, self.lease.writer())
-        };
-        let path = self.store.layout().mark_path(Mark::Bad, name);
+        let mark = new_mark(name, text, self.lease.writer());
+        let path = self.store.layout().mark_path(name);
         self.lease.write(&path, &seal_note(self.keys, &mark)?)
     }
 
@@ -477,7 +472,7 @@ impl Gc<'_> {
             files.extend(self.delete_all(paths)?);
         }
         let marks = doomed.iter().chain(&bricks.stray_marks);
-        self.delete_all(marks.map(|name| (*name, layout.mark_path(Mark::Bad, name))))?;
+        self.delete_all(marks.map(|name| (*name, layout.mark_path(name))))?;
         let mut cold = Vec::new();
         for name in doomed {
             if moved.frames.contains_key(name) {

@@ -4,9 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::io::ErrorKind;
 use std::path::Path;
 
-use super::frames::Frames;
 use crate::crypto::{Key, PutKeys};
 use crate::error::{Error, Exit, Result};
+use crate::format::frames::Frames;
 use crate::id::{BrickName, WriterId};
 use crate::index::IndexFile;
 use crate::restore::{Origin, open_index};
@@ -56,8 +56,8 @@ impl Needs {
                 Err(Error::Io { source, .. }) if source.kind() == ErrorKind::NotFound => continue,
                 root => root.map_err(stopped)?,
             };
-            for (brick, bitmap) in &root.bricks {
-                self.frames.entry(*brick).or_default().add(bitmap);
+            for (brick, frames) in &root.bricks {
+                self.frames.entry(*brick).or_default().add(frames);
             }
             self.writers.insert(root.writer, run.clone());
             self.read.insert(run.clone());

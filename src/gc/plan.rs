@@ -6,16 +6,15 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::time::SystemTime;
 
-use super::frames::Frames;
 use super::meet::Met;
 use super::{GcEvent, GcOptions};
 use crate::archive::Monitor;
 use crate::crypto::PutKeys;
 use crate::error::{Error, Result};
+use crate::format::frames::Frames;
 use crate::format::origins::Origins;
 use crate::id::{BrickName, Class, WriterId};
 use crate::store::Store;
-use crate::store::layout::Mark;
 
 /// A brick, or what there is of it.
 pub(super) struct Brick {
@@ -139,7 +138,7 @@ impl Bricks {
 
     /// Takes note of the marks as they are now; those that are not sealed are returned.
     pub(super) fn read_marks(&mut self, store: &Store, keys: &PutKeys) -> Result<Vec<PathBuf>> {
-        let marks = store.layout().marked(Mark::Bad)?;
+        let marks = store.layout().marked()?;
         let unsealed = store.unsealed_marks(keys, &marks)?;
         let stray = |name: &&BrickName| !self.all.contains_key(name);
         self.stray_marks = marks.iter().filter(stray).copied().collect();

@@ -2,26 +2,26 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use super::frames::Frames;
 use super::{Gc, GcEvent, GcOptions};
-use crate::brick::{BrickSealer, SidecarSeal, footer, open_brick_toc};
+use crate::brick::{SidecarSeal, open_brick_toc};
 use crate::error::{Error, Exit, Result};
 use crate::format::brick::{
     BrickHeader, FOOTER_LENGTH, Footer, HEADER_LENGTH, MAX_CHUNKS, MAX_FRAMES,
 };
 use crate::format::frame::FrameHeader;
+use crate::format::frames::Frames;
 use crate::format::origins::{MAX_ORIGINS, Origin};
-use crate::format::toc::{MAX_SEALED_TOC_LENGTH, TOC_HEADER_LENGTH, Toc, TocFrame};
+use crate::format::toc::{Toc, TocFrame};
 use crate::format::wire::DecodeError;
 use crate::id::{BrickName, Class};
-use crate::store::atomic::TempFile;
 use crate::store::catalog::{OwnSeals, OwnSidecars};
 use crate::store::guard::open_file;
+use crate::store::new_brick::NewBrick;
 
 /// Read at a time.
 const PIECE: usize = 1 << 20;
@@ -66,31 +66,18 @@ struct Source {
 
 /// A brick in the making.
 struct Open {
-    class: Class,
-    sealer: BrickSealer,
-    file: TempFile,
-    hasher: blake3::Hasher,
-    length: u64,
+    brick: NewBrick,
     /// Whether all frames are of bricks that were made here.
     is_own: bool,
-    toc: Toc,
     origins: Vec<Vec<Origin>>,
     origin_count: usize,
 }
 
 impl Open {
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.hasher.update(bytes);
-        self.length += bytes.len() as u64;
-        self.file
-            .write_all(bytes)
-            .map_err(Error::io("write", self.file.path()))
-    }
-
     /// Whether a frame of so many bytes, chunks and origins fits.
     fn has_room(&self, length: u64, chunks: u32, origins: usize, options: &GcOptions) -> bool {
-        let all = self.toc.chunks().len() as u64 + u64::from(chunks);
-        self.length + length <= options.brick_size
+        let all = self.brick.toc().chunks().len() as u64 + u64::from(chunks);
+        self.brick.length() + length <= options.brick_size
             && self.origins.len() < MAX_FRAMES as usize
             && all <= u64::from(MAX_CHUNKS)
             && self.origin_count + origins <= MAX_ORIGINS / 2
@@ -198,11 +185,7 @@ impl<'a> Rewriter<'a> {
         let footer_at = length.saturating_sub(FOOTER_LENGTH as u64);
         file.read_exact_at(&mut end, footer_at)?;
         let footer = Footer::decode(&end, length)?;
-        let most = TOC_HEADER_LENGTH as u64 + u64::from(MAX_SEALED_TOC_LENGTH);
-        if footer.toc_length > most {
-            return Err(Hindrance::Other("its TOC is too long".into()));
-        }
-        let mut bytes = vec![0; usize::try_from(footer.toc_length).unwrap_or(usize::MAX)];
+        let mut bytes = vec![0; footer.require_toc_length()?];
         file.read_exact_at(&mut bytes, footer.toc_offset)?;
         let keys = self.gc.keys;
         let toc = open_brick_toc(keys, &header, &bytes, &footer)?;
@@ -327,7 +310,7 @@ impl<'a> Rewriter<'a> {
     ) -> Result<()> {
         let class = toc.class();
         if let Some(open) = &self.open
-            && (open.class != class
+            && (open.brick.toc().class() != class
                 || !open.has_room(
                     bytes.len() as u64,
                     frame.chunk_count,
@@ -341,10 +324,8 @@ impl<'a> Rewriter<'a> {
             Some(open) => open,
             none => none.insert(self.gc.begin(class)?),
         };
-        open.write(bytes)?;
         let chunks = toc.chunks_of(frame).iter().copied();
-        open.toc
-            .push_frame(frame.length, frame.plain_length, chunks)?;
+        open.brick.push(bytes, frame.plain_length, chunks)?;
         open.origin_count += origins.len();
         open.origins.push(origins);
         Ok(())
@@ -355,23 +336,19 @@ impl<'a> Rewriter<'a> {
         let Some(mut open) = self.open.take() else {
             return Ok(());
         };
-        open.toc.set_origins(&open.origins, &[])?;
+        open.brick.set_origins(&open.origins, &[])?;
         let Gc {
             store, keys, lease, ..
         } = self.gc;
-        let end = open.length;
-        let toc = open.sealer.seal_toc(keys, &open.toc)?;
-        open.write(&toc)?;
-        open.write(&footer(end, toc.len() as u64))?;
-        let name = BrickName(*open.hasher.finalize().as_bytes());
-        store.publish_brick(lease, open.file, &name, open.class)?;
-        let seal = store.write_sidecar(lease, keys, &name, &toc)?;
+        let brick = open.brick.close(keys)?;
+        let (name, length) = (brick.name, brick.length());
+        let (_, seal) = brick.publish(store, keys, lease)?;
         if let Some(own) = self.gc.options.own.as_ref().filter(|_| open.is_own) {
             // What it does not remember costs deduplication, and nothing else.
             let _ = own.add(&seal);
         }
         self.moved.new_bricks.push(name);
-        self.moved.new_bytes += open.length;
+        self.moved.new_bytes += length;
         for (old, place) in self.waiting.drain(..) {
             self.moved.frame_count += 1;
             self.moved.frames.entry(old).or_default().insert(place);
@@ -388,22 +365,12 @@ impl<'a> Rewriter<'a> {
 
 impl Gc<'_> {
     fn begin(&self, class: Class) -> Result<Open> {
-        let store = self.store;
-        let sealer = BrickSealer::new(*store.id(), store.epoch(), class, store.recipients())?;
-        let header = sealer.header();
-        let mut open = Open {
-            class,
-            sealer,
-            file: self.lease.temp_file()?,
-            hasher: blake3::Hasher::new(),
-            length: 0,
+        Ok(Open {
+            brick: NewBrick::begin_moved(self.lease, self.store, class)?,
             is_own: true,
-            toc: Toc::new(class, self.lease.writer()),
             origins: Vec::new(),
             origin_count: 0,
-        };
-        open.write(&header)?;
-        Ok(open)
+        })
     }
 }
 

@@ -3,11 +3,11 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::frames::Frames;
 use super::plan::Bricks;
 use crate::archive::Monitor;
 use crate::crypto::PutKeys;
 use crate::error::{Error, Result};
+use crate::format::frames::Frames;
 use crate::format::toc::Toc;
 use crate::id::{BrickName, ChunkId};
 use crate::store::Store;
@@ -52,7 +52,8 @@ pub(super) fn stand_ins(
     Ok(())
 }
 
-/// What a sidecar says; nothing, if it is not there or does not open.
+/// What a sidecar says; nothing, if it is not there or does not open. One that cannot be
+/// read ends the gc: it may hold what is needed.
 fn read(store: &Store, keys: &PutKeys, name: &BrickName) -> Result<Option<Toc>> {
     match store.read_sidecar(keys, name, &mut Vec::new()) {
         Ok(toc) => Ok(Some(toc)),

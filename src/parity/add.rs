@@ -12,7 +12,7 @@ use super::lock::Lock;
 use super::merge;
 use super::places::{Found, Places};
 use super::plan::{Share, shapes};
-use super::read::{hash_file, read_at};
+use super::read::{has_hash, read_at};
 use super::sets::{self, Unusable};
 use crate::archive::Monitor;
 use crate::error::{Error, Result};
@@ -168,10 +168,7 @@ fn uncovered(
         if paths.contains_key(&name) {
             continue;
         }
-        let is_whole = || match hash_file(&path, monitor) {
-            Err(Error::Interrupted) => Err(Error::Interrupted),
-            hash => Ok(hash.is_ok_and(|hash| hash == *name.as_bytes())),
-        };
+        let is_whole = || has_hash(&path, name.as_bytes(), monitor);
         let lengths = known.get(&name);
         if lengths.is_some_and(|lengths| lengths.contains(&length))
             || lengths.is_some() && !is_whole()?

@@ -7,7 +7,7 @@ use rayon::ThreadPool;
 use rayon::prelude::*;
 
 use super::places::Places;
-use super::read::{hash_file, read_at};
+use super::read::{has_hash, read_at};
 use super::sets::ParityFile;
 use crate::archive::Monitor;
 use crate::error::{Error, Result};
@@ -300,10 +300,7 @@ fn scan(
     }
     if length != member.length {
         // The brick may be what its name says, and the set be wrong about it.
-        return match hash_file(path, monitor) {
-            Err(Error::Interrupted) => Err(Error::Interrupted),
-            hash => Ok(hash.is_ok_and(|hash| hash == *member.name.as_bytes())),
-        };
+        return has_hash(path, member.name.as_bytes(), monitor);
     }
     Ok(whole && hasher.finalize().as_bytes() == member.name.as_bytes())
 }
@@ -314,9 +311,7 @@ fn read_parity(state: &mut SetState, monitor: &Monitor) -> Result<()> {
         let Some(file) = state.heads.get(number) else {
             break;
         };
-        let mut whole =
-            hash_file(&file.path, monitor).is_ok_and(|hash| hash == *file.name.as_bytes());
-        monitor.check()?;
+        let mut whole = has_hash(&file.path, file.name.as_bytes(), monitor)?;
         let found = whole_recovery(&state.description, file, monitor)?;
         let shape = &state.description.shape;
         let wanted = u64::from(shape.stripes) * u64::from(file.head.count);

@@ -41,7 +41,7 @@ pub(crate) use lock::Lock;
 pub use places::Places;
 pub use plan::Share;
 pub use repair::{RepairOptions, Repaired};
-pub use sets::Unusable;
+pub use sets::{SetFile, Unusable, files};
 pub use summary::CheckSummary;
 
 use crate::archive::Monitor;

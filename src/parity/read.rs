@@ -27,6 +27,14 @@ pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result
     Ok(done)
 }
 
+/// Whether a file can be read and its bytes have this hash. Being interrupted is an error.
+pub(super) fn has_hash(path: &Path, hash: &[u8; 32], monitor: &Monitor) -> Result<bool> {
+    match hash_file(path, monitor) {
+        Err(Error::Interrupted) => Err(Error::Interrupted),
+        found => Ok(found.is_ok_and(|found| found == *hash)),
+    }
+}
+
 /// The BLAKE3-256 of a whole file.
 pub(super) fn hash_file(path: &Path, monitor: &Monitor) -> Result<[u8; 32]> {
     let file = File::open(path).map_err(Error::io("open", path))?;

@@ -54,6 +54,42 @@ pub(super) struct Known {
     pub(super) is_complete: bool,
 }
 
+/// A parity file, and the bricks that it serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetFile {
+    /// BLAKE3-256 of its bytes, if it is whole.
+    pub name: ParityName,
+    /// The file.
+    pub path: PathBuf,
+    /// In bytes.
+    pub length: u64,
+    /// Ascending.
+    pub members: Vec<BrickName>,
+}
+
+/// The parity files of a store or a folder of bricks whose descriptions can be read.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn files(dir: &Path) -> Result<Vec<SetFile>> {
+    let (groups, _) = find(&Places::new(dir, &[])?)?;
+    let mut found = Vec::new();
+    for mut group in groups {
+        let (description, _) = group.describe();
+        let Some(Description { shape, .. }) = description else {
+            continue;
+        };
+        let members: Vec<_> = shape.members.iter().map(|member| member.name).collect();
+        found.extend(group.files.into_iter().map(|file| SetFile {
+            name: file.name,
+            path: file.path,
+            length: file.head.file_length(),
+            members: members.clone(),
+        }));
+    }
+    Ok(found)
+}
+
 /// The sets that files tell of, without the checks of their shards.
 pub(super) fn known(places: &Places) -> Result<(Vec<Known>, Vec<Unusable>)> {
     let (groups, mut unusable) = find(places)?;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::bricks::Bricks;
 use super::filter::Filter;
 use super::frames::{FrameSpec, open_frame};
 use super::slot::Opened;
@@ -20,7 +21,7 @@ use crate::format::trailer::UsedFrame;
 use crate::id::{BrickName, ChunkHash, ChunkId};
 use crate::store::catalog::Catalog;
 use crate::store::inventory::bricks_below;
-use crate::store::layout::{Layout, Mark};
+use crate::store::layout::Layout;
 use crate::store::own_toc::read_own_toc;
 use crate::store::{Store, read_sidecar};
 
@@ -28,7 +29,7 @@ use crate::store::{Store, read_sidecar};
 /// that have none, for whoever has the put secret.
 pub(super) struct Elsewhere {
     stores: Vec<Layout>,
-    bricks_in: Vec<PathBuf>,
+    bricks: Arc<Bricks>,
     keys: PutKeys,
     opener: Arc<FrameOpener>,
     state: Mutex<State>,
@@ -140,16 +141,14 @@ impl Recent {
 }
 
 impl Elsewhere {
-    /// Looks in the store `layout`, and in the folders `bricks_in`, which may be laid out
-    /// like stores. `catalog` is the folder of the catalog of the store, if both are there.
+    /// Looks where bricks are, in the store and in folders that may be laid out like stores. `catalog` is the folder of the catalog of the store, if both are there.
     pub(super) fn new(
-        layout: &Layout,
-        bricks_in: &[PathBuf],
+        bricks: Arc<Bricks>,
         keys: PutKeys,
         opener: Arc<FrameOpener>,
         catalog: Option<(PathBuf, Store)>,
     ) -> Self {
-        let more = bricks_in.iter().map(Layout::new);
+        let more: Vec<_> = bricks.dirs.iter().map(Layout::new).collect();
         let state = State {
             catalog: catalog.map_or(Lookup::Nowhere, |(dir, store)| {
                 Lookup::Closed(dir, Box::new(store))
@@ -157,8 +156,8 @@ impl Elsewhere {
             ..State::default()
         };
         Self {
-            stores: std::iter::once(layout.clone()).chain(more).collect(),
-            bricks_in: bricks_in.to_vec(),
+            stores: std::iter::once(bricks.layout.clone()).chain(more).collect(),
+            bricks,
             keys,
             opener,
             state: Mutex::new(state),
@@ -345,10 +344,7 @@ impl Elsewhere {
     /// carry marks.
     fn find_copies(&self, state: &mut State, broken: &BrickName) {
         let mut ids = HashSet::new();
-        let marked = self
-            .stores
-            .iter()
-            .filter_map(|store| store.marked(Mark::Bad).ok());
+        let marked = self.stores.iter().filter_map(|store| store.marked().ok());
         for name in [*broken].into_iter().chain(marked.flatten()) {
             if ids.len() >= Copies::OF_PASS {
                 break;
@@ -498,18 +494,13 @@ impl Elsewhere {
     }
 
     fn open_anywhere(&self, spec: &FrameSpec, content: &mut Opened) -> bool {
-        self.copies(&spec.brick)
+        self.bricks
+            .copies(&spec.brick)
             .any(|(path, file)| open_frame(&file, &path, spec.frame, &self.opener, content).is_ok())
     }
 
-    fn copies(&self, name: &BrickName) -> impl Iterator<Item = (PathBuf, std::fs::File)> {
-        let store = self.stores.first();
-        let copies = store.map(|store| store.copies_of_brick(name, &self.bricks_in));
-        copies.into_iter().flatten().flatten()
-    }
-
     fn is_here(&self, name: &BrickName) -> bool {
-        self.copies(name).next().is_some()
+        self.bricks.copies(name).next().is_some()
     }
 
     fn toc(&self, state: &mut State, name: &BrickName) -> Option<Arc<Toc>> {
@@ -528,7 +519,7 @@ impl Elsewhere {
             read_sidecar(&store.toc_path(name), &self.keys, name, &mut bytes).ok()
         });
         let toc = tocs.next().or_else(|| {
-            let mut own = self.copies(name).filter_map(|(path, file)| {
+            let mut own = self.bricks.copies(name).filter_map(|(path, file)| {
                 let own = read_own_toc(&file, &path, &self.keys, &mut bytes);
                 own.ok().map(|(_, toc)| toc)
             });
@@ -558,6 +549,7 @@ impl Elsewhere {
         for store in &self.stores {
             bricks_below(store.path(), &mut |name, _| names.push(name))?;
         }
+        self.bricks.shelf.each_brick(&mut |name| names.push(name))?;
         names.sort_unstable();
         names.dedup();
         for name in &names {
@@ -621,7 +613,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (store, keys) = testing::store(dir.path());
         let opener = Arc::new(testing::key(1).opener(*store.id()).unwrap());
-        let all = Elsewhere::new(store.layout(), &[], keys.clone(), opener, None);
+        let all = Elsewhere::new(
+            Arc::new(Bricks {
+                layout: store.layout().clone(),
+                dirs: Vec::new(),
+                shelf: Arc::default(),
+            }),
+            keys.clone(),
+            opener,
+            None,
+        );
         let write = |brick: u32, origins: &[Origin]| {
             let mut toc = testing::toc(&[&[brick]]);
             toc.set_origins(&[origins.to_vec()], &[]).unwrap();

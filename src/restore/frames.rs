@@ -2,21 +2,20 @@
 //! are likely to be needed again, and then those of their chunks that will be.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::ThreadPool;
 
 use super::ahead::Ahead;
+use super::bricks::Bricks;
 use super::elsewhere::Elsewhere;
 use super::slot::{Failure, Opened, REPLACE, Slot, Spares};
 use crate::brick::{FrameError, FrameOpener, OpenScratch};
 use crate::error::{Error, Exit};
 use crate::format::trailer::UsedFrame;
 use crate::id::{BrickName, ChunkHash, Class};
-use crate::store::layout::Layout;
+use crate::store::{BrickFile, ReadAt};
 
 /// A frame as an index or the catalog names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +28,7 @@ pub(super) struct FrameSpec {
 /// have to go the chunks that the stream uses again: most frames are used by a few
 /// chunks only once their own time has passed.
 pub(super) struct FrameCache {
-    layout: Arc<Layout>,
-    bricks_in: Arc<[PathBuf]>,
+    bricks: Arc<Bricks>,
     opener: Arc<FrameOpener>,
     elsewhere: Option<Arc<Elsewhere>>,
     pool: Arc<ThreadPool>,
@@ -40,7 +38,7 @@ pub(super) struct FrameCache {
     uses: u64,
     bytes: u64,
     budget: u64,
-    files: Vec<(BrickName, PathBuf, Arc<File>)>,
+    files: Vec<(BrickName, PathBuf, Arc<BrickFile>)>,
     ahead: Ahead,
     remnants: Remnants,
 }
@@ -112,8 +110,7 @@ thread_local! {
 
 impl FrameCache {
     pub(super) fn new(
-        layout: Layout,
-        bricks_in: Vec<PathBuf>,
+        bricks: Arc<Bricks>,
         opener: Arc<FrameOpener>,
         elsewhere: Option<Arc<Elsewhere>>,
         pool: Arc<ThreadPool>,
@@ -121,8 +118,7 @@ impl FrameCache {
         ahead: Ahead,
     ) -> Self {
         Self {
-            layout: Arc::new(layout),
-            bricks_in: bricks_in.into(),
+            bricks,
             opener,
             elsewhere,
             pool,
@@ -207,11 +203,11 @@ impl FrameCache {
         }
     }
 
-    fn file(&mut self, name: &BrickName) -> Result<(PathBuf, Arc<File>), Failure> {
+    fn file(&mut self, name: &BrickName) -> Result<(PathBuf, Arc<BrickFile>), Failure> {
         if let Some((_, path, file)) = self.files.iter().find(|(open, ..)| open == name) {
             return Ok((path.clone(), Arc::clone(file)));
         }
-        let found = self.layout.find_brick(name, &self.bricks_in);
+        let found = self.bricks.find(name);
         let (path, file) = found.map_err(|error| self.not_found(name, &error))?;
         let file = Arc::new(file);
         if self.files.len() == OPEN_FILES {
@@ -234,7 +230,7 @@ impl FrameCache {
                 let gc = "; gc may have deleted it, if the root of the index was forgotten";
                 let gc = if self.elsewhere.is_some() { gc } else { "" };
                 (
-                    self.layout.brick_path(name, Class::Data),
+                    self.bricks.layout.brick_path(name, Class::Data),
                     format!("{said}{gc}"),
                 )
             }
@@ -246,22 +242,21 @@ impl FrameCache {
         }
     }
 
-    fn open(&self, slot: &Arc<Slot>, spec: FrameSpec, file: Result<Arc<File>, Failure>) {
+    fn open(&self, slot: &Arc<Slot>, spec: FrameSpec, file: Result<Arc<BrickFile>, Failure>) {
         let FrameSpec { brick, frame } = spec;
         let slot = Arc::clone(slot);
         let opener = Arc::clone(&self.opener);
-        let (layout, bricks_in) = (Arc::clone(&self.layout), Arc::clone(&self.bricks_in));
+        let bricks = Arc::clone(&self.bricks);
         let elsewhere = self.elsewhere.clone();
         let mut content = self.spares.take(frame.plain_length as usize);
         self.pool.spawn_fifo(move || {
             let guard = SetOnDrop(&slot);
             let path = &slot.path;
-            let open_copy = |file: Arc<File>| {
+            let open_copy = |file: Arc<BrickFile>| {
                 open_frame(&file, path, frame, &opener, &mut content).or_else(|failure| {
                     // Another copy may be sound.
-                    layout
-                        .copies_of_brick(&brick, &bricks_in)
-                        .flatten()
+                    bricks
+                        .copies(&brick)
                         .filter(|(other, _)| other != path)
                         .find_map(|(path, file)| {
                             open_frame(&file, &path, frame, &opener, &mut content).ok()
@@ -292,7 +287,7 @@ impl Drop for SetOnDrop<'_> {
 }
 
 pub(super) fn open_frame(
-    file: &File,
+    file: &BrickFile,
     path: &Path,
     frame: UsedFrame,
     opener: &FrameOpener,
@@ -321,7 +316,7 @@ pub(super) fn open_frame(
 }
 
 fn read_frame(
-    file: &File,
+    file: &BrickFile,
     path: &Path,
     frame: UsedFrame,
     sealed: &mut Vec<u8>,
@@ -332,9 +327,8 @@ fn read_frame(
         exit,
     };
     let length = file
-        .metadata()
-        .map_err(|error| failure(format!("cannot read: {error}"), Exit::Failed))?
-        .len();
+        .length()
+        .map_err(|error| failure(format!("cannot read: {error}"), Exit::Failed))?;
     let end = frame.offset.saturating_add(u64::from(frame.length));
     if end > length {
         return Err(failure(
@@ -347,7 +341,7 @@ fn read_frame(
         ));
     }
     sealed.resize(frame.length as usize, 0);
-    file.read_exact_at(sealed, frame.offset).map_err(|error| {
+    file.fill_from(frame.offset, sealed).map_err(|error| {
         failure(
             format!(
                 "cannot read frame {} at byte {}: {error}",

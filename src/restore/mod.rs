@@ -15,6 +15,7 @@
 
 mod ahead;
 mod batch;
+mod bricks;
 mod elsewhere;
 mod emit;
 mod filter;
@@ -47,6 +48,7 @@ pub use survey::{Judge, Lost, survey};
 
 use crate::archive::Monitor;
 use crate::brick::FrameOpener;
+use crate::container::Shelf;
 use crate::crypto::{Key, PutKeys};
 use crate::error::{Error, Exit, Result};
 use crate::index::{HintReader, IndexFile, Trailer};
@@ -57,6 +59,7 @@ use crate::threads;
 use crate::verify::Share;
 use ahead::Ahead;
 use batch::{Batch, Batches, Permit};
+use bricks::Bricks;
 use elsewhere::Elsewhere;
 use emit::Emitter;
 use frames::FrameCache;
@@ -72,6 +75,8 @@ const KEPT_FRAMES: u64 = 24 << 20;
 pub struct RestoreOptions {
     /// Further places to look for bricks in.
     pub bricks_in: Vec<PathBuf>,
+    /// Containers to read bricks from, in place.
+    pub containers: Arc<Shelf>,
     /// Only members that match these; all if empty.
     pub patterns: Vec<String>,
     /// Take an index whose seal the key cannot check ([`open_unauthenticated`]).
@@ -183,16 +188,16 @@ pub fn restore<W: Write>(
             .store(total, std::sync::atomic::Ordering::Relaxed);
     }
     let [bodies, ..] = trailer.hints(index)?;
+    let bricks = bricks_of(origin.layout(), options);
     let mut elsewhere = None;
     if is_sealed_with(&trailer, key) {
         let keys = key.put_keys(trailer.summary.store_id, trailer.summary.epoch)?;
         let catalog = options.catalog.clone().zip(origin.store().cloned());
         let opener = Arc::clone(&opener);
-        let all = Elsewhere::new(origin.layout(), &options.bricks_in, keys, opener, catalog);
+        let all = Elsewhere::new(Arc::clone(&bricks), keys, opener, catalog);
         elsewhere = Some(Arc::new(all));
     }
-    let layout = origin.layout().clone();
-    let (frames, pool) = frame_cache(layout, opener, elsewhere.clone(), options, bodies)?;
+    let (frames, pool) = frame_cache(bricks, opener, elsewhere.clone(), options, bodies)?;
     let locator = Locator::from_hints(index, &trailer)?;
     let (out, batches) = Batches::queue();
     let mut walker = Walker::new(trailer.members(index), locator, frames, selection, out);
@@ -244,7 +249,13 @@ pub fn restore_incomplete<W: Write>(
     let opener = Arc::new(key.opener(*store.id())?);
     let keys = store.put_keys(key)?;
     let selection = Selection::new(&options.patterns)?;
-    let (frames, pool) = frame_cache(store.layout().clone(), opener, None, options, None)?;
+    let (frames, pool) = frame_cache(
+        bricks_of(store.layout(), options),
+        opener,
+        None,
+        options,
+        None,
+    )?;
     let locator = Locator::Catalog {
         catalog: Box::new(catalog),
         key: keys.chunk_id,
@@ -275,8 +286,16 @@ pub fn restore_incomplete<W: Write>(
     Ok(summary)
 }
 
+fn bricks_of(layout: &Layout, options: &RestoreOptions) -> Arc<Bricks> {
+    Arc::new(Bricks {
+        layout: layout.clone(),
+        dirs: options.bricks_in.clone(),
+        shelf: Arc::clone(&options.containers),
+    })
+}
+
 fn frame_cache(
-    layout: Layout,
+    bricks: Arc<Bricks>,
     opener: Arc<FrameOpener>,
     elsewhere: Option<Arc<Elsewhere>>,
     options: &RestoreOptions,
@@ -284,8 +303,7 @@ fn frame_cache(
 ) -> Result<(FrameCache, Arc<ThreadPool>)> {
     let pool = threads::pool(options.threads)?;
     let frames = FrameCache::new(
-        layout,
-        options.bricks_in.clone(),
+        bricks,
         opener,
         elsewhere,
         Arc::clone(&pool),

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::event::SalvageSummary;
-use super::file::{NamedByHash, write_new};
+use super::file::{new_file, publish, write_new};
 use super::frame::{Identity, SalvagedFrame};
 use super::whole::Whole;
 use crate::brick::{MovedBrick, footer, make_sidecar};
@@ -17,12 +17,12 @@ use crate::id::{BrickName, Class, Epoch, WriterId};
 use crate::store::atomic;
 use crate::store::guard::{refuse_links, refuse_links_to};
 use crate::store::layout::{Layout, RunName};
+use crate::store::named::NamedByHash;
+use crate::store::new_brick::{AROUND, toc_share};
 
 /// Bricks under way at a time, by epoch and class. There are two in an honest store of
 /// one epoch.
 const MOST_OPEN: usize = 8;
-/// Length of brick header, TOC without its frames, and footer.
-const AROUND: u64 = 80 + 132 + 64;
 
 /// Where what was found goes.
 pub(super) struct Output {
@@ -155,7 +155,7 @@ impl Output {
         let (brick, sidecar) = (layout.brick_path(&name, class), layout.toc_path(&name));
         refuse_links_to(layout.path(), &brick)?;
         refuse_links_to(layout.path(), &sidecar)?;
-        file.publish(&brick)?;
+        file.publish(|file| publish(file, &brick))?;
         match keys {
             Some(keys) if !layout.sidecar_stands(&name)? => {
                 let bytes = make_sidecar(keys, &name, toc);
@@ -206,7 +206,7 @@ impl Output {
         let at = if let Some(at) = self.loose.iter().position(fits) {
             at
         } else {
-            let file = NamedByHash::new(self.temp_dir().as_deref())?;
+            let file = new_file(self.temp_dir().as_deref())?;
             self.loose.push((frame.class, file));
             self.loose.len() - 1
         };
@@ -226,7 +226,8 @@ impl Output {
         };
         let name = BrickName(file.hash());
         refuse_links(layout.path(), &loose_dir(layout))?;
-        file.publish(&loose_dir(layout).join(format!("{name}.frames")))
+        let path = loose_dir(layout).join(format!("{name}.frames"));
+        file.publish(|file| publish(file, &path))
     }
 
     /// Writes a root, under the time of its run and a number that follows from its
@@ -307,7 +308,7 @@ impl NewBrick {
         temp_dir: Option<&Path>,
     ) -> Result<Self> {
         let brick = MovedBrick::new(first.store, first.epoch, first.class)?;
-        let mut file = NamedByHash::new(temp_dir)?;
+        let mut file = new_file(temp_dir)?;
         file.write(&brick.header())?;
         Ok(Self {
             brick,
@@ -323,14 +324,14 @@ impl NewBrick {
         let length = self.file.length() + self.toc_length + AROUND;
         self.toc.frames().len() >= MAX_FRAMES as usize
             || self.toc.chunks().len() + frame.chunks.len() > MAX_CHUNKS as usize
-            || length + u64::from(frame.length) + toc_share(frame) > brick_size
+            || length + u64::from(frame.length) + toc_share(frame.chunks.len()) > brick_size
     }
 
     fn push(&mut self, frame: &SalvagedFrame, bytes: &[u8]) -> Result<()> {
         let chunks = frame.chunks.iter().copied();
         self.toc
             .push_frame(frame.length, frame.plain_length, chunks)?;
-        self.toc_length += toc_share(frame);
+        self.toc_length += toc_share(frame.chunks.len());
         if bytes.is_empty() {
             self.file.count(u64::from(frame.length));
         }
@@ -344,10 +345,4 @@ impl NewBrick {
         self.file.write(&footer(offset, toc.len() as u64))?;
         Ok((self.file, toc))
     }
-}
-
-/// The most that a frame takes in a TOC: three `uv` of at most 5, 4 and 3 bytes, and for
-/// each chunk an id and a `uv` of at most 3.
-const fn toc_share(frame: &SalvagedFrame) -> u64 {
-    12 + frame.chunks.len() as u64 * 19
 }

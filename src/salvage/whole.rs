@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use super::event::Place;
-use super::file::NamedByHash;
+use super::file::new_file;
 use super::frame::SalvagedFrame;
 use crate::brick::open_brick_toc;
 use crate::crypto::PutKeys;
@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::format::brick::{BrickHeader, Footer, HEADER_LENGTH, MAX_CHUNKS, MAX_FRAMES};
 use crate::format::toc::{Toc, TocHeader};
 use crate::id::BrickName;
+use crate::store::named::NamedByHash;
 
 /// A brick as far as it was found.
 pub(super) struct Attempt {
@@ -67,7 +68,7 @@ impl Attempt {
             header,
             next: place.offset + HEADER_LENGTH as u64,
             place,
-            file: NamedByHash::nowhere(),
+            file: NamedByHash::new(None),
             header_bytes: bytes.to_vec(),
             temp_dir,
             frames: Vec::new(),
@@ -88,7 +89,7 @@ impl Attempt {
     /// Adds a frame that it [takes](Attempt::takes).
     pub(super) fn frame(&mut self, frame: SalvagedFrame, bytes: &[u8]) -> Result<()> {
         if self.frames.is_empty() {
-            self.file = NamedByHash::new(self.temp_dir.as_deref())?;
+            self.file = new_file(self.temp_dir.as_deref())?;
             self.file.write(&self.header_bytes)?;
         }
         self.chunks += frame.chunks.len();

@@ -8,6 +8,7 @@ use crate::brick::{FrameOpener, OpenFrame, OpenScratch, require_metadata};
 use crate::crypto::{Key, PutKeys};
 use crate::error::{Error, Exit, Result};
 use crate::format::frame::FrameHeader;
+use crate::format::frames::Frames;
 use crate::format::toc::{Toc, TocFrame};
 use crate::id::{BrickName, ChunkHash, ChunkId, Class};
 use crate::store::Store;
@@ -126,7 +127,7 @@ impl<'a> Chunks<'a> {
             bricks_in: bricks_in.to_vec(),
         });
         let mut buffer = Vec::new();
-        for (name, bitmap) in &run.root.bricks {
+        for (name, frames) in &run.root.bricks {
             let own = store.brick_path(name, Class::Metadata);
             let mut elsewhere = bricks_in.iter().map(|dir| {
                 let [.., meta] = places_of_brick(dir, name);
@@ -139,7 +140,7 @@ impl<'a> Chunks<'a> {
             };
             if let Some(path) = path {
                 match read_toc(store, keys, name, &path, &mut buffer) {
-                    Ok(toc) => chunks.add(path, &toc, Some(bitmap)),
+                    Ok(toc) => chunks.add(path, &toc, Some(frames)),
                     // Its chunks may stand in others.
                     Err(error) => {
                         chunks.trouble.get_or_insert(error);
@@ -152,25 +153,19 @@ impl<'a> Chunks<'a> {
         Ok(chunks)
     }
 
-    /// Adds a brick; with a bitmap, only these frames.
-    fn add(&mut self, path: PathBuf, toc: &Toc, bitmap: Option<&[u8]>) {
+    /// Adds a brick: all frames, or only the `used` ones.
+    fn add(&mut self, path: PathBuf, toc: &Toc, used: Option<&Frames>) {
         let next = u32::try_from(self.bricks.len()).unwrap_or(u32::MAX);
         let brick = *self.ordinals.entry(path.clone()).or_insert(next);
-        let used = |frame: usize| {
-            bitmap.is_none_or(|bitmap| {
-                let byte = bitmap.get(frame / 8);
-                byte.is_some_and(|byte| byte >> (frame % 8) & 1 == 1)
-            })
-        };
-        for (number, frame) in toc.frames().iter().enumerate() {
-            if !used(number) {
+        for (number, frame) in (0..).zip(toc.frames()) {
+            if used.is_some_and(|used| !used.contains(number)) {
                 continue;
             }
             let chunks = toc.chunks().iter().skip(frame.first_chunk as usize);
             for (place, chunk) in (0..frame.chunk_count).zip(chunks) {
                 let place = Place {
                     brick,
-                    frame: number as u32,
+                    frame: number,
                     number: place,
                 };
                 let first = *self.places.entry(chunk.id).or_insert(place);

@@ -308,6 +308,15 @@ pub fn settle(path: &Path) -> Result<()> {
     sync_dir(parent(parent(path)))
 }
 
+/// Gives a file its final name in the same folder, durably, and never replaces a file.
+///
+/// # Errors
+/// [`Error::Io`], of the kind [`io::ErrorKind::AlreadyExists`] if the name is taken.
+pub fn rename_new_durably(from: &Path, to: &Path) -> Result<()> {
+    rename_new(from, to).map_err(Error::io("write", to))?;
+    sync_dir(parent(to))
+}
+
 /// As [`sync_dir`], if there is such a folder.
 ///
 /// # Errors

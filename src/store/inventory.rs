@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::layout::{BRICK, Layout, PARITY, ROOT, SIDECAR, SNAPSHOT, list, run_name, sharded_name};
+use super::layout::{
+    BRICK, Layout, PARITY, ROOT, SIDECAR, SNAPSHOT, container_catalog, list, run_name, sharded_name,
+};
 use crate::Result;
 use crate::id::BrickName;
 
@@ -56,6 +58,7 @@ pub fn each_stray(layout: &Layout, each: &mut dyn FnMut(PathBuf)) -> Result<()> 
             "roots" => flat(&path, |file| run_name(file, ROOT).is_some(), each),
             "snapshots" => flat(&path, |file| run_name(file, SNAPSHOT).is_some(), each),
             "bad" => flat(&path, |file| file.parse::<BrickName>().is_ok(), each),
+            "containers" => flat(&path, |file| container_catalog(file).is_some(), each),
             "dead" => flat(
                 &path,
                 |file| {
@@ -157,6 +160,7 @@ mod tests {
             format!("bad/{hex}"),
             format!("parity/ab/{hex}.parity"),
             format!("dead/{run}.dead"),
+            format!("containers/{}-000012.catalog", "ab".repeat(16)),
             "tmp/anything".to_owned(),
             format!("runs/{run}/lease"),
         ] {
@@ -169,6 +173,7 @@ mod tests {
             format!("tocs/ab/{hex}.brick"),
             format!("roots/{run}.snap"),
             format!("parity/ab/{hex}.brick"),
+            format!("containers/{}-12.catalog", "ab".repeat(16)),
             "bad/x".to_owned(),
         ];
         for stray in &strays {

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use super::atomic::TempFile;
 use super::{atomic, guard, is_missing};
 use crate::brick::{SIDECAR_SEAL_LENGTH, SidecarSeal};
-use crate::id::{BrickName, Class};
+use crate::id::{BrickName, Class, ContainerSetId};
 use crate::{Error, Result};
 
 /// The number of folders among which names are spread: one for each first byte.
@@ -22,21 +22,7 @@ pub(super) const PARITY: &str = "parity";
 pub(super) const ROOT: &str = "root";
 pub(super) const SNAPSHOT: &str = "snap";
 const DEAD_LIST: &str = "dead";
-
-/// A mark on a brick: it must not be relied upon any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mark {
-    /// Found damaged (`bad/`).
-    Bad,
-}
-
-impl Mark {
-    const fn folder(self) -> &'static str {
-        match self {
-            Self::Bad => "bad",
-        }
-    }
-}
+const CONTAINER_CATALOG: &str = "catalog";
 
 /// What root and snapshot of a run, or its folder, are named: `<time>-<random>`. Ordered
 /// by time.
@@ -236,10 +222,44 @@ impl Layout {
         named(&self.dead_dir(), DEAD_LIST)
     }
 
-    /// The file that marks a brick.
+    /// The folder of the catalogs of sets of containers.
     #[must_use]
-    pub fn mark_path(&self, mark: Mark, name: &BrickName) -> PathBuf {
-        self.path.join(mark.folder()).join(name.to_string())
+    pub fn containers_dir(&self) -> PathBuf {
+        self.path.join("containers")
+    }
+
+    /// The catalog of a set whose last container has this number.
+    #[must_use]
+    pub fn container_catalog_path(&self, set: &ContainerSetId, number: u32) -> PathBuf {
+        self.containers_dir()
+            .join(format!("{set}-{number:06}.{CONTAINER_CATALOG}"))
+    }
+
+    /// The catalogs of sets of containers: set, number of the last container, file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the folder is there and cannot be listed.
+    pub fn container_catalogs(&self) -> Result<Vec<(ContainerSetId, u32, PathBuf)>> {
+        let mut found = Vec::new();
+        list(&self.containers_dir(), |file, entry| {
+            if let Some((set, number)) = container_catalog(file) {
+                found.push((set, number, entry.path()));
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
+    /// The folder of the marks.
+    #[must_use]
+    pub fn marks_dir(&self) -> PathBuf {
+        self.path.join("bad")
+    }
+
+    /// The file that marks a brick as damaged: it must not be relied upon any more.
+    #[must_use]
+    pub fn mark_path(&self, name: &BrickName) -> PathBuf {
+        self.marks_dir().join(name.to_string())
     }
 
     /// Appends the names of the bricks whose sidecars stand in one shard, sorted.
@@ -363,16 +383,16 @@ impl Layout {
     /// # Errors
     /// [`Error::Io`] if that cannot be told.
     pub fn brick_counts(&self, name: &BrickName) -> Result<bool> {
-        Ok(self.sidecar_stands(name)? && !stands(&self.mark_path(Mark::Bad, name))?)
+        Ok(self.sidecar_stands(name)? && !stands(&self.mark_path(name))?)
     }
 
     /// The bricks that carry a mark, sorted.
     ///
     /// # Errors
     /// [`Error::Io`] if the folder is there and cannot be listed.
-    pub fn marked(&self, mark: Mark) -> Result<Vec<BrickName>> {
+    pub fn marked(&self) -> Result<Vec<BrickName>> {
         let mut names = Vec::new();
-        list(&self.path.join(mark.folder()), |file, _| {
+        list(&self.marks_dir(), |file, _| {
             names.extend(BrickName::from_str(file).ok());
             Ok(())
         })?;
@@ -385,8 +405,8 @@ impl Layout {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn write_mark(&self, mark: Mark, name: &BrickName) -> Result<()> {
-        let path = self.mark_path(mark, name);
+    pub fn write_mark(&self, name: &BrickName) -> Result<()> {
+        let path = self.mark_path(name);
         if stands(&path)? {
             return Ok(());
         }
@@ -400,13 +420,13 @@ impl Layout {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn remove_mark(&self, mark: Mark, name: &BrickName) -> Result<()> {
-        let path = self.mark_path(mark, name);
+    pub fn remove_mark(&self, name: &BrickName) -> Result<()> {
+        let path = self.mark_path(name);
         guard::refuse_links_to(&self.path, &path)?;
         match fs::remove_file(&path) {
             Err(error) if is_missing(&error) => Ok(()),
             Err(error) => Err(Error::io("remove", path)(error)),
-            Ok(()) => atomic::sync_dir(&self.path.join(mark.folder())),
+            Ok(()) => atomic::sync_dir(&self.marks_dir()),
         }
     }
 
@@ -509,6 +529,14 @@ fn named(dir: &Path, ending: &str) -> Result<Vec<RunName>> {
     Ok(runs)
 }
 
+/// Set and number that a catalog is named after, if it is one.
+pub(super) fn container_catalog(file: &str) -> Option<(ContainerSetId, u32)> {
+    let stem = file.strip_suffix(CONTAINER_CATALOG)?.strip_suffix('.')?;
+    let (set, digits) = stem.split_once('-')?;
+    let number: u32 = digits.parse().ok()?;
+    (format!("{number:06}") == digits).then_some((set.parse().ok()?, number))
+}
+
 /// The run that a file is named after, if it is.
 pub(super) fn run_name(file: &str, ending: &str) -> Option<RunName> {
     file.strip_suffix(ending)?.strip_suffix('.')?.parse().ok()
@@ -566,10 +594,7 @@ mod tests {
             layout.toc_path(&NAME),
             path(format!("/s/tocs/ab/{hex}.toc"))
         );
-        assert_eq!(
-            layout.mark_path(Mark::Bad, &NAME),
-            path(format!("/s/bad/{hex}"))
-        );
+        assert_eq!(layout.mark_path(&NAME), path(format!("/s/bad/{hex}")));
         let run: RunName = "00000000000000000007-0123456789abcdef".parse().unwrap();
         assert_eq!(run.random(), [1, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]);
         for (found, expected) in [

@@ -2,6 +2,7 @@
 //! `store.toml`, and the catalog (`formats/store.md`).
 
 pub mod atomic;
+mod brick_file;
 pub mod catalog;
 pub mod config;
 pub mod guard;
@@ -9,6 +10,8 @@ mod host;
 pub mod inventory;
 pub mod last_run;
 pub mod layout;
+pub(crate) mod named;
+pub(crate) mod new_brick;
 pub(crate) mod own_toc;
 pub mod places;
 pub mod runs;
@@ -23,22 +26,23 @@ use std::path::{Path, PathBuf};
 
 use self::atomic::TempFile;
 use self::config::StoreConfig;
-use self::layout::{Layout, Mark, RunName};
+use self::layout::{Layout, RunName};
 use self::runs::Lease;
 use crate::brick::{self, SIDECAR_SEAL_LENGTH, SidecarSeal};
 use crate::crypto::{Key, PublicKey, PutKeys};
 use crate::error::Exit;
-use crate::format::note::{MAX_TEXT_LENGTH, Note, NoteKind};
+use crate::format::note::{Note, NoteKind};
 use crate::format::root::Root;
 use crate::format::sealed::{self, SealedHeader};
-use crate::format::toc::{MAX_SEALED_TOC_LENGTH, TOC_HEADER_LENGTH, Toc, TocHeader};
+use crate::format::toc::{MAX_TOC_LENGTH, Toc, TocHeader};
 use crate::format::wire::DecodeError;
 use crate::id::{BrickName, Class, Epoch, StoreId, WriterId};
 use crate::{Error, Result};
 
+pub use self::brick_file::{BrickFile, ReadAt};
+
 /// The longest sidecar in bytes: a TOC and what binds it to its brick (`formats/brick.md`).
-pub(crate) const MAX_SIDECAR_LENGTH: u64 =
-    TOC_HEADER_LENGTH as u64 + MAX_SEALED_TOC_LENGTH as u64 + SIDECAR_SEAL_LENGTH as u64;
+pub(crate) const MAX_SIDECAR_LENGTH: u64 = MAX_TOC_LENGTH + SIDECAR_SEAL_LENGTH as u64;
 
 /// The longest root or note in bytes (`formats/store.md#roots`).
 pub(crate) const MAX_ROOT_LENGTH: u64 = sealed::HEADER_LENGTH as u64 + sealed::MAX_SEALED_LENGTH;
@@ -316,17 +320,12 @@ impl Store {
     /// # Errors
     /// [`Error::Io`].
     pub fn mark(&self, keys: &PutKeys, name: &BrickName, text: &str) -> Result<()> {
-        let text = &text.as_bytes()[..text.len().min(MAX_TEXT_LENGTH)];
         let writer = WriterId(atomic::random(self.layout.path())?);
-        let note = Note {
-            text: text.to_vec(),
-            bricks: vec![*name],
-            ..runs::new_note(NoteKind::Mark, None, writer)
-        };
+        let note = runs::new_mark(name, text, writer);
         let mut file = self.temp_file()?;
         file.write_all(&brick::seal_note(keys, &note)?)
             .map_err(Error::io("write", file.path()))?;
-        let path = self.layout.mark_path(Mark::Bad, name);
+        let path = self.layout.mark_path(name);
         guard::refuse_links_to(self.path(), &path)?;
         file.publish(&path)
     }
@@ -339,7 +338,7 @@ impl Store {
     pub fn unsealed_marks(&self, keys: &PutKeys, marked: &[BrickName]) -> Result<Vec<PathBuf>> {
         let mut unsealed = Vec::new();
         for name in marked {
-            let path = self.layout.mark_path(Mark::Bad, name);
+            let path = self.layout.mark_path(name);
             match self.read_note(keys, &path) {
                 Ok(note) if note.kind == NoteKind::Mark && note.bricks == [*name] => {}
                 Err(Error::Io { source, .. }) if is_missing(&source) => {}
@@ -448,7 +447,7 @@ impl Store {
         })?;
         totals.snapshots = self.layout.snapshots()?.len() as u64;
         totals.dead = self.layout.dead_lists()?.len() as u64;
-        totals.bad = self.layout.marked(Mark::Bad)?.len() as u64;
+        totals.bad = self.layout.marked()?.len() as u64;
         Ok(totals)
     }
 }

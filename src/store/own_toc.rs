@@ -1,16 +1,14 @@
 //! The table of contents in a brick itself: for where its sidecar is missing.
 
-use std::fs::File;
 use std::io::ErrorKind;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::brick::open_brick_toc;
 use crate::crypto::PutKeys;
 use crate::error::{Error, Exit, Result};
 use crate::format::brick::{BrickHeader, FOOTER_LENGTH, Footer, HEADER_LENGTH};
-use crate::format::toc::{MAX_SEALED_TOC_LENGTH, TOC_HEADER_LENGTH, Toc};
-use crate::format::wire::DecodeError;
+use crate::format::toc::Toc;
+use crate::store::ReadAt;
 
 /// Header and table of contents of the brick in `file`. `buffer` is overwritten.
 ///
@@ -18,12 +16,12 @@ use crate::format::wire::DecodeError;
 /// [`Error::Io`]; a brick that is cut short; header, footer or table that are damaged or
 /// of another store.
 pub fn read_own_toc(
-    file: &File,
+    file: &impl ReadAt,
     path: &Path,
     keys: &PutKeys,
     buffer: &mut Vec<u8>,
 ) -> Result<(BrickHeader, Toc)> {
-    let length = file.metadata().map_err(Error::io("read", path))?.len();
+    let length = file.length().map_err(Error::io("read", path))?;
     let end = length.saturating_sub(FOOTER_LENGTH as u64);
     let mut footer = [0; FOOTER_LENGTH];
     read_brick(file, path, end, &mut footer)?;
@@ -31,18 +29,10 @@ pub fn read_own_toc(
     let mut header = [0; HEADER_LENGTH];
     read_brick(file, path, 0, &mut header)?;
     let header = BrickHeader::decode(&header).map_err(Error::decode(path, 0))?;
-    let most = TOC_HEADER_LENGTH as u64 + u64::from(MAX_SEALED_TOC_LENGTH);
-    if footer.toc_length > most {
-        let error = DecodeError::value(
-            "brick footer",
-            "length of the TOC",
-            24,
-            most,
-            footer.toc_length,
-        );
-        return Err(Error::decode(path, end)(error));
-    }
-    buffer.resize(usize::try_from(footer.toc_length).unwrap_or(usize::MAX), 0);
+    let toc_length = footer
+        .require_toc_length()
+        .map_err(Error::decode(path, end))?;
+    buffer.resize(toc_length, 0);
     read_brick(file, path, footer.toc_offset, buffer)?;
     let toc = open_brick_toc(keys, &header, buffer, &footer)
         .map_err(Error::decode(path, footer.toc_offset))?;
@@ -53,8 +43,8 @@ pub fn read_own_toc(
 ///
 /// # Errors
 /// [`Error::Refused`] with [`Exit::Damaged`] if it is cut short; [`Error::Io`].
-pub fn read_brick(file: &File, path: &Path, offset: u64, bytes: &mut [u8]) -> Result<()> {
-    file.read_exact_at(bytes, offset).map_err(|error| {
+pub fn read_brick(file: &impl ReadAt, path: &Path, offset: u64, bytes: &mut [u8]) -> Result<()> {
+    file.fill_from(offset, bytes).map_err(|error| {
         if error.kind() == ErrorKind::UnexpectedEof {
             let message = format!(
                 "brick cut short: expected {} bytes from byte {offset} on; take another copy of \

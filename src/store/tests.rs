@@ -176,7 +176,7 @@ fn a_root_is_read_back_if_its_name_tells_its_time() {
         stream_xxh3: 2,
         host: b"host".to_vec(),
         label: Vec::new(),
-        bricks: vec![(name(1), vec![1])],
+        bricks: vec![(name(1), vec![1].into())],
         snapshot: None,
         stored: None,
     };

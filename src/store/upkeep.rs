@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use super::layout::{Mark, RunName};
+use super::layout::RunName;
 use super::runs::{OtherRun, is_of};
 use super::{Store, is_missing};
 use crate::crypto::PutKeys;
@@ -56,8 +56,8 @@ impl Upkeep {
                 upkeep.dead_lists.push((name, note));
             }
         }
-        for name in layout.marked(Mark::Bad)? {
-            let path = layout.mark_path(Mark::Bad, &name);
+        for name in layout.marked()? {
+            let path = layout.mark_path(&name);
             let is_its = |note: &Note| note.kind == NoteKind::Mark && note.bricks == [name];
             if let Some(note) = open(store.read_note(keys, &path), is_its)? {
                 upkeep.marks.push((name, note));

@@ -96,13 +96,13 @@ impl Digester {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::tape::CATALOG_MEMBER;
+    use crate::format::container::CATALOG;
 
     fn container(body: &[u8]) -> Vec<u8> {
         let mut tar = Vec::new();
         ustar::put_member(&mut tar, "bricks/x", body, 0).unwrap();
         let text = format!("lines\nend {} {}\n", tar.len(), "0".repeat(64));
-        ustar::put_member(&mut tar, CATALOG_MEMBER, text.as_bytes(), 0).unwrap();
+        ustar::put_member(&mut tar, CATALOG, text.as_bytes(), 0).unwrap();
         ustar::put_end(&mut tar);
         tar
     }
@@ -118,7 +118,7 @@ mod tests {
                 taped.chunks(step).for_each(|bytes| digester.update(bytes));
                 let end = digester.end().unwrap();
                 let header = &tar[usize::try_from(end).unwrap()..];
-                assert_eq!(ustar::parse(header).unwrap().0, CATALOG_MEMBER);
+                assert_eq!(ustar::parse(header).unwrap().0, CATALOG);
                 let whole = digester.finish(None).unwrap();
                 assert_eq!(whole.length, tar.len() as u64);
                 assert_eq!(whole.sha256, Sha256Sum::of(&tar));

@@ -1,6 +1,7 @@
 //! Checking members of a container while it streams by.
 
 use super::catalog::Member;
+use crate::format::container::MemberName;
 
 /// Hashes those members whose name is their BLAKE3, as the bytes of a container come.
 #[derive(Debug)]
@@ -12,21 +13,18 @@ pub struct Checker<'a> {
     hash: blake3::Hasher,
     /// Whether bytes of the current one are missing.
     hole: bool,
-    damaged: Vec<&'a str>,
+    damaged: Vec<&'a MemberName>,
     sound: u64,
 }
 
 /// The hash that a member's name promises, if it does.
 #[must_use]
-pub fn promised_hash(name: &str) -> Option<&str> {
-    let (folder, rest) = name.split_once('/')?;
-    let (_, file) = rest.split_once('/')?;
-    let (stem, ending) = file.split_once('.')?;
-    let named = matches!(
-        (folder, ending),
-        ("bricks" | "meta", "brick") | ("parity", "parity")
-    );
-    named.then_some(stem)
+pub const fn promised_hash(name: &MemberName) -> Option<[u8; 32]> {
+    match name {
+        MemberName::Brick(name) | MemberName::Meta(name) => Some(name.0),
+        MemberName::Parity(name) => Some(name.0),
+        _ => None,
+    }
 }
 
 impl<'a> Checker<'a> {
@@ -77,8 +75,8 @@ impl<'a> Checker<'a> {
     }
 
     fn end_member(&mut self, member: &'a Member) {
-        let wrong = promised_hash(&member.name)
-            .is_some_and(|promised| self.hash.finalize().to_hex().as_str() != promised);
+        let wrong =
+            promised_hash(&member.name).is_some_and(|promised| self.hash.finalize() != promised);
         if wrong || self.hole {
             self.damaged.push(&member.name);
         } else {
@@ -91,17 +89,17 @@ impl<'a> Checker<'a> {
 
     /// Which members are damaged so far.
     #[must_use]
-    pub fn damaged(&self) -> &[&'a str] {
+    pub fn damaged(&self) -> &[&'a MemberName] {
         &self.damaged
     }
 
     /// The container is at its end: which members are damaged, those among them that did
     /// not come.
     #[must_use]
-    pub fn finish(mut self) -> Vec<&'a str> {
+    pub fn finish(mut self) -> Vec<&'a MemberName> {
         let missing = self.members.get(self.current..).unwrap_or_default();
         self.damaged
-            .extend(missing.iter().map(|member| member.name.as_str()));
+            .extend(missing.iter().map(|member| &member.name));
         self.damaged
     }
 }
@@ -112,14 +110,10 @@ fn part(bytes: &[u8], from: u64, to: u64) -> Option<&[u8]> {
 
 /// Names for a message: all, or the first ones and how many more.
 #[must_use]
-pub fn list(names: &[&str]) -> String {
+pub fn list(names: &[&MemberName]) -> String {
     const SHOWN: usize = 8;
-    let shown = names
-        .iter()
-        .take(SHOWN)
-        .copied()
-        .collect::<Vec<_>>()
-        .join(", ");
+    let shown: Vec<_> = names.iter().take(SHOWN).map(ToString::to_string).collect();
+    let shown = shown.join(", ");
     match names.len().saturating_sub(SHOWN) {
         0 => shown,
         more => format!("{shown} and {more} more"),
@@ -129,13 +123,13 @@ pub fn list(names: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::BrickName;
 
     fn brick(content: &[u8], offset: u64) -> Member {
-        let hash = blake3::hash(content).to_hex();
         Member {
             offset,
             length: content.len() as u64,
-            name: format!("bricks/{}/{hash}.brick", &hash[..2]),
+            name: MemberName::Brick(BrickName(*blake3::hash(content).as_bytes())),
         }
     }
 
@@ -149,7 +143,7 @@ mod tests {
             container.extend_from_slice(body);
             container.resize(container.len().next_multiple_of(512) + 512, 0);
         }
-        let name = |number: usize| members[number].name.as_str();
+        let name = |number: usize| members[number].name.clone();
         for step in [1, 100, 512, 10_000] {
             let check = |container: &[u8]| {
                 let mut checker = Checker::new(&members);
@@ -159,7 +153,7 @@ mod tests {
                 checker
                     .finish()
                     .iter()
-                    .map(ToString::to_string)
+                    .map(|name| (*name).clone())
                     .collect::<Vec<_>>()
             };
             assert!(check(&container).is_empty());
@@ -175,6 +169,6 @@ mod tests {
         checker.update(&container[..2000]);
         checker.miss(100);
         checker.update(&container[2100..]);
-        assert_eq!(checker.finish(), [name(0)]);
+        assert_eq!(checker.finish(), [&name(0)]);
     }
 }

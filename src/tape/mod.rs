@@ -13,7 +13,6 @@ mod digest;
 mod drive;
 mod members;
 mod mounted;
-mod pages;
 mod plan;
 pub mod raw;
 mod recover;

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::catalog::{Catalog, Place, Whole};
 use super::change::{Changer, Obtained, Wanted, obtain};
 use super::drive::Drive;
-use super::survey::{self, ContainerLabel, Entry, Kind, Labelled};
+use super::survey::{self, Entry, Kind, Labelled};
 use super::verify;
 use crate::archive::Monitor;
+use crate::format::container::Label as ContainerLabel;
 use crate::format::tape::{Label, Owner, SetPrefix, TapeName};
 use crate::id::TapeId;
 use crate::{Error, Result};
@@ -288,7 +289,7 @@ impl Known {
 
 fn containers(entries: &[Entry]) -> impl Iterator<Item = (u32, ContainerLabel)> {
     entries.iter().filter_map(|entry| match entry.kind {
-        Kind::Container(label) => Some((entry.number, label)),
+        Kind::Container(ref label) => Some((entry.number, label.clone())),
         _ => None,
     })
 }

@@ -14,6 +14,7 @@ use super::ring::{Go, Pace, Piece, Stream};
 use super::survey::{self, Labelled};
 use super::ustar;
 use crate::archive::Monitor;
+use crate::format::container::MemberName;
 use crate::format::tape::{ContainerName, TapeName};
 use crate::id::TapeId;
 use crate::store::atomic::{self, TempFile};
@@ -36,7 +37,7 @@ pub enum What {
     /// Single members, each under its name in a store: those that the function wants.
     Members {
         /// By the member's name.
-        wanted: Box<dyn Fn(&str) -> bool>,
+        wanted: Box<dyn Fn(&MemberName) -> bool>,
         /// Whether the configuration of the store is wanted too.
         config: bool,
     },
@@ -248,11 +249,11 @@ impl Run<'_> {
         self.select(number, wanted)
     }
 
-    fn select(&self, number: u32, wanted: &dyn Fn(&str) -> bool) -> Vec<Member> {
+    fn select(&self, number: u32, wanted: &dyn Fn(&MemberName) -> bool) -> Vec<Member> {
         let container = self.catalog.containers.get(&number);
         let members = container.and_then(|container| container.members.as_ref());
         let is_there = |member: &Member| {
-            std::fs::metadata(self.options.to.join(&member.name))
+            std::fs::metadata(self.options.to.join(member.name.to_string()))
                 .is_ok_and(|found| found.len() == member.length)
         };
         let members = members.into_iter().flatten();
@@ -415,7 +416,7 @@ impl Run<'_> {
         if lost.is_empty() {
             return Ok(None);
         }
-        let lost: Vec<_> = lost.iter().map(String::as_str).collect();
+        let lost: Vec<_> = lost.iter().collect();
         Ok(Some(format!(
             "damaged in it: {}",
             super::members::list(&lost)
@@ -432,7 +433,11 @@ impl Run<'_> {
                     lost.push(ContainerName { set, number }.to_string());
                 }
                 What::Members { .. } => {
-                    lost.extend(self.members(number).into_iter().map(|member| member.name));
+                    lost.extend(
+                        self.members(number)
+                            .into_iter()
+                            .map(|member| member.name.to_string()),
+                    );
                 }
             }
         }
@@ -475,7 +480,7 @@ struct Taker<'a> {
     at: u64,
     current: Option<(TempFile, blake3::Hasher)>,
     hole: bool,
-    lost: Vec<String>,
+    lost: Vec<MemberName>,
     files: u64,
     bytes: u64,
     /// Where the next header stands, while the configuration is looked for.
@@ -578,14 +583,13 @@ impl<'a> Taker<'a> {
             self.put(Some(&[]))?;
         }
         let sound = self.current.take().filter(|(_, hash)| {
-            promised_hash(&member.name)
-                .is_none_or(|promised| hash.finalize().to_hex().as_str() == promised)
+            promised_hash(&member.name).is_none_or(|promised| hash.finalize() == promised)
         });
         let Some((temp, _)) = sound.filter(|_| !hole) else {
             self.lost.push(member.name.clone());
             return Ok(());
         };
-        temp.publish(&self.to.join(&member.name))?;
+        temp.publish(&self.to.join(member.name.to_string()))?;
         self.files += 1;
         self.bytes += member.length;
         Ok(())
@@ -628,7 +632,11 @@ impl<'a> Taker<'a> {
             return Ok(());
         }
         let body = header_at + ustar::BLOCK as u64;
-        self.header_at = match ustar::parse(&self.collected) {
+        let parsed = ustar::parse(&self.collected);
+        self.header_at = match parsed
+            .as_ref()
+            .map(|(name, length)| (name.as_str(), *length))
+        {
             Some((CONFIG, length)) if length <= MAX_CONFIG => {
                 self.config_length = Some(length);
                 Some(body)
@@ -643,7 +651,7 @@ impl<'a> Taker<'a> {
     }
 
     /// Names of those that could not be had.
-    fn finish(mut self) -> Vec<String> {
+    fn finish(mut self) -> Vec<MemberName> {
         let rest = self.members.get(self.next..).unwrap_or_default();
         self.lost
             .extend(rest.iter().map(|member| member.name.clone()));

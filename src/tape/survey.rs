@@ -1,44 +1,18 @@
 //! What is on the tape in a drive: label, containers, catalogs.
 
+use std::path::Path;
+
 use super::catalog::Catalog;
 use super::drive::{Drive, Opened, Read};
 use super::ustar;
 use crate::error::Exit;
-use crate::format::tape::{
-    CATALOG_MEMBER, CONTAINER_LABEL_MEMBER, LABEL_MEMBER, Label, MAX_BLOCK, MAX_LABEL, TapeFileKind,
-};
+use crate::format::container::{CATALOG, LABEL, Label as ContainerLabel};
+use crate::format::tape::{LABEL_MEMBER, Label, MAX_BLOCK, MAX_LABEL, TapeFileKind};
 use crate::format::wire::Fault;
-use crate::id::{ContainerSetId, StoreId};
 use crate::{Error, Result};
 
 /// The longest catalog that is read from a tape: that of some 300 TB of bricks of 64 MiB.
 const MAX_CATALOG: usize = 1 << 30;
-
-/// What a container's label says that matters on a tape.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ContainerLabel {
-    /// Its set.
-    pub set: ContainerSetId,
-    /// Its number.
-    pub number: u32,
-    /// The store.
-    pub store: StoreId,
-}
-
-impl ContainerLabel {
-    /// Reads the lines that matter here.
-    fn parse(text: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(text).ok()?;
-        let mut lines = text.lines();
-        let mut value = |word: &str| lines.next()?.strip_prefix(word)?.strip_prefix(' ');
-        value("dtar container").filter(|version| *version == "1")?;
-        Some(Self {
-            set: value("set")?.parse().ok()?,
-            number: value("number")?.parse().ok()?,
-            store: value("store")?.parse().ok()?,
-        })
-    }
-}
 
 /// What a tape file is, as its first bytes say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,14 +133,13 @@ fn kind(start: &[u8], name: Option<TapeFileKind>) -> Kind {
     if start.is_empty() {
         return Kind::Unreadable;
     }
-    match ustar::members(start).next() {
+    let first = ustar::members(start).next();
+    match first.as_ref().map(|(name, body)| (name.as_str(), body)) {
         Some((LABEL_MEMBER, _)) => Kind::Label,
-        Some((CATALOG_MEMBER, _)) => Kind::Catalog,
-        Some((CONTAINER_LABEL_MEMBER, text)) => {
-            ContainerLabel::parse(text).map_or(Kind::Other, Kind::Container)
-        }
+        Some((CATALOG, _)) => Kind::Catalog,
+        Some((LABEL, text)) => ContainerLabel::decode(text).map_or(Kind::Other, Kind::Container),
         // A catalog is longer than what was read here.
-        _ if ustar::parse(start).is_some_and(|(name, _)| name == CATALOG_MEMBER) => Kind::Catalog,
+        _ if ustar::parse(start).is_some_and(|(name, _)| name == CATALOG) => Kind::Catalog,
         _ if name.is_some() => Kind::Unreadable,
         _ => Kind::Other,
     }
@@ -181,7 +154,8 @@ pub fn catalog(drive: &mut dyn Drive, number: u32) -> Result<std::result::Result
         return Ok(Err("it cannot be read".into()));
     }
     let head = read_start(drive, ustar::BLOCK)?;
-    let Some((CATALOG_MEMBER, size)) = ustar::parse(&head) else {
+    let header = ustar::parse(&head).filter(|(name, _)| name == CATALOG);
+    let Some((_, size)) = header else {
         return Ok(Err("its header cannot be read".into()));
     };
     let size = usize::try_from(size)
@@ -202,7 +176,7 @@ pub fn catalog(drive: &mut dyn Drive, number: u32) -> Result<std::result::Result
     let body = text
         .get(ustar::BLOCK..ustar::BLOCK + size)
         .unwrap_or_default();
-    Ok(Catalog::parse(body)
+    Ok(Catalog::parse(body, Path::new("the catalog"))
         .map(|(catalog, _)| catalog)
         .map_err(|error| error.to_string()))
 }

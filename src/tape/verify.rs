@@ -1,15 +1,18 @@
 //! Reading tapes and comparing what is on them (`formats/tape.md#reading-back`).
 
+use std::path::Path;
+
 use super::catalog::{Catalog, Whole};
 use super::digest::Digester;
 use super::drive::{Drive, Opened};
 use super::members::{self, Checker};
 use super::ring::{Go, Pace, Piece, Stream};
-use super::survey::{self, ContainerLabel, Kind};
+use super::survey::{self, Kind};
 use super::ustar;
 use crate::Result;
 use crate::archive::Monitor;
-use crate::format::tape::{CATALOG_MEMBER, Label};
+use crate::format::container::{CATALOG, Label as ContainerLabel, MemberName};
+use crate::format::tape::Label;
 
 /// Bytes of memory between tape and hash.
 const MEMORY: u64 = 64 << 20;
@@ -160,7 +163,7 @@ fn check_container(
     Ok((state, pace))
 }
 
-fn named(damaged: &[&str], known: bool) -> String {
+fn named(damaged: &[&MemberName], known: bool) -> String {
     match (damaged.is_empty(), known) {
         (true, true) => "; no brick in it is damaged".into(),
         (true, false) => String::new(),
@@ -282,8 +285,8 @@ pub(super) fn read_own_catalog(
     let tail = text.get(from..).unwrap_or_default();
     let catalog = ustar::members(tail)
         .next()
-        .filter(|(name, _)| *name == CATALOG_MEMBER)
-        .and_then(|(_, text)| Catalog::parse(text).ok())
+        .filter(|(name, _)| name == CATALOG)
+        .and_then(|(_, text)| Catalog::parse(text, Path::new("the catalog")).ok())
         .map(|(catalog, _)| catalog);
     Ok(Ok((whole, catalog)))
 }

@@ -2,20 +2,22 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::Write;
+use std::path::Path;
 
 use super::catalog::{Catalog, Place, Sha256Sum, Whole};
 use super::change::{Changer, Obtained, Wanted, obtain};
 use super::drive::{Drive, WriteFault};
-use super::pages::PAGES;
 use super::plan::Room;
 use super::ring::{Pace, Stream, WriteFailure};
 use super::source::{Containers, Next, Planned};
 use super::survey::{self, Entry, Kind, Labelled};
 use super::{ustar, verify};
 use crate::archive::Monitor;
+use crate::container::PAGES;
+use crate::format::container::CATALOG;
 use crate::format::tape::{
-    CATALOG_MEMBER, ContainerName, LABEL_MEMBER, Label, Owner, SUMS_MEMBER, TapeFile, TapeFileKind,
-    TapeName, put_sum,
+    ContainerName, LABEL_MEMBER, Label, Owner, SUMS_MEMBER, TapeFile, TapeFileKind, TapeName,
+    put_sum,
 };
 use crate::id::TapeId;
 use crate::{Error, Result};
@@ -732,7 +734,7 @@ fn write_label(drive: &mut dyn Drive, label: &Label, monitor: &Monitor) -> Resul
     let mut tar = Vec::new();
     let members = std::iter::once((LABEL_MEMBER, text.as_bytes())).chain(PAGES.iter().copied());
     for (name, body) in members {
-        ustar::put_member(&mut tar, name, body, label.time).ok_or_else(too_long)?;
+        ustar::put_member(&mut tar, name, body, label.time)?;
     }
     ustar::put_end(&mut tar);
     drive.erase()?;
@@ -750,15 +752,11 @@ fn write_label(drive: &mut dyn Drive, label: &Label, monitor: &Monitor) -> Resul
     }
 }
 
-fn too_long() -> Error {
-    Error::Internal("a name or length that a header cannot hold".into())
-}
-
 /// The tar of a catalog's tape file: the text, and the checksums of what it names.
 fn catalog_tar(text: &[u8], time: u64) -> Result<Vec<u8>> {
-    let (catalog, _) = Catalog::parse(text).map_err(Error::decode("the catalog", 0))?;
+    let (catalog, _) = Catalog::parse(text, Path::new("the catalog"))?;
     let mut sums = String::new();
-    put_sum(&mut sums, &Sha256Sum::of(text).0, CATALOG_MEMBER);
+    put_sum(&mut sums, &Sha256Sum::of(text).0, CATALOG);
     let set = catalog.set.into();
     for (number, container) in &catalog.containers {
         if let Some(whole) = container.whole {
@@ -767,8 +765,8 @@ fn catalog_tar(text: &[u8], time: u64) -> Result<Vec<u8>> {
         }
     }
     let mut tar = Vec::new();
-    ustar::put_member(&mut tar, CATALOG_MEMBER, text, time).ok_or_else(too_long)?;
-    ustar::put_member(&mut tar, SUMS_MEMBER, sums.as_bytes(), time).ok_or_else(too_long)?;
+    ustar::put_member(&mut tar, CATALOG, text, time)?;
+    ustar::put_member(&mut tar, SUMS_MEMBER, sums.as_bytes(), time)?;
     ustar::put_end(&mut tar);
     Ok(tar)
 }

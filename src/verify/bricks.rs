@@ -18,7 +18,6 @@ use crate::format::toc::{Toc, TocHeader};
 use crate::format::wire::DecodeError;
 use crate::id::BrickName;
 use crate::store::guard::open_file;
-use crate::store::layout::Mark;
 use crate::store::runs::dead_bricks;
 use crate::store::{MAX_SIDECAR_LENGTH, is_missing, read_limited};
 
@@ -72,7 +71,7 @@ impl<'a> Bricks<'a> {
         jobs: &'a [Job],
         found: &'a Found<'a>,
     ) -> Result<Self> {
-        let marked = means.layout.marked(Mark::Bad)?;
+        let marked = means.layout.marked()?;
         if let Some(keyed) = &means.keyed {
             for path in keyed.store.unsealed_marks(&keyed.keys, &marked)? {
                 found(Finding::Warning(format!(
@@ -361,7 +360,7 @@ impl<'a> Bricks<'a> {
         }
         let outcome = match &self.means.keyed {
             Some(keyed) => keyed.store.mark(&keyed.keys, name, text),
-            None => self.means.layout.write_mark(Mark::Bad, name),
+            None => self.means.layout.write_mark(name),
         };
         self.marked_or_not(outcome, |summary| summary.marked += 1);
     }
@@ -370,7 +369,7 @@ impl<'a> Bricks<'a> {
         if !self.options.mark {
             return;
         }
-        let outcome = self.means.layout.remove_mark(Mark::Bad, name);
+        let outcome = self.means.layout.remove_mark(name);
         self.marked_or_not(outcome, |summary| summary.unmarked += 1);
     }
 

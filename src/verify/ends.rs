@@ -8,7 +8,7 @@ use super::finding::{Fault, Kind};
 use super::read::{Unread, read_at};
 use crate::brick::{open_brick_toc, open_toc};
 use crate::format::brick::{BrickHeader, FOOTER_LENGTH, Footer, HEADER_LENGTH};
-use crate::format::toc::{MAX_SEALED_TOC_LENGTH, TOC_HEADER_LENGTH, Toc, TocHeader};
+use crate::format::toc::{Toc, TocHeader};
 use crate::format::wire::DecodeError;
 
 impl Inspection<'_> {
@@ -89,20 +89,14 @@ impl Inspection<'_> {
     ) -> Option<Toc> {
         let footer = footer?;
         let at = footer.toc_offset;
-        let most = TOC_HEADER_LENGTH as u64 + u64::from(MAX_SEALED_TOC_LENGTH);
-        if footer.toc_length > most {
-            let place = footer.brick_length() - FOOTER_LENGTH as u64;
-            let error = DecodeError::value(
-                "brick footer",
-                "length of the TOC",
-                24,
-                most,
-                footer.toc_length,
-            );
-            self.decoding(found, Kind::Footer, place, error);
-            return None;
-        }
-        let length = usize::try_from(footer.toc_length).unwrap_or(usize::MAX);
+        let length = match footer.require_toc_length() {
+            Ok(length) => length,
+            Err(error) => {
+                let place = footer.brick_length() - FOOTER_LENGTH as u64;
+                self.decoding(found, Kind::Footer, place, error);
+                return None;
+            }
+        };
         if let Err(unread) = read_at(file, at, length, &mut scratch.toc) {
             scratch.toc.clear();
             let (what, span) = ("the table of contents", (at, footer.toc_length));

@@ -13,7 +13,8 @@ use super::copy::Harm;
 use super::finding::{Fault, Finding, Kind};
 use super::means::Keyed;
 use super::needs::Needs;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::format::frames::Frames;
 use crate::format::toc::Toc;
 use crate::id::{BrickName, ChunkId};
 
@@ -44,11 +45,10 @@ impl Missing {
         self.0.holds(name, frame)
     }
 
-    /// Of how many of these bricks something is lost that is needed: of each the frames of
-    /// its bitmap.
-    pub(super) fn hits(&self, needed: &[(BrickName, Vec<u8>)]) -> u64 {
-        let is_hit = |(name, bitmap): &&(BrickName, Vec<u8>)| {
-            self.0.is_unmet(name) && used(bitmap).any(|frame| self.holds(name, frame))
+    /// Of how many of these bricks something is lost that is needed.
+    pub(super) fn hits(&self, needed: &[(BrickName, Frames)]) -> u64 {
+        let is_hit = |(name, frames): &&(BrickName, Frames)| {
+            self.0.is_unmet(name) && frames.iter().any(|frame| self.holds(name, frame))
         };
         needed.iter().filter(is_hit).count() as u64
     }
@@ -81,18 +81,13 @@ impl<'a> Search<'a> {
     }
 
     /// The root at `path` needs these frames of a brick.
-    pub(super) fn add(&mut self, path: &std::path::Path, name: &BrickName, bitmap: &[u8]) {
+    pub(super) fn add(&mut self, path: &std::path::Path, name: &BrickName, frames: &Frames) {
         if !self.bricks.knows(name) {
-            self.lost.add(name, bitmap);
-            self.nowhere.add(name, bitmap);
+            self.lost.add(name, frames);
+            self.nowhere.add(name, frames);
             self.gone.entry(*name).or_insert_with(|| path.to_owned());
         } else if let Some(harm) = self.harmed.get(name) {
-            let mut hit = vec![0; bitmap.len()];
-            for frame in used(bitmap).filter(|frame| harm.hits(*frame)) {
-                if let Some(byte) = hit.get_mut(frame as usize / 8) {
-                    *byte |= 1 << (frame % 8);
-                }
-            }
+            let hit = frames.iter().filter(|frame| harm.hits(*frame)).collect();
             self.lost.add(name, &hit);
         }
     }
@@ -123,7 +118,7 @@ impl<'a> Search<'a> {
         carriers.sort_unstable();
         for name in carriers {
             self.bricks.monitor.check()?;
-            let Some(toc) = sidecar(self.keyed, &name)? else {
+            let Some(toc) = sidecar(self.keyed, &name) else {
                 continue;
             };
             for ((old, place), number) in moved(&toc) {
@@ -161,7 +156,7 @@ impl<'a> Search<'a> {
     fn find_chunks(&mut self, wanted: &mut Wanted) -> Result<()> {
         for name in self.harmed.keys().filter(|name| self.lost.is_unmet(name)) {
             self.bricks.monitor.check()?;
-            let Some(toc) = sidecar(self.keyed, name)? else {
+            let Some(toc) = sidecar(self.keyed, name) else {
                 continue;
             };
             for (number, frame) in (0..).zip(toc.frames()) {
@@ -182,7 +177,7 @@ impl<'a> Search<'a> {
         }
         for job in self.bricks.jobs.iter().filter(|job| job.is_here()) {
             self.bricks.monitor.check()?;
-            let Some(toc) = sidecar(self.keyed, &job.name)? else {
+            let Some(toc) = sidecar(self.keyed, &job.name) else {
                 continue;
             };
             for (number, frame) in (0..).zip(toc.frames()) {
@@ -234,23 +229,10 @@ impl Wanted {
     }
 }
 
-/// The frames of a bitmap (`formats/store.md#roots`).
-pub(super) fn used(bitmap: &[u8]) -> impl Iterator<Item = u32> {
-    let bytes = (0..).zip(bitmap);
-    bytes.flat_map(|(byte, bits)| {
-        let bit = move |bit: &u32| bits >> bit & 1 == 1;
-        (0..8).filter(bit).map(move |bit| byte * 8 + bit)
-    })
-}
-
-fn sidecar(keyed: &Keyed<'_>, name: &BrickName) -> Result<Option<Toc>> {
+/// What a sidecar says; one that does not open was reported already.
+fn sidecar(keyed: &Keyed<'_>, name: &BrickName) -> Option<Toc> {
     let read = keyed.store.read_sidecar(&keyed.keys, name, &mut Vec::new());
-    match read {
-        Ok(toc) => Ok(Some(toc)),
-        // It was reported already.
-        Err(Error::Interrupted) => Err(Error::Interrupted),
-        Err(_) => Ok(None),
-    }
+    read.ok()
 }
 
 #[cfg(test)]
@@ -262,9 +244,7 @@ mod tests {
 
     #[test]
     fn a_run_is_hit_by_frames_that_it_needs_and_that_are_lost() {
-        // Frames 1 and 10.
-        let needed = vec![0b10, 0b100];
-        assert_eq!(used(&needed).collect::<Vec<_>>(), [1, 10]);
+        let needed: Frames = [1, 10].into_iter().collect();
         let needed = [(ONE, needed.clone()), (TWO, needed)];
         for (lost, hits) in [
             (&[][..], 0),
@@ -275,9 +255,7 @@ mod tests {
         ] {
             let mut needs = Needs::default();
             for (name, frame) in lost {
-                let mut bitmap = vec![0; 13];
-                bitmap[frame / 8] = 1 << (frame % 8);
-                needs.add(name, &bitmap);
+                needs.add(name, &[*frame].into_iter().collect());
             }
             assert_eq!(Missing(needs).hits(&needed), hits, "{lost:?}");
         }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::means::Keyed;
 use crate::error::Result;
+use crate::format::frames::Frames;
 use crate::format::toc::Toc;
 use crate::id::BrickName;
 
@@ -12,8 +13,8 @@ use crate::id::BrickName;
 /// memory as the tables of the roots, joined.
 #[derive(Default)]
 pub(super) struct Needs {
-    /// By brick, a bitmap as in roots; one without bits is met.
-    unmet: HashMap<BrickName, Vec<u8>>,
+    /// By brick; one without frames is met.
+    unmet: HashMap<BrickName, Frames>,
     /// A root does not open, so that there are others.
     is_partial: bool,
 }
@@ -27,8 +28,8 @@ impl Needs {
             let path = store.layout().root_path(&run);
             match store.read_root(&keyed.keys, &path, run.time) {
                 Ok(root) => {
-                    for (name, bitmap) in &root.bricks {
-                        needs.add(name, bitmap);
+                    for (name, frames) in &root.bricks {
+                        needs.add(name, frames);
                     }
                 }
                 Err(_) => needs.is_partial = true,
@@ -37,15 +38,9 @@ impl Needs {
         Ok(needs)
     }
 
-    /// Adds the frames of a bitmap.
-    pub(super) fn add(&mut self, name: &BrickName, bitmap: &[u8]) {
-        let unmet = self.unmet.entry(*name).or_default();
-        if unmet.len() < bitmap.len() {
-            unmet.resize(bitmap.len(), 0);
-        }
-        for (byte, more) in unmet.iter_mut().zip(bitmap) {
-            *byte |= more;
-        }
+    /// Adds these frames.
+    pub(super) fn add(&mut self, name: &BrickName, frames: &Frames) {
+        self.unmet.entry(*name).or_default().add(frames);
     }
 
     /// Whether more is needed than is known.
@@ -60,17 +55,14 @@ impl Needs {
 
     /// Whether a brick is needed for a frame that nothing meets.
     pub(super) fn is_unmet(&self, name: &BrickName) -> bool {
-        let bitmap = self.unmet.get(name);
-        bitmap.is_some_and(|bitmap| bitmap.iter().any(|byte| *byte != 0))
+        let unmet = self.unmet.get(name);
+        unmet.is_some_and(|frames| !frames.is_empty())
     }
 
     /// Whether this frame is needed, and nothing meets that.
     pub(super) fn holds(&self, name: &BrickName, frame: u32) -> bool {
-        let byte = self
-            .unmet
-            .get(name)
-            .and_then(|bits| bits.get(frame as usize / 8));
-        byte.is_some_and(|byte| byte >> (frame % 8) & 1 == 1)
+        let unmet = self.unmet.get(name);
+        unmet.is_some_and(|frames| frames.contains(frame))
     }
 
     /// A brick stands with its sidecar, which meets all needs for it, and with its frames
@@ -86,9 +78,8 @@ impl Needs {
 
     /// This frame is to be had.
     pub(super) fn meet_frame(&mut self, name: &BrickName, frame: u32) {
-        let bitmap = self.unmet.get_mut(name);
-        if let Some(byte) = bitmap.and_then(|bits| bits.get_mut(frame as usize / 8)) {
-            *byte &= !(1 << (frame % 8));
+        if let Some(unmet) = self.unmet.get_mut(name) {
+            unmet.remove(frame);
         }
     }
 

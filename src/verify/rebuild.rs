@@ -125,7 +125,8 @@ pub fn rebuild(
     let lease = Lease::take(store, &keyed.keys, NoteKind::ArchiverLease, "dtar rebuild")?;
     let dead = runs::dead_bricks(store, &keyed.keys)?;
     let mut all = jobs::gather(&means.layout, &options.bricks_in)?;
-    all.retain(|job| dead.binary_search(&job.name).is_err());
+    let dying = all.extract_if(.., |job| dead.binary_search(&job.name).is_ok());
+    let dying: Vec<Job> = dying.collect();
     let sidecars = Sidecars {
         lease: &lease,
         jobs: &all,
@@ -135,6 +136,7 @@ pub fn rebuild(
         told,
         state: Mutex::default(),
     };
+    sidecars.tell_dying(&dying)?;
     let mut known = Known::default();
     if !options.bricks_in.is_empty() {
         known.needs = Needs::of_roots(keyed)?;
@@ -143,7 +145,7 @@ pub fn rebuild(
     let (mut jobs, mut elsewhere, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
     for job in &all {
         monitor.check()?;
-        match sidecars.standing(job, &mut bytes)? {
+        match sidecars.standing(job, &mut bytes) {
             Standing::Sound(toc) => {
                 known.sound += 1;
                 known.note(&job.name, &bytes, &toc);
@@ -279,6 +281,22 @@ impl Sidecars<'_> {
         (self.told)(Rebuilding::Fault(fault));
     }
 
+    /// Says which damaged sidecars a gc is about to delete, or to keep after all.
+    fn tell_dying(&self, jobs: &[Job]) -> Result<()> {
+        let mut bytes = Vec::new();
+        for job in jobs {
+            let path = self.means.layout.toc_path(&job.name);
+            if self.means.layout.sidecar_stands(&job.name)?
+                && matches!(self.standing(job, &mut bytes), Standing::Nothing)
+            {
+                let message = "damaged, and not made again, since a gc is about to delete its \
+                               brick: run `dtar gc`, then `dtar rebuild` once more";
+                self.fault(Fault::new(Kind::Sidecar, path, message).of(job.name));
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the sidecars of `jobs`, as far as that can be done.
     fn make_all(&self, jobs: &[Job], threads: usize, known: &mut Known) -> Result<()> {
         let total: u64 = jobs.iter().map(Job::bytes).sum();
@@ -320,25 +338,24 @@ impl Sidecars<'_> {
     }
 
     /// What stands where the sidecar of a brick should, and its `bytes`.
-    fn standing(&self, job: &Job, bytes: &mut Vec<u8>) -> Result<Standing> {
+    fn standing(&self, job: &Job, bytes: &mut Vec<u8>) -> Standing {
         let Keyed { store, keys, .. } = self.keyed;
         match store.read_sidecar(keys, &job.name, bytes) {
             Ok(toc) => {
                 let length = bytes.len().saturating_sub(SIDECAR_SEAL_LENGTH);
                 if self.is_refuted(job, bytes.get(..length).unwrap_or_default()) {
-                    return Ok(Standing::Nothing);
+                    return Standing::Nothing;
                 }
-                Ok(Standing::Sound(Box::new(toc)))
+                Standing::Sound(Box::new(toc))
             }
-            Err(Error::Interrupted) => Err(Error::Interrupted),
             // Out of reach for now, which is no reason to put another in its place.
             Err(Error::Io { source, .. }) if !is_missing(&source) && !is_damage(&source) => {
                 let path = self.means.layout.toc_path(&job.name);
                 let message = format!("cannot be read: {source}");
                 self.fault(Fault::new(Kind::Sidecar, path, message).of(job.name));
-                Ok(Standing::Unread)
+                Standing::Unread
             }
-            Err(_) => Ok(Standing::Nothing),
+            Err(_) => Standing::Nothing,
         }
     }
 

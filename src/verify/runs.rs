@@ -121,9 +121,9 @@ fn opened(
         }
     };
     bricks.state().summary.roots += 1;
-    for (name, bitmap) in &root.bricks {
+    for (name, frames) in &root.bricks {
         bricks.needs(name);
-        search.add(&path, name, bitmap);
+        search.add(&path, name, frames);
     }
     if root.snapshot.is_some() {
         check_snapshot(bricks, run, &root)?;

@@ -3,7 +3,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::copy::Scratch;
@@ -15,15 +14,15 @@ use super::rebuild::{Rebuilding, open};
 use super::salts::{Salts, salt_of};
 use super::scan::{Scanned, scan};
 use crate::archive::Monitor;
-use crate::brick::{BrickSealer, FrameOpener, OpenFrame, footer};
+use crate::brick::{FrameOpener, OpenFrame};
 use crate::error::{Error, Result};
 use crate::format::brick::HEADER_LENGTH;
 use crate::format::frame::FrameHeader;
 use crate::format::origins::{MAX_ORIGINS, Origin, Origins};
 use crate::format::toc::{Toc, TocChunk, TocFrame};
 use crate::id::{BrickName, ChunkHash, ChunkId, Class};
-use crate::store::atomic::TempFile;
 use crate::store::catalog::Catalog;
+use crate::store::new_brick::NewBrick;
 use crate::store::own_toc::read_own_toc;
 use crate::store::runs::Lease;
 
@@ -49,7 +48,7 @@ pub(super) struct Salvage<'a> {
     /// Chunks of the frames that were taken over.
     taken: HashSet<Vec<ChunkId>>,
     /// New bricks, one a class.
-    bricks: [Option<NewBrick>; 2],
+    bricks: [Option<Open>; 2],
     scratch: Scratch,
 }
 
@@ -185,14 +184,14 @@ impl<'a> Salvage<'a> {
         own.ok().map(|(_, toc)| toc)
     }
 
-    fn brick(&mut self, class: Class) -> Result<&mut NewBrick> {
+    fn brick(&mut self, class: Class) -> Result<&mut Open> {
         let slot = match class {
             Class::Data => &mut self.bricks[0],
             Class::Metadata => &mut self.bricks[1],
         };
         match slot {
             Some(brick) => Ok(brick),
-            None => Ok(slot.insert(NewBrick::new(self.all.lease, self.all.keyed, class)?)),
+            None => Ok(slot.insert(Open::new(self.all.lease, self.all.keyed, class)?)),
         }
     }
 
@@ -207,7 +206,7 @@ impl<'a> Salvage<'a> {
         let mut steps = Vec::new();
         for brick in self.bricks.each_mut() {
             let Some(brick) = brick.take() else { continue };
-            let frames = brick.toc.frames().len() as u64;
+            let frames = brick.brick.toc().frames().len() as u64;
             let to = brick.publish(old, self.all.keyed, self.all.lease, self.catalog)?;
             steps.push(Rebuilding::Salvaged {
                 from: from.to_owned(),
@@ -292,33 +291,20 @@ enum Stop {
 }
 
 /// A brick of frames that were sealed in another.
-struct NewBrick {
-    sealer: BrickSealer,
-    file: TempFile,
-    hasher: blake3::Hasher,
-    length: u64,
-    toc: Toc,
+struct Open {
+    brick: NewBrick,
     /// Of each frame where it stood before, as far as that is known.
     origins: Vec<Vec<Origin>>,
     origin_count: usize,
 }
 
-impl NewBrick {
+impl Open {
     fn new(lease: &Lease, keyed: &Keyed<'_>, class: Class) -> Result<Self> {
-        let store = keyed.store;
-        let sealer = BrickSealer::new(*store.id(), store.epoch(), class, store.recipients())?;
-        let mut brick = Self {
-            file: lease.temp_file()?,
-            hasher: blake3::Hasher::new(),
-            length: 0,
+        Ok(Self {
+            brick: NewBrick::begin_moved(lease, keyed.store, class)?,
             origins: Vec::new(),
             origin_count: 0,
-            toc: Toc::new(class, lease.writer()),
-            sealer,
-        };
-        let header = brick.sealer.header();
-        brick.write(&header)?;
-        Ok(brick)
+        })
     }
 
     fn push(
@@ -328,21 +314,12 @@ impl NewBrick {
         chunks: Vec<TocChunk>,
         origins: Vec<Origin>,
     ) -> Result<()> {
-        let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
-        self.toc.push_frame(length, plain, chunks)?;
+        self.brick.push(frame, plain, chunks)?;
         self.origin_count += origins.len();
         // Without a place gc keeps it all the same.
         let fits = self.origin_count <= MAX_ORIGINS;
         self.origins.push(if fits { origins } else { Vec::new() });
-        self.write(frame)
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        self.hasher.update(bytes);
-        self.length += bytes.len() as u64;
-        self.file
-            .write_all(bytes)
-            .map_err(Error::io("write", self.file.path()))
+        Ok(())
     }
 
     /// The brick, its sidecar, its catalog entry, each durable before the next.
@@ -354,17 +331,11 @@ impl NewBrick {
         catalog: &mut Catalog,
     ) -> Result<BrickName> {
         // By these gc knows what the frames are needed for.
-        self.toc.set_origins(&self.origins, old)?;
-        let toc_offset = self.length;
-        let toc = self.sealer.seal_toc(&keyed.keys, &self.toc)?;
-        self.write(&toc)?;
-        self.write(&footer(toc_offset, toc.len() as u64))?;
-        let name = BrickName(*self.hasher.finalize().as_bytes());
-        keyed
-            .store
-            .publish_brick(lease, self.file, &name, self.toc.class())?;
-        let seal = keyed.store.write_sidecar(lease, &keyed.keys, &name, &toc)?;
-        catalog.insert(&name, self.length, &self.toc, &seal)?;
+        self.brick.set_origins(&self.origins, old)?;
+        let brick = self.brick.close(&keyed.keys)?;
+        let (name, length) = (brick.name, brick.length());
+        let (toc, seal) = brick.publish(keyed.store, &keyed.keys, lease)?;
+        catalog.insert(&name, length, &toc, &seal)?;
         Ok(name)
     }
 }

@@ -10,7 +10,7 @@ use dtar::format::note::{Note, NoteKind};
 use dtar::id::{BrickName, Epoch, WriterId};
 use dtar::key_file;
 use dtar::store::Store;
-use dtar::store::layout::{Mark, RunName};
+use dtar::store::layout::RunName;
 use dtar::store::runs::{Lease, new_note};
 use serde_json::Value;
 
@@ -100,7 +100,7 @@ fn busy() -> (Sandbox, Lease) {
     store
         .mark(&keys, &BrickName([4; 32]), "frame 3 is gone")
         .unwrap();
-    fs::write(layout.mark_path(Mark::Bad, &BrickName([5; 32])), "").unwrap();
+    fs::write(layout.mark_path(&BrickName([5; 32])), "").unwrap();
     // Halves: a snapshot that is lost, and a root.
     let snapshots = layout.snapshots().unwrap();
     fs::remove_file(layout.root_path(&snapshots[0])).unwrap();

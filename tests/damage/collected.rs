@@ -305,6 +305,23 @@ fn a_rewritten_brick_whose_deletion_was_cut_off_goes_with_the_next_gc() {
     store.restores(&index, &small());
 }
 
+/// A sidecar that is made again would outlive the brick that is about to be deleted.
+#[test]
+fn rebuild_says_that_a_sidecar_is_about_to_be_deleted() {
+    let store = Store::new();
+    let index = store.archive("both.tar", &both());
+    let brick = store.brick();
+    fs::write(store.sidecar(&brick), b"damaged").unwrap();
+    write_list(&store.sandbox, &brick);
+    let run = store.sandbox.run(["rebuild"]).exits(3);
+    run.says(&[text(&store.sidecar(&brick)), "not made again", "dtar gc"]);
+    // The brick stays, and the list goes.
+    store.gc(&[]).exits(0).says(&["is kept"]);
+    store.sandbox.run(["rebuild"]).exits(0);
+    store.collects(&[]);
+    store.restores(&index, &both());
+}
+
 /// The list of a gc that has ended.
 fn write_list(sandbox: &Sandbox, brick: &Path) {
     let KeyFile::Key(key) = KeyFile::parse(KEY.as_bytes()).unwrap() else {

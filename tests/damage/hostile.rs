@@ -441,7 +441,7 @@ fn plant(yard: &Yard, what: &str) -> Option<(PathBuf, Vec<u8>)> {
             label: vec![b'x'; 4096],
             bricks: bricks
                 .iter()
-                .map(|name| (*name, vec![0xff; 8192]))
+                .map(|name| (*name, vec![0xff; 8192].into()))
                 .collect(),
             snapshot: None,
             stored: None,
@@ -457,7 +457,7 @@ fn plant(yard: &Yard, what: &str) -> Option<(PathBuf, Vec<u8>)> {
         }
         "marks on all bricks" => {
             for brick in &bricks {
-                let path = layout.path().join("bad").join(brick.to_string());
+                let path = layout.mark_path(brick);
                 write(&path, &note(NoteKind::Mark, &[*brick], None));
             }
         }

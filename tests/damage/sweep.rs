@@ -27,7 +27,6 @@ use dtar::parity::{self, Places};
 use dtar::restore::{Hit, Origin, RestoreOptions, restore};
 use dtar::snapshot::{self, Run};
 use dtar::store::Store;
-use dtar::store::layout::Mark;
 use dtar::store::runs::dead_bricks;
 use dtar::verify::{Finding, Means, VerifyOptions, config_fault, verify_store};
 
@@ -122,7 +121,7 @@ impl Watch<'_> {
             }
             Finder::DeadList => dead_bricks(&store, &keys).is_err_and(named),
             Finder::Mark => {
-                let marked = store.layout().marked(Mark::Bad).unwrap();
+                let marked = store.layout().marked().unwrap();
                 let unsealed = store.unsealed_marks(&keys, &marked).unwrap();
                 unsealed.iter().any(|found| found == path)
             }

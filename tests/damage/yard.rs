@@ -169,7 +169,7 @@ impl Yard {
                 bricks: vec![brick],
                 ..note(NoteKind::Mark, None)
             };
-            let path = layout.path().join("bad").join(brick.to_string());
+            let path = layout.mark_path(&brick);
             seal(&path, &mark);
         }
         let names = layout.runs().unwrap();

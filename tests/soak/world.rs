@@ -145,11 +145,6 @@ impl World {
         let store = self.sandbox.store();
         self.model.learn(&store);
         let root = Stored::open(&store).root(&run).unwrap();
-        let frames = |bitmap: &[u8]| {
-            let bits = 0..u32::try_from(bitmap.len() * 8).unwrap();
-            bits.filter(|bit| bitmap[(bit / 8) as usize] >> (bit % 8) & 1 == 1)
-                .collect()
-        };
         let needs = root.bricks.iter();
         self.model.archives.push(Archive {
             label,
@@ -157,7 +152,7 @@ impl World {
             run,
             stream,
             needs: needs
-                .map(|(name, bitmap)| (*name, frames(bitmap)))
+                .map(|(name, frames)| (*name, frames.iter().collect()))
                 .collect(),
             has_snapshot: root.snapshot.is_some(),
         });

@@ -22,14 +22,26 @@ fn packed() -> (Scene, u32) {
 fn a_folder_is_a_tape_and_its_files_are_plain_containers() {
     let (scene, containers) = packed();
     fs::create_dir(scene.path("disk")).unwrap();
-    let drive = ["--drive", "folder:disk", "--names", "DISK", "--reserve", "0"];
-    scene.write(&drive, &[]).exits(0).says(&["labelled the tape DISK"]);
+    let drive = [
+        "--drive",
+        "folder:disk",
+        "--names",
+        "DISK",
+        "--reserve",
+        "0",
+    ];
+    scene
+        .write(&drive, &[])
+        .exits(0)
+        .says(&["labelled the tape DISK"]);
     let mut names: Vec<_> = fs::read_dir(scene.path("disk"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    let mut expected: Vec<_> = (1..=containers).map(|number| format!("{number:04}-5f5f5f5f-{number:06}.tar")).collect();
+    let mut expected: Vec<_> = (1..=containers)
+        .map(|number| format!("{number:04}-5f5f5f5f-{number:06}.tar"))
+        .collect();
     expected.push(format!("{:04}-5f5f5f5f-catalog.tar", containers + 1));
     expected.push("dtar-tape.tar".into());
     assert_eq!(names, expected);
@@ -41,15 +53,29 @@ fn a_folder_is_a_tape_and_its_files_are_plain_containers() {
     if have("tar") {
         let listed = must(&scene.path("disk"), "tar tf dtar-tape.tar", &[]);
         let listed = String::from_utf8(listed).unwrap();
-        assert!(listed.starts_with("dtar-tape.txt\nformats/README.md\n"), "{listed}");
-        assert!(listed.contains("formats/reference/dtar_reader.py"), "{listed}");
+        assert!(
+            listed.starts_with("dtar-tape.txt\nformats/README.md\n"),
+            "{listed}"
+        );
+        assert!(
+            listed.contains("formats/reference/dtar_reader.py"),
+            "{listed}"
+        );
     }
-    scene.run(["verify", "--drive", "folder:disk"], &[]).exits(0);
+    scene
+        .run(["verify", "--drive", "folder:disk"], &[])
+        .exits(0);
     // What is not dtar's is not touched.
     fs::create_dir(scene.path("full")).unwrap();
     fs::write(scene.path("full/thesis"), b"mine").unwrap();
     fs::remove_file(scene.path("containers/5f5f5f5f-catalog.txt")).unwrap();
-    let drive = ["--drive", "folder:full", "--overwrite", "--change-command", "exit 1"];
+    let drive = [
+        "--drive",
+        "folder:full",
+        "--overwrite",
+        "--change-command",
+        "exit 1",
+    ];
     scene.write(&drive, &[]).exits(1).says(&["thesis"]);
     assert_eq!(fs::read(scene.path("full/thesis")).unwrap(), b"mine");
 }
@@ -59,7 +85,10 @@ fn nothing_is_written_to_a_folder_where_no_tape_is_mounted() {
     let (scene, _) = packed();
     fs::create_dir(scene.path("mnt")).unwrap();
     let drive = ["--drive", "ltfs:mnt", "--change-command", "exit 1"];
-    scene.write(&drive, &[]).exits(1).says(&["no tape is mounted here", "folder:DIR"]);
+    scene
+        .write(&drive, &[])
+        .exits(1)
+        .says(&["no tape is mounted here", "folder:DIR"]);
     assert_eq!(fs::read_dir(scene.path("mnt")).unwrap().count(), 0);
 }
 
@@ -79,15 +108,33 @@ fn a_tape_in_a_device_is_mounted_and_unmounted_around_the_run() {
     fs::write(scene.path("device"), "1\n").unwrap();
     let run = scene.write(
         &[
-            "--drive", "ltfs:mnt", "--device", "device", "--mount-command", mount,
-            "--unmount-command", unmount, "--eject-command", eject, "--names", "A,B,C",
-            "--change-command", "true", "--capacity", "1M", "--reserve", "0",
+            "--drive",
+            "ltfs:mnt",
+            "--device",
+            "device",
+            "--mount-command",
+            mount,
+            "--unmount-command",
+            unmount,
+            "--eject-command",
+            eject,
+            "--names",
+            "A,B,C",
+            "--change-command",
+            "true",
+            "--capacity",
+            "1M",
+            "--reserve",
+            "0",
         ],
         &[],
     );
     let log = fs::read_to_string(scene.path("log")).unwrap();
     let run = run.exits(0);
-    assert!(log.starts_with("mount device\nunmount\neject\nmount device\n"), "{log}");
+    assert!(
+        log.starts_with("mount device\nunmount\neject\nmount device\n"),
+        "{log}"
+    );
     assert!(log.ends_with("unmount\neject\n"), "{log}");
     assert!(run.stderr.contains("A, B"), "{}", run.stderr);
     let first = fs::read_dir(scene.path("slot-1")).unwrap().count();

@@ -130,7 +130,9 @@ fn pack(store: &Path, to: &Path, bound: u64) -> u32 {
     let id = String::from_utf8_lossy(&config)
         .lines()
         .find_map(|line| {
-            let value = line.strip_prefix("id = ").or_else(|| line.strip_prefix("store-id = "));
+            let value = line
+                .strip_prefix("id = ")
+                .or_else(|| line.strip_prefix("store-id = "));
             value?.trim_matches('"').parse::<StoreId>().ok()
         })
         .unwrap_or(StoreId([0xa5; 16]));
@@ -155,7 +157,7 @@ fn pack(store: &Path, to: &Path, bound: u64) -> u32 {
             members.push(Member {
                 offset: tar.len() as u64 + 512,
                 length: body.len() as u64,
-                name: (*name).clone(),
+                name: name.parse().unwrap(),
             });
             put(&mut tar, name, &body);
             rest.next();

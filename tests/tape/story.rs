@@ -24,7 +24,10 @@ fn archive_generations(scene: &Scene) -> Vec<u8> {
         let index = scene.path(&format!("index-{generation}.tar"));
         let label = format!("generation {generation}");
         let arguments = ["--quiet", "--brick-size", "200K", "--label", &label];
-        scene.sandbox.archive_to(arguments, &last[..], &index).exits(0);
+        scene
+            .sandbox
+            .archive_to(arguments, &last[..], &index)
+            .exits(0);
     }
     last
 }
@@ -51,9 +54,14 @@ fn tapes_and_key_are_enough() {
     let dry = ["--dry-run", "--json", "--capacity", "2700000"];
     let plan = scene.write(&dry, &[]).exits(0);
     assert_eq!(numbers(&plan, "containers"), containers);
-    let run = scene.write(&["--names", "A,B,C,D,E", "--json"], &names).exits(0);
+    let run = scene
+        .write(&["--names", "A,B,C,D,E", "--json"], &names)
+        .exits(0);
     assert_eq!(numbers(&run, "containers"), containers);
-    assert_eq!(numbers(&run, "tapes").as_array().unwrap().len(), numbers(&plan, "tapes"));
+    assert_eq!(
+        numbers(&run, "tapes").as_array().unwrap().len(),
+        numbers(&plan, "tapes")
+    );
     println!(
         "written: {containers} containers on {} tapes, one of no use besides",
         numbers(&run, "tapes")
@@ -63,10 +71,13 @@ fn tapes_and_key_are_enough() {
     for lost in ["store", "catalog", "containers"] {
         fs::remove_dir_all(scene.path(lost)).unwrap();
     }
-    let written = |name: &&str| *name != "T2" && scene.path("library").join(name).join("data").exists();
+    let written =
+        |name: &&str| *name != "T2" && scene.path("library").join(name).join("data").exists();
     let shelf: Vec<_> = names.into_iter().rev().filter(written).collect();
     let tapes = shelf.len();
-    scene.run(["recover", "--to", "set.catalog"], &shelf).exits(0);
+    scene
+        .run(["recover", "--to", "set.catalog"], &shelf)
+        .exits(0);
 
     // What is small makes a store with which snapshots can be read.
     let again = |more: &[&str]| {
@@ -102,7 +113,10 @@ fn restore_one(scene: &Scene, again: &dyn Fn(&[&str]) -> Run) -> (usize, usize) 
         if run.code == Some(0) {
             break run.stdout;
         }
-        let missing = run.stderr.split_once("brick ").and_then(|(_, rest)| rest.split_once(" is missing"));
+        let missing = run
+            .stderr
+            .split_once("brick ")
+            .and_then(|(_, rest)| rest.split_once(" is missing"));
         let (brick, _) = missing.unwrap_or_else(|| panic!("{}", run.stderr));
         assert!(needed.insert(brick.to_owned()), "{}", run.stderr);
         fs::write(scene.path("list"), format!("{brick}\n")).unwrap();

@@ -408,7 +408,7 @@ fn root(vector: &Vector) -> Outcome {
     assert_eq!(label, vector.bytes("label"));
     let bricks: Vec<_> = bricks
         .iter()
-        .map(|(name, bitmap)| format!("{name} {}", hex(bitmap)))
+        .map(|(name, frames)| format!("{name} {}", hex(frames.bitmap())))
         .collect();
     let expected: Vec<_> = vector.all("brick").collect();
     assert_eq!(bricks, expected);

@@ -11,6 +11,7 @@ from .wire import FormatError, Reader, blake3_256
 
 KEY_FILE_MAX = 16 * 1024
 PUT_KEY_LEN = 148
+WHOLE_CLEAR_LEN, WHOLE_SEALED_MAX = 96, 2**30
 _CHARSET = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 _BECH32M = 0x2BC830A3
 
@@ -29,6 +30,26 @@ def open_sealed(kind: str, name: str, secret: tuple, number: bytes, siv: bytes, 
         return None
     siv_key = kdf(f"{kind} siv key", *secret)
     return opened if blake3.blake3(number + opened, key=siv_key).digest()[:16] == siv else None
+
+
+def open_whole(data: bytes, what: str, key) -> tuple[bytes, Reader]:
+    """Store id and content of a file that is sealed as a whole: `what` is a root or a note."""
+    r = Reader(data, what)
+    r.prefix(f"dtar{what.upper()}".encode())
+    sealed_len, epoch = r.u64(), r.u32()
+    r.take(4)
+    store_id, salt, siv = r.take(16), r.take(16), r.take(16)
+    r.check(0)
+    r.is_epoch(epoch)
+    r.between(sealed_len, 16, WHOLE_SEALED_MAX, "sealed length")
+    sealed = r.take(sealed_len)
+    if r.left():
+        r.fail(f"bytes behind the {what}")
+    secret = (kdf(f"{what} key", key.put_secret(store_id, epoch)), salt)
+    opened = open_sealed(what, f"one {what} key", secret, b"", siv, sealed, data[:WHOLE_CLEAR_LEN])
+    if opened is None:
+        raise FormatError(f"{what}: seal does not verify: damaged, or made with another key")
+    return store_id, Reader(opened, what)
 
 
 class MasterKey:

@@ -3,10 +3,9 @@
 import os
 import re
 
-from .keys import kdf, open_sealed
+from .keys import open_whole
 from .wire import FormatError, Reader
 
-NOTE_CLEAR_LEN, NOTE_SEALED_MAX = 96, 2**30
 KINDS = {1: "lease of an archiver", 2: "lease of a gc", 3: "dead list", 4: "mark"}
 _DEAD_LIST, _MARK = 3, 4
 _RUN = r"([0-9]{20})-([0-9a-f]{16})"
@@ -14,22 +13,8 @@ _RUN = r"([0-9]{20})-([0-9a-f]{16})"
 
 class Note:
     def __init__(self, data, key):
-        r = Reader(data, "note")
-        r.prefix(b"dtarNOTE")
-        sealed_len, epoch = r.u64(), r.u32()
-        r.take(4)
-        self.store_id, salt, siv = r.take(16), r.take(16), r.take(16)
-        r.check(0)
-        r.is_epoch(epoch)
-        r.between(sealed_len, 16, NOTE_SEALED_MAX, "sealed length")
-        sealed = r.take(sealed_len)
-        if r.left():
-            r.fail("bytes behind the note")
-        secret = (kdf("note key", key.put_secret(self.store_id, epoch)), salt)
-        opened = open_sealed("note", "one note key", secret, b"", siv, sealed, data[:NOTE_CLEAR_LEN])
-        if opened is None:
-            raise FormatError("note: seal does not verify: damaged, or made with another key")
-        self._content(Reader(opened, "note"))
+        self.store_id, content = open_whole(data, "note", key)
+        self._content(content)
 
     def _content(self, r: Reader):
         self.kind = r.between(r.u8(), 1, 4, "kind")

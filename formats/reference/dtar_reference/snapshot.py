@@ -8,10 +8,10 @@ import blake3
 from .body import BLOCK, CHUNK, LIST, RECORD_MAX, parse_items, parse_list
 from .brick import HEADER_LEN, Toc, open_sidecar, read_toc
 from .frame import Frame
-from .keys import kdf, open_sealed
+from .keys import kdf, open_whole
 from .wire import FormatError, Reader, blake3_256
 
-ROOT_CLEAR_LEN, ROOT_SEALED_MAX, BITMAP_MAX, STREAMS = 96, 2**30, 8192, 7
+BITMAP_MAX, STREAMS = 8192, 7
 METADATA = 1
 
 
@@ -19,22 +19,8 @@ class Root:
     """What a finished run needs; `bricks` holds names and bitmaps of frames."""
 
     def __init__(self, data, key):
-        r = Reader(data, "root")
-        r.prefix(b"dtarROOT")
-        sealed_len, epoch = r.u64(), r.u32()
-        r.take(4)
-        self.store_id, salt, siv = r.take(16), r.take(16), r.take(16)
-        r.check(0)
-        r.is_epoch(epoch)
-        r.between(sealed_len, 16, ROOT_SEALED_MAX, "sealed length")
-        sealed = r.take(sealed_len)
-        if r.left():
-            r.fail("bytes behind the root")
-        secret = (kdf("root key", key.put_secret(self.store_id, epoch)), salt)
-        opened = open_sealed("root", "one root key", secret, b"", siv, sealed, data[:ROOT_CLEAR_LEN])
-        if opened is None:
-            raise FormatError("root: seal does not verify: damaged, or made with another key")
-        self._content(Reader(opened, "root"))
+        self.store_id, content = open_whole(data, "root", key)
+        self._content(content)
 
     def _content(self, r: Reader):
         self.time, self.writer, self.stream_len, _xxh3 = r.u64(), r.take(16), r.u64(), r.take(16)

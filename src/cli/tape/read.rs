@@ -14,7 +14,9 @@ use crate::cli::say::Say;
 use crate::cli::{print, size};
 use dtar::archive::Monitor;
 use dtar::error::{Error, Exit, Result};
+use dtar::format::container::MemberName;
 use dtar::format::tape::{Label, SetPrefix, TapeName};
+use dtar::id::BrickName;
 use dtar::store::atomic;
 use dtar::tape::survey::{self, Kind, Labelled};
 use dtar::tape::{
@@ -269,7 +271,7 @@ pub fn restore(args: &RestoreArgs, monitor: &Monitor, say: Say) -> Result<Exit> 
     let (catalog, in_drive) = match &args.catalog {
         Some(path) => {
             let text = fs::read(path).map_err(Error::io("read", path))?;
-            let (catalog, _) = Catalog::parse(&text).map_err(Error::decode(path, 0))?;
+            let (catalog, _) = Catalog::parse(&text, path)?;
             // Whatever is in the drive may be the first tape that is needed.
             let label = drive.load().and_then(|()| survey::label(&mut *drive));
             let id = match label {
@@ -364,14 +366,15 @@ fn what(args: &RestoreArgs) -> Result<What> {
         let bricks = read_list(path)?;
         return Ok(What::Members {
             wanted: Box::new(move |name| {
-                brick_of(name).is_some_and(|brick| bricks.contains(brick))
+                name.as_brick().is_some_and(|brick| bricks.contains(brick))
             }),
             config: false,
         });
     }
     if args.hot || args.unpack {
         let all = args.unpack;
-        let is_cold = |name: &str| name.starts_with("bricks/") || name.starts_with("parity/");
+        let is_cold =
+            |name: &MemberName| matches!(name, MemberName::Brick(_) | MemberName::Parity(_));
         return Ok(What::Members {
             wanted: Box::new(move |name| all || !is_cold(name)),
             config: true,
@@ -381,16 +384,14 @@ fn what(args: &RestoreArgs) -> Result<What> {
     Ok(What::Containers(Some(only).filter(|only| !only.is_empty())))
 }
 
-/// The hex digits of a brick's name, out of a path that ends with its file's.
-fn brick_of(name: &str) -> Option<&str> {
+/// A brick's name, alone or as the end of its file's path.
+fn brick_of(name: &str) -> Option<BrickName> {
     let file = name.rsplit('/').next()?;
-    let stem = file.strip_suffix(".brick").unwrap_or(file);
-    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
-    (stem.len() == 64 && stem.bytes().all(is_hex)).then_some(stem)
+    file.strip_suffix(".brick").unwrap_or(file).parse().ok()
 }
 
 /// Names of bricks, one a line.
-fn read_list(path: &Path) -> Result<BTreeSet<String>> {
+fn read_list(path: &Path) -> Result<BTreeSet<BrickName>> {
     let text = if path == Path::new("-") {
         let mut text = String::new();
         io::stdin()
@@ -403,7 +404,7 @@ fn read_list(path: &Path) -> Result<BTreeSet<String>> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines
         .map(|line| {
-            brick_of(line).map(str::to_owned).ok_or_else(|| {
+            brick_of(line).ok_or_else(|| {
                 Error::Usage(format!(
                     "{}: expected the name of a brick in each line, 64 hex digits; found {line:?}",
                     path.display()

@@ -13,7 +13,6 @@ use crate::format::brick::FOOTER_LENGTH;
 use crate::format::toc::Toc;
 use crate::id::BrickName;
 use crate::store::Store;
-use crate::store::layout::Mark;
 use crate::store::runs::dead_bricks;
 
 /// What opening a catalog found.
@@ -255,7 +254,7 @@ impl Marks {
     fn read(store: &Store, keys: &PutKeys) -> Result<Self, Fault> {
         Ok(Self {
             dead: dead_bricks(store, keys)?,
-            bad: store.layout().marked(Mark::Bad)?,
+            bad: store.layout().marked()?,
         })
     }
 

@@ -9,7 +9,6 @@ use rustix::fs::{FlockOperation, flock};
 use super::entry::{self, IDENTITY, Kind};
 use super::pages::DataFile;
 use super::*;
-use crate::store::layout::Mark;
 use crate::store::testing::{self, id, key, length, name, toc, write_dead_list, write_sidecar};
 
 /// A map that is soon too small.
@@ -109,7 +108,7 @@ impl Bed {
             return write_dead_list(&self.store, &self.keys, &[name(brick)]);
         }
         self.store.mark(&self.keys, &name(brick), "").unwrap();
-        self.store.layout().mark_path(Mark::Bad, &name(brick))
+        self.store.layout().mark_path(&name(brick))
     }
 
     /// Takes a sidecar away: its seal is drawn at random, so another one is not the same.

@@ -21,7 +21,7 @@ use super::layout::RunName;
 use super::{Store, is_missing};
 use crate::crypto::PutKeys;
 use crate::error::Exit;
-use crate::format::note::{MAX_HOST_LENGTH, Note, NoteKind};
+use crate::format::note::{MAX_HOST_LENGTH, MAX_TEXT_LENGTH, Note, NoteKind};
 use crate::id::{BrickName, WriterId};
 use crate::{Error, Result};
 
@@ -89,6 +89,17 @@ pub fn new_note(kind: NoteKind, name: Option<&RunName>, writer: WriterId) -> Not
         boot_id: host::boot_id(),
         text: Vec::new(),
         bricks: Vec::new(),
+    }
+}
+
+/// A mark of this process on a brick. Of `text`, which says what is wrong, as much as a
+/// note holds.
+#[must_use]
+pub fn new_mark(name: &BrickName, text: &str, writer: WriterId) -> Note {
+    Note {
+        text: text.as_bytes()[..text.len().min(MAX_TEXT_LENGTH)].to_vec(),
+        bricks: vec![*name],
+        ..new_note(NoteKind::Mark, None, writer)
     }
 }
 

@@ -10,7 +10,8 @@ use sha2::{Digest, Sha256};
 
 use super::{Containers, Next, Planned};
 use crate::error::Exit;
-use crate::format::tape::{CATALOG_MEMBER, ContainerName, SetPrefix};
+use crate::format::container::CATALOG;
+use crate::format::tape::{ContainerName, SetPrefix};
 use crate::id::{ContainerSetId, StoreId, TapeId};
 use crate::store::atomic;
 use crate::tape::catalog::{Catalog, Member, Place, Sha256Sum, Whole};
@@ -80,7 +81,7 @@ impl Folder {
         let remembered = dir.join(state_name(set));
         match fs::read(&remembered) {
             Ok(text) => {
-                let (own, _) = Catalog::parse(&text).map_err(Error::decode(&remembered, 0))?;
+                let (own, _) = Catalog::parse(&text, &remembered)?;
                 if own.set == catalog.set {
                     catalog.absorb(&own);
                 }
@@ -158,12 +159,13 @@ fn read_catalog(path: &Path, length: u64) -> Result<Catalog> {
         .ok_or_else(|| damaged("has no catalog at its end"))?;
     let header = read(end, ustar::BLOCK as u64)?;
     let start = end + ustar::BLOCK as u64;
-    let size = match ustar::parse(&header) {
-        Some((CATALOG_MEMBER, size)) if size <= MAX_CATALOG && size <= length - start => size,
-        _ => return Err(damaged("has no catalog where its end says")),
-    };
-    let text = read(start, size)?;
-    let (catalog, _) = Catalog::parse(&text).map_err(Error::decode(path, start))?;
+    let size = ustar::parse(&header)
+        .filter(|(name, size)| {
+            name == CATALOG && *size <= MAX_CATALOG && *size <= length.saturating_sub(start)
+        })
+        .map(|(_, size)| size)
+        .ok_or_else(|| damaged("has no catalog where its end says"))?;
+    let (catalog, _) = Catalog::parse(&read(start, size)?, path)?;
     Ok(catalog)
 }
 

@@ -195,7 +195,9 @@ fn a_brick_that_changed_is_named_and_the_rest_of_the_tape_counts() {
     let summary = outcome.result.unwrap();
     let error = summary.source_error.unwrap();
     assert!(
-        error.to_string().contains(&Scene::brick_name(2, 1)),
+        error
+            .to_string()
+            .contains(&Scene::brick_name(2, 1).to_string()),
         "{error}"
     );
     assert_eq!(error.exit(), Exit::Damaged);

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 use crate::archive::Monitor;
-use crate::format::tape::{CATALOG_MEMBER, CONTAINER_LABEL_MEMBER, ContainerName, TapeName};
-use crate::id::{ContainerSetId, StoreId};
-use crate::tape::pages::PAGES;
+use crate::container::PAGES;
+use crate::format::container::{CATALOG, LABEL, MemberName};
+use crate::format::tape::{ContainerName, TapeName};
+use crate::id::{BrickName, ContainerSetId, StoreId};
+use crate::store::layout::RunName;
 use crate::tape::plan::Room;
 use crate::tape::raw::RawDrive;
 use crate::tape::sim::SimDevice;
@@ -69,9 +71,9 @@ impl Scene {
         (0..10_000).map(next).collect()
     }
 
-    pub fn brick_name(container: u32, place: usize) -> String {
-        let hash = blake3::hash(&Self::brick(container, place)).to_hex();
-        format!("bricks/{}/{hash}.brick", &hash[..2])
+    pub fn brick_name(container: u32, place: usize) -> MemberName {
+        let hash = blake3::hash(&Self::brick(container, place));
+        MemberName::Brick(BrickName(*hash.as_bytes()))
     }
 
     fn pack(&self, catalog: &mut Catalog, number: u32, bricks: usize) {
@@ -79,17 +81,18 @@ impl Scene {
             "dtar container 1\nset {SET}\nnumber {number}\nstore {STORE}\nbound 1000000\ntime 7\n\n"
         );
         let mut tar = Vec::new();
-        ustar::put_member(&mut tar, CONTAINER_LABEL_MEMBER, label.as_bytes(), 7).unwrap();
+        ustar::put_member(&mut tar, LABEL, label.as_bytes(), 7).unwrap();
         ustar::put_member(&mut tar, "formats/tape.md", b"a page", 7).unwrap();
         ustar::put_member(&mut tar, "store.toml", b"format = 1\n", 7).unwrap();
+        let run: RunName = format!("{number:020}-0000000000000000").parse().unwrap();
         let mut members = Vec::new();
-        let mut put = |tar: &mut Vec<u8>, name: String, body: &[u8]| {
+        let mut put = |tar: &mut Vec<u8>, name: MemberName, body: &[u8]| {
             members.push(Member {
                 offset: tar.len() as u64 + 512,
                 length: body.len() as u64,
                 name: name.clone(),
             });
-            ustar::put_member(tar, &name, body, 7).unwrap();
+            ustar::put_member(tar, &name.to_string(), body, 7).unwrap();
         };
         for place in 0..bricks {
             put(
@@ -98,11 +101,7 @@ impl Scene {
                 &Self::brick(number, place),
             );
         }
-        put(
-            &mut tar,
-            format!("roots/{number:020}-0000000000000000.root"),
-            b"root",
-        );
+        put(&mut tar, MemberName::Root(run), b"root");
         let container = Container {
             whole: None,
             members: Some(members),
@@ -111,7 +110,7 @@ impl Scene {
         let end = tar.len() as u64;
         let mut text = Vec::new();
         catalog.encode(end, &mut text);
-        ustar::put_member(&mut tar, CATALOG_MEMBER, &text, 7).unwrap();
+        ustar::put_member(&mut tar, CATALOG, &text, 7).unwrap();
         ustar::put_end(&mut tar);
         fs::write(self.container(number), &tar).unwrap();
         let whole = Whole {
@@ -206,7 +205,7 @@ impl Scene {
         let folder = self.folder();
         let mut text = Vec::new();
         crate::tape::Containers::catalog(&folder, &mut text).unwrap();
-        let (catalog, _) = Catalog::parse(&text).unwrap();
+        let (catalog, _) = Catalog::parse(&text, std::path::Path::new("x")).unwrap();
         let places = catalog.places.iter();
         places
             .map(|place| (place.container, place.name.to_string()))

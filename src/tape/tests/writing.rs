@@ -2,7 +2,8 @@ use std::fs;
 
 use super::scene::{BLOCK, Scene, names, options};
 use crate::archive::Monitor;
-use crate::format::tape::{CATALOG_MEMBER, LABEL_MEMBER, SUMS_MEMBER};
+use crate::format::container::CATALOG;
+use crate::format::tape::{LABEL_MEMBER, SUMS_MEMBER};
 use crate::tape::plan::Room;
 use crate::tape::survey::{self, Labelled};
 use crate::tape::{Drive, WriteOptions, label_tape, plan, ustar};
@@ -44,7 +45,7 @@ fn a_set_spans_tapes_and_each_ends_with_a_catalog() {
         }
         let last = tape_file(&scene, tape, 3);
         let members: Vec<_> = ustar::members(&last).map(|(name, _)| name).collect();
-        assert_eq!(members, [CATALOG_MEMBER, SUMS_MEMBER]);
+        assert_eq!(members, [CATALOG, SUMS_MEMBER]);
     }
     let on = |pairs: &[(u32, &str)]| -> Vec<_> {
         pairs

@@ -44,7 +44,7 @@ fn library_seals(name: &str, bricks: &[([u8; 32], &[u8])]) -> Vec<u8> {
         label: b"nightly".to_vec(),
         bricks: bricks
             .iter()
-            .map(|(name, bitmap)| (BrickName(*name), bitmap.to_vec()))
+            .map(|(name, bitmap)| (BrickName(*name), bitmap.to_vec().into()))
             .collect(),
         snapshot: None,
         stored: None,

@@ -1,0 +1,53 @@
+//! Arguments of the commands for cold storage.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+#[derive(Debug, Args)]
+pub struct PackArgs {
+    /// The longest that a container may be, such as 100G; it is kept to the byte
+    ///
+    /// In powers of 1024. Take some percent less than the size of a tape.
+    #[arg(long, value_name = "SIZE", value_parser = super::size::parse)]
+    pub size: u64,
+    /// The folder for the containers
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub to: PathBuf,
+    /// Only what INDEX needs, in the order in which it is restored
+    ///
+    /// Or a snapshot in the store, such as @latest.
+    #[arg(long, value_name = "INDEX", conflicts_with = "since", value_hint = ValueHint::FilePath)]
+    pub index: Option<PathBuf>,
+    /// Only what runs after this one need, beyond what it needs itself
+    #[arg(long, value_name = "@SNAPSHOT")]
+    pub since: Option<String>,
+    /// Parity files too
+    #[arg(long)]
+    pub parity: bool,
+    /// Begin another set, with everything: a second copy for another place
+    #[arg(long, conflicts_with = "set")]
+    pub new_set: bool,
+    /// Go on with the set whose id begins so, if there are several
+    #[arg(long, value_name = "ID")]
+    pub set: Option<String>,
+    /// Say what would be packed; write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct UnpackArgs {
+    /// The containers; `-` for standard input
+    #[arg(required = true, value_name = "CONTAINER", value_hint = ValueHint::FilePath)]
+    pub containers: Vec<PathBuf>,
+    /// The folder: a store, or what is to become one
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub to: PathBuf,
+    /// All but the bricks of data and parity: snapshots, roots, tables of contents
+    ///
+    /// With these `dtar snapshots`, `dtar ls` and `dtar plan` work, and `dtar restore
+    /// --bricks` reads the data in the containers.
+    #[arg(long)]
+    pub hot: bool,
+}

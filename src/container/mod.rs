@@ -1,0 +1,26 @@
+//! Containers: plain tars of parts of a store, sized for a tape or an object
+//! (`formats/container.md`).
+//!
+//! ```text
+//! gather (what is not packed, in which order) -> fill (what fits) -> write, hashed -> enter in the store
+//! ```
+
+pub(crate) mod catalog;
+mod docs;
+mod fill;
+mod gather;
+pub(crate) mod header;
+mod pack;
+mod read;
+mod shelf;
+mod store;
+mod unpack;
+mod write;
+
+pub use catalog::{Head, Scanned};
+pub use docs::{PAGES, Page};
+pub use pack::{PackOptions, PackSummary, Packed, Packing, pack};
+pub use read::{Container, is_container};
+pub use shelf::Shelf;
+pub use store::sets;
+pub use unpack::{UnpackOptions, UnpackSummary, unpack};

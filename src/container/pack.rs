@@ -1,0 +1,790 @@
+//! Packing into a folder: containers that appear whole, and a run that goes on where another
+//! was cut off.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::catalog::Head;
+use super::fill::Fill;
+use super::gather::{Brick, Gather, InSet, Queue, Wanted};
+use super::header::{BLOCK, padded};
+use super::read::{Container, Walk};
+use super::store::{OpenSet, StoredSet, scan_file, sets};
+use super::write::{Mark, Member, Opening, Trouble, Writer};
+use crate::archive::Monitor;
+use crate::crypto::PutKeys;
+use crate::error::{Error, Exit, Result};
+use crate::format::container::{LABEL, Label, MAX_CONTAINERS, MemberName, Sum, file_name};
+use crate::format::note::NoteKind;
+use crate::id::{BrickName, ContainerSetId};
+use crate::store::layout::RunName;
+use crate::store::runs::Lease;
+use crate::store::{Store, atomic, guard};
+
+/// What to pack, and how.
+#[derive(Debug, Clone)]
+pub struct PackOptions {
+    /// The folder for the containers.
+    pub to: PathBuf,
+    /// The longest that a container may be, in bytes.
+    pub bound: u64,
+    /// Only these bricks, in this order.
+    pub only: Option<Vec<BrickName>>,
+    /// Only what runs need that came after this one, beyond what it needs.
+    pub since: Option<RunName>,
+    /// Parity files too.
+    pub parity: bool,
+    /// Begin another set.
+    pub new_set: bool,
+    /// The set to go on with: hex digits with which only its id begins.
+    pub set: Option<String>,
+    /// Write nothing.
+    pub dry_run: bool,
+}
+
+/// A container that was made, or would be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packed {
+    /// The file.
+    pub path: PathBuf,
+    /// In bytes; of one that would be made, at most.
+    pub length: u64,
+    /// Of its bricks.
+    pub bricks: u64,
+    /// Whether it was found whole: of a run that was cut off.
+    pub found: bool,
+}
+
+/// What packing came to.
+#[derive(Debug, Clone, Default)]
+pub struct PackSummary {
+    /// The set.
+    pub set: String,
+    /// Containers.
+    pub containers: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bricks in them.
+    pub bricks: u64,
+    /// Bricks that were taken over from a container that was cut off.
+    pub resumed: u64,
+    /// Bricks that no run needs, and that were left out.
+    pub unneeded: u64,
+    /// Runs of which something is not in the set yet.
+    pub runs_left: u64,
+    /// Bricks that were left out because they are damaged.
+    pub damaged: Vec<PathBuf>,
+}
+
+impl PackSummary {
+    /// How a program should end.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        if self.damaged.is_empty() {
+            Exit::Done
+        } else {
+            Exit::Damaged
+        }
+    }
+}
+
+/// Something to tell while it goes on.
+#[derive(Debug)]
+pub enum Packing<'a> {
+    /// A container is done.
+    Done(&'a Packed),
+    /// A brick is left out.
+    Damaged(&'a Error),
+}
+
+/// Packs what is not in a set yet into containers in a folder.
+///
+/// # Errors
+/// What hinders it. A damaged brick does not; it is left out, and told.
+pub fn pack(
+    store: &Store,
+    keys: &PutKeys,
+    options: &PackOptions,
+    told: &mut dyn FnMut(&Packing<'_>),
+    monitor: &Monitor,
+) -> Result<PackSummary> {
+    let lease = Lease::take(store, keys, NoteKind::ArchiverLease, "dtar pack")?;
+    let mut in_set = InSet::default();
+    let set = open_set(store, options, &mut in_set)?;
+    let config_path = store.layout().config_path();
+    let mut config = Vec::new();
+    let file = guard::open_file(&config_path).map_err(Error::io("open", &config_path))?;
+    file.take(1 << 20)
+        .read_to_end(&mut config)
+        .map_err(Error::io("read", &config_path))?;
+    let mut pack = Pack {
+        store,
+        lease: &lease,
+        options,
+        told,
+        monitor,
+        config,
+        summary: PackSummary {
+            set: set.head.set.to_string(),
+            ..PackSummary::default()
+        },
+        set,
+        in_set,
+        queue: Queue::default(),
+        keys,
+        void: Vec::new(),
+    };
+    let outcome = pack.run();
+    let summary = std::mem::take(&mut pack.summary);
+    match outcome {
+        Ok(()) => lease.give_up().map(|()| summary),
+        Err(error) => Err(lease.explain(error)),
+    }
+}
+
+/// The set to add to, and what it has.
+fn open_set(store: &Store, options: &PackOptions, in_set: &mut InSet) -> Result<OpenSet> {
+    let found = if options.new_set {
+        None
+    } else {
+        choose(sets(store.layout())?, options.set.as_deref())?
+    };
+    let Some(stored) = found else {
+        let mut id = [0; ContainerSetId::SIZE];
+        getrandom::fill(&mut id).map_err(|error| {
+            Error::io("draw a random id for a set in", &options.to)(std::io::Error::other(error))
+        })?;
+        return Ok(OpenSet {
+            head: Head::new(ContainerSetId(id), *store.id()),
+            file: None,
+        });
+    };
+    let scanned = scan_file(&stored.path, &mut |_, _, _, name| {
+        in_set.add(&name);
+        Ok(())
+    })?;
+    if scanned.head.store != *store.id() {
+        return Err(Error::OtherStore {
+            path: stored.path,
+            expected: *store.id(),
+            found: scanned.head.store,
+        });
+    }
+    Ok(OpenSet {
+        head: scanned.head,
+        file: Some((stored.path, scanned.body, scanned.end)),
+    })
+}
+
+fn choose(mut sets: Vec<StoredSet>, prefix: Option<&str>) -> Result<Option<StoredSet>> {
+    if let Some(prefix) = prefix {
+        sets.retain(|stored| stored.set.to_string().starts_with(prefix));
+        if sets.is_empty() {
+            return Err(Error::Usage(format!(
+                "--set {prefix}: no set begins so; `dtar store` lists them"
+            )));
+        }
+    }
+    if sets.len() > 1 {
+        let ids: Vec<_> = sets.iter().map(|stored| stored.set.to_string()).collect();
+        return Err(Error::Usage(format!(
+            "there are several sets: choose one with --set ({})",
+            ids.join(", ")
+        )));
+    }
+    Ok(sets.pop())
+}
+
+struct Pack<'a> {
+    store: &'a Store,
+    keys: &'a PutKeys,
+    lease: &'a Lease,
+    options: &'a PackOptions,
+    told: &'a mut dyn FnMut(&Packing<'_>),
+    monitor: &'a Monitor,
+    config: Vec<u8>,
+    summary: PackSummary,
+    set: OpenSet,
+    in_set: InSet,
+    queue: Queue,
+    /// Bricks that are damaged.
+    void: Vec<BrickName>,
+}
+
+impl Pack<'_> {
+    fn run(&mut self) -> Result<()> {
+        if !self.options.dry_run {
+            atomic::create_dir(&self.options.to)?;
+        }
+        while let Some(path) = self.found()? {
+            self.take_over(path)?;
+        }
+        let gather = Gather {
+            store: self.store,
+            keys: self.keys,
+            in_set: &self.in_set,
+        };
+        let wanted = match &self.options.only {
+            Some(bricks) => Wanted::These(bricks.clone()),
+            None => Wanted::Runs(self.options.since.as_ref()),
+        };
+        self.queue = gather.queue(wanted, self.options.parity)?;
+        let total = self
+            .queue
+            .bricks
+            .iter()
+            .map(|brick| brick.brick.length)
+            .sum();
+        self.monitor.total.store(total, Ordering::Relaxed);
+        self.summary.unneeded = self.queue.unneeded;
+        while self.container()? {}
+        self.summary.runs_left = self.queue.runs.len() as u64;
+        Ok(())
+    }
+
+    fn next_path(&self) -> PathBuf {
+        let head = &self.set.head;
+        self.options.to.join(file_name(&head.set, head.last() + 1))
+    }
+
+    /// The next container, if it is there: nobody has entered it.
+    fn found(&self) -> Result<Option<PathBuf>> {
+        let path = self.next_path();
+        let stands = path.try_exists().map_err(Error::io("look for", &path))?;
+        Ok(stands.then_some(path))
+    }
+
+    /// Enters a container that a run made which was cut off after that.
+    fn take_over(&mut self, path: PathBuf) -> Result<()> {
+        let container = Container::open(&path)?;
+        let head = &self.set.head;
+        let expected = (head.set, head.last() + 1, head.store);
+        let label = &container.label;
+        if (label.set, label.number, label.store) != expected {
+            return Err(Error::Refused {
+                message: "it has the name of the next container, and is another's; move it away"
+                    .into(),
+                path,
+                exit: Exit::Failed,
+            });
+        }
+        let mut writer = Writer::new(
+            std::io::sink(),
+            &path,
+            (label.number, label.time),
+            self.monitor,
+        );
+        let mut bricks = 0;
+        let in_set = &mut self.in_set;
+        container.each_member(&mut |offset, length, name| {
+            in_set.add(&name);
+            bricks += u64::from(name.as_brick().is_some());
+            writer.enter(offset, length, &name);
+            Ok(())
+        })?;
+        let sum = container.sum(self.monitor)?;
+        let lines = writer.into_lines();
+        if !self.options.dry_run {
+            atomic::settle(&path)?;
+            self.enter(sum, &lines)?;
+        }
+        self.done(&Packed {
+            path,
+            length: sum.length,
+            bricks,
+            found: true,
+        });
+        Ok(())
+    }
+
+    fn enter(&mut self, sum: Sum, lines: &str) -> Result<()> {
+        let mut head = self.set.head.clone();
+        head.containers.push(Some(sum));
+        self.lease.require()?;
+        self.set.enter(self.store.layout(), self.lease, head, lines)
+    }
+
+    fn done(&mut self, packed: &Packed) {
+        self.summary.containers += 1;
+        self.summary.bytes += packed.length;
+        self.summary.bricks += packed.bricks;
+        (self.told)(&Packing::Done(packed));
+    }
+
+    /// Makes the next container; `false`: nothing is left to be packed.
+    fn container(&mut self) -> Result<bool> {
+        let path = self.next_path();
+        let number = self.set.head.last() + 1;
+        if number > MAX_CONTAINERS {
+            return Err(Error::Usage(
+                "this set is full: begin another with --new-set".into(),
+            ));
+        }
+        let mut part = if self.options.dry_run || self.has_nothing()? {
+            None
+        } else {
+            Some(Part::open(&path, self)?)
+        };
+        let time = SystemTime::now().duration_since(UNIX_EPOCH);
+        let mut label = Label {
+            set: self.set.head.set,
+            number,
+            store: self.set.head.store,
+            bound: self.options.bound,
+            time: time.map_or(0, |time| time.as_secs()),
+        };
+        if let Some(Part {
+            label: Some(kept), ..
+        }) = &part
+        {
+            label = kept.clone();
+        }
+        let mut head = self.set.head.clone();
+        head.containers.push(None);
+        let opening = Opening {
+            label: &label,
+            config: &self.config.clone(),
+        };
+        let kept = part
+            .as_ref()
+            .map_or(&[][..], |part| &part.kept[..])
+            .to_vec();
+        let mut fill = Fill::new(
+            label.bound,
+            opening.length(),
+            // The line `in` of this container.
+            head.lines().len() as u64 + self.set.lines_length() + 16,
+        );
+        let bricks = self.choose(&mut fill, &kept)?;
+        if fill.members.is_empty() {
+            if let Some(next) = self.queue.bricks.front() {
+                return Err(too_small(&next.brick, label.bound));
+            }
+            return part.map_or(Ok(()), Part::remove).map(|()| false);
+        }
+        if let Some(part) = &mut part {
+            self.write(part, &opening, &head, (fill, kept.len()), &path)?;
+            return Ok(true);
+        }
+        // A dry run: as if it had been made.
+        head.containers.pop();
+        head.containers.push(Some(Sum {
+            length: fill.length(),
+            sha256: [0; 32],
+        }));
+        self.set.head = head;
+        for member in &fill.members {
+            self.in_set.add(&member.name);
+        }
+        self.done(&Packed {
+            path,
+            length: fill.length(),
+            bricks,
+            found: false,
+        });
+        Ok(true)
+    }
+
+    /// Whether nothing is left, so that no file need be begun.
+    fn has_nothing(&self) -> Result<bool> {
+        if !self.queue.bricks.is_empty() || part_path(&self.next_path()).exists() {
+            return Ok(false);
+        }
+        let mut rest = Fill::new(u64::MAX, 0, 0);
+        self.runs_and_parity(&mut rest, &[])
+            .map(|_| rest.members.is_empty())
+    }
+
+    /// Fills a container: bricks that were kept, others, sidecars, parity, roots.
+    fn choose(&mut self, fill: &mut Fill, kept: &[Brick]) -> Result<u64> {
+        let both = |brick: &Brick| {
+            let sidecar = brick.sidecar.clone();
+            std::iter::once(brick.brick.clone())
+                .chain(sidecar)
+                .collect::<Vec<_>>()
+        };
+        let mut taken: Vec<Brick> = Vec::new();
+        for brick in kept {
+            if !fill.take(&both(brick)) {
+                return Err(Error::Internal(
+                    "a container that was begun does not fit".into(),
+                ));
+            }
+            taken.push(brick.clone());
+        }
+        let is_kept = |name: &MemberName| kept.iter().any(|brick| brick.brick.name == *name);
+        while let Some(brick) = self.queue.bricks.pop_front() {
+            if is_kept(&brick.brick.name) {
+                continue;
+            }
+            if !fill.take(&both(&brick)) {
+                self.queue.bricks.push_front(brick);
+                break;
+            }
+            taken.push(brick);
+        }
+        fill.members.clear();
+        let (data, meta): (Vec<_>, Vec<_>) = taken
+            .iter()
+            .partition(|brick| matches!(brick.brick.name, MemberName::Brick(_)));
+        let bricks = data.into_iter().chain(meta);
+        let in_order: Vec<&Brick> = bricks.collect();
+        fill.members
+            .extend(in_order.iter().map(|brick| brick.brick.clone()));
+        fill.members
+            .extend(in_order.iter().filter_map(|brick| brick.sidecar.clone()));
+        let names: Vec<BrickName> = taken
+            .iter()
+            .filter_map(|brick| brick.brick.name.as_brick().copied())
+            .collect();
+        let (parity, runs) = self.runs_and_parity(fill, &names)?;
+        self.queue.parity = parity;
+        self.queue.runs = runs;
+        Ok(names.len() as u64)
+    }
+
+    /// Takes what of parity and runs is complete with `new` bricks; returns what is not.
+    #[expect(clippy::type_complexity, reason = "the two lists of the queue")]
+    fn runs_and_parity(
+        &self,
+        fill: &mut Fill,
+        new: &[BrickName],
+    ) -> Result<(Vec<(Member, Vec<BrickName>)>, Vec<RunName>)> {
+        let new: std::collections::HashSet<_> = new.iter().collect();
+        let has = |name: &BrickName| new.contains(name) || self.in_set.has_brick(name);
+        let mut parity = self.queue.parity.clone();
+        parity.retain(|(file, bricks)| {
+            !(bricks.iter().all(has) && fill.take(std::slice::from_ref(file)))
+        });
+        let gather = Gather {
+            store: self.store,
+            keys: self.keys,
+            in_set: &self.in_set,
+        };
+        let mut runs = Vec::new();
+        for run in &self.queue.runs {
+            self.monitor.check()?;
+            let is_taken = match gather.run_members(run, &has)? {
+                Some(members) => members.is_empty() || fill.take(&members),
+                None => false,
+            };
+            if !is_taken {
+                runs.push(run.clone());
+            }
+        }
+        Ok((parity, runs))
+    }
+
+    fn write(
+        &mut self,
+        part: &mut Part,
+        opening: &Opening<'_>,
+        head: &Head,
+        (fill, kept): (Fill, usize),
+        path: &Path,
+    ) -> Result<()> {
+        let monitor = self.monitor;
+        let name = part.path.clone();
+        let output = BufWriter::with_capacity(
+            1 << 20,
+            part.file
+                .try_clone()
+                .map_err(Error::io("write", &part.path))?,
+        );
+        let mut writer = Writer::new(
+            output,
+            &name,
+            (opening.label.number, opening.label.time),
+            monitor,
+        );
+        if kept == 0 {
+            part.cut(0)?;
+            writer.opening(opening)?;
+        } else {
+            part.read_again(&mut writer)?;
+        }
+        self.summary.resumed += kept as u64;
+        let mut bricks = kept as u64;
+        let is_of_bricks = |member: &Member| {
+            member.name.as_brick().is_some() || member.name_of_sidecar().is_some()
+        };
+        let (first, rest): (Vec<_>, Vec<_>) =
+            fill.members[kept..].iter().cloned().partition(is_of_bricks);
+        let left_out = self.void.len();
+        for member in &first {
+            let is_void = |name| self.void.contains(name);
+            if member.name_of_sidecar().is_some_and(is_void) {
+                continue;
+            }
+            bricks += u64::from(
+                self.member(member, &mut writer, part)? && member.name.as_brick().is_some(),
+            );
+        }
+        let rest = if self.void.len() == left_out {
+            rest
+        } else {
+            self.still_complete(rest)?
+        };
+        for member in &rest {
+            self.member(member, &mut writer, part)?;
+        }
+        let (mut before, before_path) = self.set.lines()?;
+        let length = self.set.lines_length();
+        let (output, sum, lines) = writer.finish(head, (before.as_mut(), length, &before_path))?;
+        output
+            .into_inner()
+            .map_err(|error| error.into_error())
+            .and_then(|file| file.sync_all())
+            .map_err(Error::io("write", &part.path))?;
+        if sum.length > opening.label.bound {
+            return Err(Error::Internal(
+                "a container became longer than planned".into(),
+            ));
+        }
+        atomic::rename_new_durably(&part.path, path)?;
+        self.enter(sum, &lines)?;
+        self.done(&Packed {
+            path: path.to_owned(),
+            length: sum.length,
+            bricks,
+            found: false,
+        });
+        Ok(())
+    }
+
+    /// Writes a member; `false`: it is left out.
+    fn member<W: Write + Seek>(
+        &mut self,
+        member: &Member,
+        writer: &mut Writer<'_, W>,
+        part: &Part,
+    ) -> Result<bool> {
+        let mark = writer.mark();
+        match writer.member(member) {
+            Ok(()) => {
+                self.in_set.add(&member.name);
+                Ok(true)
+            }
+            Err(Trouble::Other(error)) => Err(error),
+            Err(Trouble::Source(error)) => {
+                self.leave_out(member, &error, writer, mark, part)?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// Those of `members`, of runs and parity, of which all bricks are in the set now that
+    /// some were left out. The others wait.
+    fn still_complete(&mut self, members: Vec<Member>) -> Result<Vec<Member>> {
+        let gather = Gather {
+            store: self.store,
+            keys: self.keys,
+            in_set: &self.in_set,
+        };
+        let has = |name: &BrickName| self.in_set.has_brick(name);
+        let mut complete = Vec::new();
+        for member in members {
+            let (run, is_complete) = match &member.name {
+                MemberName::Root(run) | MemberName::Snapshot(run) => {
+                    (Some(run), gather.run_members(run, &has)?.is_some())
+                }
+                // What serves a set of bricks of which some are missing serves no less.
+                _ => (None, true),
+            };
+            if is_complete {
+                complete.push(member);
+            } else if let Some(run) = run
+                && !self.queue.runs.contains(run)
+            {
+                self.queue.runs.push(run.clone());
+            }
+        }
+        self.queue.runs.sort_unstable();
+        Ok(complete)
+    }
+
+    /// Undoes what was written of a member whose file is at fault. A root or snapshot that
+    /// went away was forgotten.
+    fn leave_out<W: Write + Seek>(
+        &mut self,
+        member: &Member,
+        error: &Error,
+        writer: &mut Writer<'_, W>,
+        mark: Mark,
+        part: &Part,
+    ) -> Result<()> {
+        let position = mark.position;
+        writer.out.flush().map_err(Error::io("write", &part.path))?;
+        part.cut(position)?;
+        writer
+            .out
+            .seek(SeekFrom::Start(position))
+            .map_err(Error::io("write", &part.path))?;
+        writer.back_to(mark);
+        if let Some(name) = member.name.as_brick() {
+            self.void.push(*name);
+        }
+        if matches!(error, Error::Io { source, .. } if source.kind() == ErrorKind::NotFound)
+            && member.name.as_brick().is_none()
+        {
+            return Ok(());
+        }
+        self.summary.damaged.push(member.path.clone());
+        (self.told)(&Packing::Damaged(error));
+        Ok(())
+    }
+}
+
+fn too_small(member: &Member, bound: u64) -> Error {
+    Error::Usage(format!(
+        "--size: {bound} bytes are too few for {} ({} bytes), pages and catalog beside it; give a \
+         larger size",
+        member.path.display(),
+        member.length
+    ))
+}
+
+fn part_path(path: &Path) -> PathBuf {
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    part.into()
+}
+
+/// A container in the making, locked, and what of it was there.
+struct Part {
+    path: PathBuf,
+    file: File,
+    label: Option<Label>,
+    /// Bricks that stand in it, whole, one after another.
+    kept: Vec<Brick>,
+    /// The end of the last of these, in bytes.
+    end: u64,
+}
+
+impl Part {
+    fn open(target: &Path, pack: &Pack<'_>) -> Result<Self> {
+        let path = part_path(target);
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(Error::io("make", &path))?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            return Err(Error::Refused {
+                path,
+                message: "another `dtar pack` is writing it".into(),
+                exit: Exit::Failed,
+            });
+        }
+        let mut part = Self {
+            path,
+            file,
+            label: None,
+            kept: Vec::new(),
+            end: 0,
+        };
+        part.look(pack)?;
+        Ok(part)
+    }
+
+    /// Finds what can be kept of it.
+    fn look(&mut self, pack: &Pack<'_>) -> Result<()> {
+        let head = &pack.set.head;
+        let mut walk = Walk::new(BufReader::with_capacity(1 << 20, &self.file), &self.path);
+        let mut has_config = false;
+        while let Some(found) = walk.next_header().ok().flatten() {
+            pack.monitor.check()?;
+            let (name, length, offset) = found;
+            if name == LABEL {
+                let Ok(label) = walk.label(length) else {
+                    return Ok(());
+                };
+                let is_ours = label.set == head.set
+                    && label.number == head.last() + 1
+                    && label.store == head.store
+                    && label.bound == pack.options.bound;
+                if !is_ours {
+                    return Ok(());
+                }
+                self.label = Some(label);
+                continue;
+            }
+            if name == "store.toml" {
+                has_config = true;
+            }
+            let Ok(MemberName::Brick(brick)) = name.parse::<MemberName>() else {
+                if has_config && name != "store.toml" || walk.skip(length).is_err() {
+                    return Ok(());
+                }
+                continue;
+            };
+            if !has_config || self.label.is_none() || walk.hash(length).ok() != Some(brick.0) {
+                return Ok(());
+            }
+            let sidecar = pack.store.layout().toc_path(&brick);
+            let sidecar = fs::metadata(&sidecar).ok().map(|found| Member {
+                name: MemberName::Sidecar(brick),
+                path: sidecar,
+                length: found.len(),
+            });
+            self.kept.push(Brick {
+                brick: Member {
+                    name: MemberName::Brick(brick),
+                    path: self.path.clone(),
+                    length,
+                },
+                sidecar,
+            });
+            self.end = offset + padded(length);
+        }
+        Ok(())
+    }
+
+    fn cut(&self, length: u64) -> Result<()> {
+        self.file
+            .set_len(length)
+            .map_err(Error::io("write", &self.path))
+    }
+
+    /// Hands what is kept to the writer, and the rest goes.
+    fn read_again(&mut self, writer: &mut Writer<'_, BufWriter<File>>) -> Result<()> {
+        self.cut(self.end)?;
+        let read = |error| Error::io("read", &self.path)(error);
+        let mut file = &self.file;
+        file.seek(SeekFrom::Start(0)).map_err(read)?;
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            let length = match file.read(&mut buffer) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                length => length.map_err(|error| Error::io("read", &self.path)(error))?,
+            };
+            if length == 0 {
+                break;
+            }
+            writer.take_over(&buffer[..length]);
+        }
+        // Offsets of what is there: behind each other, each with its header.
+        let total: u64 = self
+            .kept
+            .iter()
+            .map(|brick| BLOCK + padded(brick.brick.length))
+            .sum();
+        let mut position = self.end - total;
+        for brick in &self.kept {
+            writer.enter(position + BLOCK, brick.brick.length, &brick.brick.name);
+            position += BLOCK + padded(brick.brick.length);
+        }
+        Ok(())
+    }
+
+    fn remove(self) -> Result<()> {
+        fs::remove_file(&self.path).map_err(Error::io("remove", &self.path))
+    }
+}

@@ -1,0 +1,248 @@
+//! Taking the parts of a store out of containers.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use super::header::{BLOCK, padded};
+use super::read::Walk;
+use crate::archive::Monitor;
+use crate::error::{Error, Exit, Result};
+use crate::format::container::{CATALOG, LABEL, Label, MemberName};
+use crate::id::{BrickName, StoreId};
+use crate::store::Store;
+use crate::store::atomic::TempFile;
+use crate::store::guard::refuse_links_to;
+use crate::store::layout::Layout;
+
+/// The longest `store.toml`.
+const MAX_CONFIG: u64 = 1 << 20;
+
+/// What to take out, and where to.
+#[derive(Debug, Clone)]
+pub struct UnpackOptions {
+    /// The folder: a store, or what is to become one.
+    pub to: PathBuf,
+    /// All but the bricks of class data: what tells which of them are needed.
+    pub hot: bool,
+}
+
+/// What came out.
+#[derive(Debug, Clone, Default)]
+pub struct UnpackSummary {
+    /// Containers that were read.
+    pub containers: u64,
+    /// Files that were written, and their bytes.
+    pub files: u64,
+    /// Bytes of these.
+    pub bytes: u64,
+    /// Files that were there.
+    pub there: u64,
+    /// What is damaged: container and member, and what is wrong.
+    pub damaged: Vec<String>,
+}
+
+impl UnpackSummary {
+    /// How a program should end.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        if self.damaged.is_empty() {
+            Exit::Done
+        } else {
+            Exit::Damaged
+        }
+    }
+}
+
+/// Takes the parts of a store out of a container that is read from front to end: from a file,
+/// a pipe, a tape. What is there is kept; a brick whose name is not its hash is left out.
+///
+/// # Errors
+/// What is no container, or another store's; [`Error::Io`].
+pub fn unpack<'a>(
+    input: &'a mut dyn Read,
+    path: &'a Path,
+    options: &'a UnpackOptions,
+    summary: &'a mut UnpackSummary,
+    monitor: &'a Monitor,
+) -> Result<()> {
+    let mut walk = Walk::new(Box::new(input) as Box<dyn Read + '_>, path);
+    let label = match walk.next_header()? {
+        Some((name, length, _)) if name == LABEL => walk.label(length)?,
+        _ => {
+            return Err(Error::Refused {
+                path: path.to_owned(),
+                message: format!("not a container of dtar: it does not begin with {LABEL}"),
+                exit: Exit::Failed,
+            });
+        }
+    };
+    let layout = Layout::new(&options.to);
+    require_same_store(&layout, &label, path)?;
+    summary.containers += 1;
+    let mut ended = false;
+    let mut out = Unpack {
+        walk,
+        path,
+        layout,
+        options,
+        summary,
+        monitor,
+        store: label.store,
+    };
+    while let Some((name, length, offset)) = out.next_header()? {
+        ended = name == CATALOG;
+        match out.member(&name, length) {
+            Err(Error::Refused {
+                path: at,
+                message,
+                exit: Exit::Damaged,
+            }) if at == path => {
+                let damage = format!("{}, {name} at byte {offset}: {message}", path.display());
+                out.summary.damaged.push(damage);
+            }
+            result => result?,
+        }
+        Monitor::add(&monitor.stream, BLOCK + padded(length));
+    }
+    // Only if it is empty: others may be at work there.
+    let _ = fs::remove_dir(out.layout.foreign_temp_dir());
+    if !ended {
+        let what = format!(
+            "{}: cut short: it has no catalog at its end",
+            path.display()
+        );
+        out.summary.damaged.push(what);
+    }
+    Ok(())
+}
+
+/// A folder with another store's `store.toml` is no place for this one.
+fn require_same_store(layout: &Layout, label: &Label, path: &Path) -> Result<()> {
+    if !Store::stands_in(layout.path())? {
+        return Ok(());
+    }
+    let expected = Store::unverified_id(layout.path())?;
+    if expected == label.store {
+        return Ok(());
+    }
+    Err(Error::OtherStore {
+        path: path.to_owned(),
+        expected,
+        found: label.store,
+    })
+}
+
+struct Unpack<'a> {
+    walk: Walk<'a, Box<dyn Read + 'a>>,
+    path: &'a Path,
+    layout: Layout,
+    options: &'a UnpackOptions,
+    summary: &'a mut UnpackSummary,
+    monitor: &'a Monitor,
+    store: StoreId,
+}
+
+impl Unpack<'_> {
+    /// The next member; nothing, and the damage told, where the container is cut short.
+    fn next_header(&mut self) -> Result<Option<(String, u64, u64)>> {
+        match self.walk.next_header() {
+            Err(Error::Refused { message, exit, .. }) if exit == Exit::Damaged => {
+                let what = format!("{}: {message}", self.path.display());
+                self.summary.damaged.push(what);
+                Ok(None)
+            }
+            found => found,
+        }
+    }
+
+    fn member(&mut self, name: &str, length: u64) -> Result<()> {
+        self.monitor.check()?;
+        if name == "store.toml" {
+            return self.config(length);
+        }
+        let Ok(name) = name.parse::<MemberName>() else {
+            return Ok(());
+        };
+        if self.options.hot && matches!(name, MemberName::Brick(_) | MemberName::Parity(_)) {
+            return Ok(());
+        }
+        // The names of members have no other parts than those of a store's folders.
+        let target = self.layout.path().join(name.to_string());
+        if target.symlink_metadata().is_ok() {
+            self.summary.there += 1;
+            return Ok(());
+        }
+        let stated = match &name {
+            MemberName::Brick(name) | MemberName::Meta(name) => Some(*name.as_bytes()),
+            MemberName::Parity(name) => Some(*name.as_bytes()),
+            _ => None,
+        };
+        self.file(&target, length, stated)
+    }
+
+    /// What is called `tmp` is dtar's own in a store alone.
+    fn temp_dir(&self) -> Result<PathBuf> {
+        let is_store = Store::stands_in(self.layout.path())?;
+        Ok(if is_store {
+            self.layout.temp_dir()
+        } else {
+            self.layout.foreign_temp_dir()
+        })
+    }
+
+    fn temp_file(&self) -> Result<TempFile> {
+        let dir = self.temp_dir()?;
+        refuse_links_to(self.layout.path(), &dir.join("x"))?;
+        TempFile::create(&dir)
+    }
+
+    fn file(&mut self, target: &Path, length: u64, stated: Option<[u8; 32]>) -> Result<()> {
+        refuse_links_to(self.layout.path(), target)?;
+        let mut temp = self.temp_file()?;
+        let mut hasher = blake3::Hasher::new();
+        self.walk.body(length, &mut |bytes| {
+            hasher.update(bytes);
+            temp.write_all(bytes).map_err(Error::io("write", target))
+        })?;
+        let found = BrickName(*hasher.finalize().as_bytes());
+        if stated.is_some_and(|stated| stated != found.0) {
+            return Err(Error::Refused {
+                path: self.path.to_owned(),
+                message: format!("damaged: the BLAKE3 of its bytes is {found}; left out"),
+                exit: Exit::Damaged,
+            });
+        }
+        match temp.publish_new(target) {
+            Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::AlreadyExists => {
+                self.summary.there += 1;
+            }
+            published => {
+                published?;
+                self.summary.files += 1;
+                self.summary.bytes += length;
+            }
+        }
+        Ok(())
+    }
+
+    fn config(&mut self, length: u64) -> Result<()> {
+        let target = self.layout.config_path();
+        if target.symlink_metadata().is_ok() || length > MAX_CONFIG {
+            return Ok(());
+        }
+        // A store has this folder from the beginning; its absence shows a loss.
+        crate::store::atomic::create_dir(&self.layout.roots_dir())?;
+        self.file(&target, length, None)?;
+        let found = Store::unverified_id(self.layout.path())?;
+        if found == self.store {
+            return Ok(());
+        }
+        let _ = fs::remove_file(&target);
+        Err(Error::OtherStore {
+            path: self.path.to_owned(),
+            expected: self.store,
+            found,
+        })
+    }
+}

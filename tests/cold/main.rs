@@ -1,0 +1,9 @@
+//! Cold storage: containers, and what reads them.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod containers;
+mod resumed;
+mod scene;
+mod spoiled;
