@@ -188,7 +188,7 @@ impl Catalog {
                 .containers
                 .insert(number, Container { whole, members });
         }
-        catalog.places = tapes.into_iter().filter_map(place).collect();
+        catalog.places = tapes.iter().filter_map(place).collect();
         Ok((catalog, scanned.header))
     }
 
@@ -232,7 +232,7 @@ fn on_tape(place: &Place) -> OnTape {
 }
 
 /// None for a name that no tape may have; such a line is not read at all.
-fn place(on: OnTape) -> Option<Place> {
+fn place(on: &OnTape) -> Option<Place> {
     Some(Place {
         container: on.container,
         tape: on.tape,
@@ -247,14 +247,12 @@ fn check_members(whole: Option<Whole>, members: &[Member]) -> DecodeResult<()> {
     let mut after = 0;
     for member in members {
         let end = member.offset.checked_add(member.length);
-        match end.filter(|end| *end <= bound && member.offset >= after) {
-            Some(end) => after = end,
-            None => {
-                let expected = "bodies in the container, in ascending order";
-                let found = format!("{} at {}", member.name, member.offset);
-                return Err(DecodeError::value(CATALOG, "member", 0, expected, found));
-            }
-        }
+        let Some(end) = end.filter(|end| *end <= bound && member.offset >= after) else {
+            let expected = "bodies in the container, in ascending order";
+            let found = format!("{} at {}", member.name, member.offset);
+            return Err(DecodeError::value(CATALOG, "member", 0, expected, found));
+        };
+        after = end;
     }
     Ok(())
 }

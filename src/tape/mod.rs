@@ -20,6 +20,7 @@ mod restore;
 mod ring;
 pub mod sim;
 mod source;
+mod stored;
 pub mod survey;
 mod ustar;
 mod verify;
@@ -32,9 +33,12 @@ pub use mounted::{MountCommands, MountOptions, MountedDrive};
 pub use plan::{Plan, PlannedTape, Room, plan};
 pub use raw::RawDrive;
 pub use recover::{RecoverEvent, RecoverSummary, recover};
-pub use restore::{RestoreEvent, RestoreOptions, RestoreSummary, What, restore};
+pub use restore::{
+    RestoreEvent, RestoreOptions, RestoreSummary, TapeLoad, What, restore, tapes_for,
+};
 pub use ring::Pace;
 pub use source::{Containers, Folder, Next, Planned};
+pub use stored::{note_places, put, stored};
 pub use verify::{Checked, FileState, verify};
 pub use write::{
     Event, LabelOptions, TapeSummary, WriteOptions, WriteSummary, label_length, label_tape, look,

@@ -81,11 +81,15 @@ pub struct RestoreSummary {
     pub pace: Pace,
 }
 
-/// A tape to load: its name, and the numbers of tape file and container to read, in order.
-struct Chosen {
-    id: TapeId,
-    name: TapeName,
-    files: Vec<(u32, u32)>,
+/// A tape to load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TapeLoad {
+    /// The tape.
+    pub id: TapeId,
+    /// What it is called.
+    pub name: TapeName,
+    /// Numbers of tape file and container to read, in the order in which they stand there.
+    pub files: Vec<(u32, u32)>,
 }
 
 /// A copy that was tried or will be.
@@ -102,9 +106,15 @@ struct Run<'a> {
     needs_config: bool,
 }
 
-/// Which tapes to load for these containers, and which files to read of each: as few tapes
-/// as a greedy choice finds, that of the greatest number of containers first.
-fn choose(catalog: &Catalog, wanted: &BTreeSet<u32>, failed: &BTreeSet<Copy>) -> Vec<Chosen> {
+/// Which tapes to load for these containers, and which files to read of each: each tape
+/// once, and as few as a greedy choice finds. Containers that are on no tape are left out.
+#[must_use]
+pub fn tapes_for(catalog: &Catalog, wanted: &BTreeSet<u32>) -> Vec<TapeLoad> {
+    choose(catalog, wanted, &BTreeSet::new())
+}
+
+/// As [`tapes_for`], without copies that failed.
+fn choose(catalog: &Catalog, wanted: &BTreeSet<u32>, failed: &BTreeSet<Copy>) -> Vec<TapeLoad> {
     let mut tapes = BTreeMap::<_, (TapeName, Vec<(u32, u32)>)>::new();
     for place in &catalog.places {
         let copy = (place.tape, place.container);
@@ -135,7 +145,7 @@ fn choose(catalog: &Catalog, wanted: &BTreeSet<u32>, failed: &BTreeSet<Copy>) ->
         for (_, container) in &files {
             left.remove(container);
         }
-        chosen.push(Chosen { id, name, files });
+        chosen.push(TapeLoad { id, name, files });
     }
     // In the order in which they were written: mostly that in which they stand on the shelf.
     chosen.sort_by(|a, b| a.name.cmp(&b.name));
@@ -182,7 +192,7 @@ pub fn restore(
             let first = tapes.remove(at);
             tapes.insert(0, first);
         }
-        for Chosen { id, name, files } in tapes {
+        for TapeLoad { id, name, files } in tapes {
             let is_in_drive = in_drive.take() == Some(id);
             run.use_tape(drive, changer, is_in_drive, id, &name, &files)?;
         }

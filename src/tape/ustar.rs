@@ -4,9 +4,9 @@ use crate::Result;
 use crate::container::header;
 
 /// The length of a header, and the unit of bodies.
-pub const BLOCK: usize = header::BLOCK as usize;
+pub const BLOCK: usize = 512;
 /// The unit of the length of a whole tar.
-pub const RECORD: usize = header::RECORD as usize;
+pub const RECORD: usize = 10_240;
 
 /// A member's name and the length of its body, if bytes begin with its header.
 #[must_use]
@@ -17,7 +17,7 @@ pub fn parse(bytes: &[u8]) -> Option<(String, u64)> {
 /// How long a body is with the zeros behind it.
 #[must_use]
 pub const fn padded(length: u64) -> u64 {
-    length.div_ceil(header::BLOCK).saturating_mul(header::BLOCK)
+    length.div_ceil(BLOCK as u64).saturating_mul(BLOCK as u64)
 }
 
 /// How long a tar is that ends with a member whose body, with its zeros, ends here.

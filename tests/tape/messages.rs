@@ -170,7 +170,7 @@ fn a_wrong_tape_is_asked_for_again_by_name() {
     scene.write(&["--names", "A,B"], &["T1", "T2"]).exits(0);
     let to = [
         "restore",
-        "--catalog",
+        "--from-catalog",
         "containers/5f5f5f5f-catalog.txt",
         "--to",
         "back",

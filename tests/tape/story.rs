@@ -81,7 +81,7 @@ fn tapes_and_key_are_enough() {
 
     // What is small makes a store with which snapshots can be read.
     let again = |more: &[&str]| {
-        let fixed = ["restore", "--catalog", "set.catalog", "--json"];
+        let fixed = ["restore", "--from-catalog", "set.catalog", "--json"];
         run_by_name(&scene, fixed.iter().chain(more).copied())
     };
     again(&["--hot", "--to", "store"]).exits(0);

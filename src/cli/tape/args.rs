@@ -59,7 +59,8 @@ pub enum TapeCommand {
     },
     /// Put containers on tapes, as many as it takes, and read them back
     ///
-    /// Containers that are on a tape already are left out. A run that was interrupted, or
+    /// Containers that are on a tape already are left out; the folder remembers it, and the
+    /// store if it is at hand. A run that was interrupted, or
     /// had no more tapes, is gone on with by the next one. Blank tapes are labelled. Each
     /// tape ends with a catalog of the whole set, with SHA-256 checksums.
     Write(WriteArgs),
@@ -93,9 +94,9 @@ pub enum TapeCommand {
     /// Takes tapes in any order, until there are no more. Exits with 3 if containers are on
     /// none of them.
     Recover {
-        /// Write the catalog to FILE
+        /// Write the catalog to FILE [default: enter it in the store]
         #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-        to: PathBuf,
+        to: Option<PathBuf>,
         /// The first 8 digits of the set's id [default: the set of the first tape]
         #[arg(long, value_name = "SET", value_parser = parse_set)]
         set: Option<SetPrefix>,
@@ -183,9 +184,10 @@ pub struct RestoreArgs {
     /// Into this folder
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub to: PathBuf,
-    /// The catalog of the set [default: the newest on the tape in the drive]
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub catalog: Option<PathBuf>,
+    /// The catalog of the set [default: that of the store, or else the newest on the tape in
+    /// the drive]
+    #[arg(long = "from-catalog", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub from_catalog: Option<PathBuf>,
     /// Only these containers, by number
     #[arg(long, value_name = "NUMBER", value_delimiter = ',', group = "what")]
     pub containers: Vec<u32>,

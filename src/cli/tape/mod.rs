@@ -15,9 +15,11 @@ use super::say::Say;
 use super::{setup, size};
 use dtar::archive::Monitor;
 use dtar::error::{Exit, Result};
+use dtar::store::Store;
+use dtar::store::layout::Layout;
 use dtar::tape::Pace;
 
-pub fn run(command: &TapeCommand, _global: &GlobalArgs, say: Say) -> Result<Exit> {
+pub fn run(command: &TapeCommand, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let monitor = Arc::new(Monitor::default());
     setup::stop_on_signals(&monitor, say)?;
     match command {
@@ -27,12 +29,20 @@ pub fn run(command: &TapeCommand, _global: &GlobalArgs, say: Say) -> Result<Exit
             block,
             drive,
         } => write::label(name, *overwrite, *block, drive, &monitor, say),
-        TapeCommand::Write(args) => write::write(args, &monitor, say),
+        TapeCommand::Write(args) => write::write(args, global, &monitor, say),
         TapeCommand::Verify { all, drive } => read::verify(*all, drive, &monitor, say),
         TapeCommand::List { drive } => read::list(drive, say),
-        TapeCommand::Restore(args) => read::restore(args, &monitor, say),
-        TapeCommand::Recover { to, set, drive } => read::recover(to, *set, drive, &monitor, say),
+        TapeCommand::Restore(args) => read::restore(args, global, &monitor, say),
+        TapeCommand::Recover { to, set, drive } => {
+            read::recover(to.as_deref(), *set, drive, global, &monitor, say)
+        }
     }
+}
+
+/// The store, if it is at hand.
+fn store(global: &GlobalArgs) -> Result<Option<Layout>> {
+    let path = setup::store_path(global)?;
+    Ok(Store::stands_in(&path)?.then(|| Layout::new(path)))
 }
 
 /// Seconds since 1970, now.

@@ -10,8 +10,9 @@ use serde_json::json;
 use super::args::{DriveArgs, RestoreArgs};
 use super::drive::{self, Hands};
 use super::{count, megabytes, show_pace};
+use crate::cli::args::GlobalArgs;
 use crate::cli::say::Say;
-use crate::cli::{print, size};
+use crate::cli::{print, setup, size};
 use dtar::archive::Monitor;
 use dtar::error::{Error, Exit, Result};
 use dtar::format::container::MemberName;
@@ -264,26 +265,26 @@ impl Tally {
     }
 }
 
-pub fn restore(args: &RestoreArgs, monitor: &Monitor, say: Say) -> Result<Exit> {
+pub fn restore(
+    args: &RestoreArgs,
+    global: &GlobalArgs,
+    monitor: &Monitor,
+    say: Say,
+) -> Result<Exit> {
     let what = what(args)?;
     let (mut drive, _) = drive::open(&args.drive)?;
     let mut hands = Hands::new(&args.drive, say);
-    let (catalog, in_drive) = match &args.catalog {
-        Some(path) => {
-            let text = fs::read(path).map_err(Error::io("read", path))?;
-            let (catalog, _) = Catalog::parse(&text, path)?;
-            // Whatever is in the drive may be the first tape that is needed.
-            let label = drive.load().and_then(|()| survey::label(&mut *drive));
-            let id = match label {
-                Ok(Labelled::Yes(label)) => Some(label.id),
-                _ => None,
-            };
-            (catalog, id)
-        }
-        None => {
-            let label = label_in(&mut *drive, &mut hands, &Wanted::Any)?;
-            (catalog_on(&mut *drive, &label, say)?, Some(label.id))
-        }
+    let (catalog, in_drive) = if let Some(catalog) = known_catalog(args, global)? {
+        // Whatever is in the drive may be the first tape that is needed.
+        let label = drive.load().and_then(|()| survey::label(&mut *drive));
+        let id = match label {
+            Ok(Labelled::Yes(label)) => Some(label.id),
+            _ => None,
+        };
+        (catalog, id)
+    } else {
+        let label = label_in(&mut *drive, &mut hands, &Wanted::Any)?;
+        (catalog_on(&mut *drive, &label, say)?, Some(label.id))
     };
     let options = RestoreOptions {
         what,
@@ -337,6 +338,30 @@ pub fn restore(args: &RestoreArgs, monitor: &Monitor, say: Say) -> Result<Exit> 
     })
 }
 
+/// The catalog that was named, or the store's, if it knows of tapes.
+fn known_catalog(args: &RestoreArgs, global: &GlobalArgs) -> Result<Option<Catalog>> {
+    if let Some(path) = &args.from_catalog {
+        let text = fs::read(path).map_err(Error::io("read", path))?;
+        return Ok(Some(Catalog::parse(&text, path)?.0));
+    }
+    let Some(layout) = super::store(global)? else {
+        return Ok(None);
+    };
+    let mut catalogs = tape::stored(&layout)?;
+    catalogs.retain(|(_, catalog)| !catalog.places.is_empty());
+    if catalogs.len() > 1 {
+        let paths: Vec<_> = catalogs
+            .iter()
+            .map(|(path, _)| path.display().to_string())
+            .collect();
+        return Err(Error::Usage(format!(
+            "the store has several sets on tapes: choose one with --from-catalog ({})",
+            paths.join(", ")
+        )));
+    }
+    Ok(catalogs.pop().map(|(_, catalog)| catalog))
+}
+
 /// The newest catalog on the tape in the drive.
 fn catalog_on(drive: &mut dyn Drive, label: &Label, say: Say) -> Result<Catalog> {
     let entries = survey::entries(drive)?;
@@ -348,7 +373,7 @@ fn catalog_on(drive: &mut dyn Drive, label: &Label, say: Say) -> Result<Catalog>
     let catalog = catalog.ok_or_else(|| {
         let message = format!(
             "{} has no sound catalog: put in another tape of the set, the one written last if \
-             there is a choice; or run `dtar tape recover`, and name its catalog with --catalog",
+             there is a choice; or run `dtar tape recover`, and name its catalog with --from-catalog",
             label.name
         );
         refuse(drive, &message)
@@ -431,24 +456,31 @@ fn tell_restore(event: &RestoreEvent<'_>, say: Say) {
 }
 
 pub fn recover(
-    to: &Path,
+    to: Option<&Path>,
     set: Option<SetPrefix>,
     args: &DriveArgs,
+    global: &GlobalArgs,
     monitor: &Monitor,
     say: Say,
 ) -> Result<Exit> {
+    let store = super::store(global)?;
+    if to.is_none() && store.is_none() {
+        // Better said before the tapes are read than after.
+        return Err(no_store(global)?);
+    }
     let (mut drive, _) = drive::open(args)?;
     let mut hands = Hands::new(args, say);
     let summary = tape::recover(&mut *drive, &mut hands, set, monitor, &mut |event| {
         tell_recover(&event, say);
     })?;
-    let mut text = Vec::new();
-    summary.catalog.encode(0, &mut text);
-    let dir = match to.parent() {
-        Some(dir) if dir != Path::new("") => dir.to_owned(),
-        _ => PathBuf::from("."),
+    let to = match (to, store) {
+        (Some(to), _) => {
+            write_catalog(to, &summary.catalog)?;
+            to.to_owned()
+        }
+        (None, Some(layout)) => tape::put(&layout, &summary.catalog)?,
+        (None, None) => return Err(no_store(global)?),
     };
-    atomic::write(&dir, to, &text)?;
     for (number, names) in &summary.elsewhere {
         let names: Vec<_> = names.iter().map(ToString::to_string).collect();
         let place = if names.is_empty() {
@@ -487,6 +519,25 @@ pub fn recover(
     } else {
         Exit::Damaged
     })
+}
+
+fn no_store(global: &GlobalArgs) -> Result<Error> {
+    Ok(Error::Refused {
+        path: setup::store_path(global)?,
+        message: "no store is here to enter the catalog in: name a file for it with --to FILE"
+            .into(),
+        exit: Exit::Failed,
+    })
+}
+
+fn write_catalog(to: &Path, catalog: &Catalog) -> Result<()> {
+    let mut text = Vec::new();
+    catalog.encode(0, &mut text);
+    let dir = match to.parent() {
+        Some(dir) if dir != Path::new("") => dir.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    atomic::write(&dir, to, &text)
 }
 
 fn tell_recover(event: &RecoverEvent<'_>, say: Say) {

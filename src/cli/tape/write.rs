@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::args::{DriveArgs, WriteArgs};
 use super::drive::{self, Hands, Kind};
 use super::{count, megabytes, now, show_pace};
+use crate::cli::args::GlobalArgs;
 use crate::cli::say::Say;
 use crate::cli::size;
 use dtar::archive::Monitor;
@@ -57,9 +58,12 @@ const fn block_of(kind: Kind, block: u32) -> u32 {
     }
 }
 
-pub fn write(args: &WriteArgs, monitor: &Monitor, say: Say) -> Result<Exit> {
+pub fn write(args: &WriteArgs, global: &GlobalArgs, monitor: &Monitor, say: Say) -> Result<Exit> {
     let (mut drive, kind) = drive::open(&args.drive)?;
     let mut containers = Folder::open(&args.from, args.set)?;
+    if let Some(layout) = super::store(global)? {
+        containers = containers.with_store(layout)?;
+    }
     let reserve = args.reserve.unwrap_or(match kind {
         Kind::Raw => RAW_RESERVE,
         Kind::Mounted => MOUNTED_RESERVE,

@@ -76,7 +76,8 @@ const STREAM: Stream = Stream {
 };
 
 fn content(length: usize) -> Vec<u8> {
-    (0..length).map(|at| (at * 31 % 251) as u8).collect()
+    let byte = |at| u8::try_from(at * 31 % 251).unwrap();
+    (0..length).map(byte).collect()
 }
 
 fn write_pieces(out: &mut dyn Write, content: &[u8], step: usize) -> Result<()> {

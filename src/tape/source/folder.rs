@@ -14,8 +14,10 @@ use crate::format::container::CATALOG;
 use crate::format::tape::{ContainerName, SetPrefix};
 use crate::id::{ContainerSetId, StoreId, TapeId};
 use crate::store::atomic;
+use crate::store::layout::Layout;
 use crate::tape::catalog::{Catalog, Member, Place, Sha256Sum, Whole};
 use crate::tape::digest::Digester;
+use crate::tape::stored::{note_places, stored};
 use crate::tape::{members, ustar};
 use crate::{Error, Result};
 
@@ -34,6 +36,8 @@ pub struct Folder {
     catalog: Catalog,
     /// What is remembered: the catalog with what has been read back from tapes.
     confirmed: BTreeSet<Place>,
+    /// The store that is told, too.
+    store: Option<Layout>,
     files: BTreeMap<u32, u64>,
 }
 
@@ -95,9 +99,31 @@ impl Folder {
         Ok(Self {
             dir: dir.to_owned(),
             confirmed: catalog.places.clone(),
+            store: None,
             catalog,
             files,
         })
+    }
+
+    /// Learns from the store's catalog of the set, if there is one, what is on tapes, and
+    /// enters there what is put on tapes.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub fn with_store(mut self, layout: Layout) -> Result<Self> {
+        for (_, known) in stored(&layout)? {
+            if known.set == self.catalog.set {
+                let places = known.places.iter().filter(|place| {
+                    // What this folder does not know cannot be on its tapes.
+                    self.catalog.containers.contains_key(&place.container)
+                });
+                let places: Vec<_> = places.cloned().collect();
+                self.confirmed.extend(places.iter().cloned());
+                self.catalog.places.extend(places);
+            }
+        }
+        self.store = Some(layout);
+        Ok(self)
     }
 
     fn prefix(&self) -> SetPrefix {
@@ -204,14 +230,13 @@ impl Containers for Folder {
             return Ok(None);
         };
         let known = self.catalog.containers.get(&number);
-        let expected = match known.and_then(|container| container.whole) {
-            Some(whole) => whole.sha256,
-            None => {
-                let mut hash = Sha256::new();
-                self.in_folder(number, length)
-                    .write(&mut HashWriter(&mut hash))?;
-                Sha256Sum(hash.finalize().into())
-            }
+        let expected = if let Some(whole) = known.and_then(|container| container.whole) {
+            whole.sha256
+        } else {
+            let mut hash = Sha256::new();
+            self.in_folder(number, length)
+                .write(&mut HashWriter(&mut hash))?;
+            Sha256Sum(hash.finalize().into())
         };
         Ok((found.sha256 == expected).then_some(found))
     }
@@ -240,7 +265,11 @@ impl Containers for Folder {
         let mut text = Vec::new();
         remembered.encode(0, &mut text);
         let path = self.dir.join(state_name(self.prefix()));
-        atomic::write(&self.dir, &path, &text)
+        atomic::write(&self.dir, &path, &text)?;
+        if let Some(layout) = &self.store {
+            note_places(layout, self.catalog.set, &self.confirmed)?;
+        }
+        Ok(())
     }
 
     fn catalog(&self, out: &mut Vec<u8>) -> Result<()> {
