@@ -5,12 +5,13 @@
 //! ```
 //! A [`Drive`] shows a tape as a row of tape files: [`MountedDrive`] a tape with a file
 //! system, [`RawDrive`] one of blocks and filemarks, either in a real device
-//! ([`StDevice`](raw::StDevice)) or in a [simulated](sim) one.
+//! (`raw::StDevice`, on Linux) or in a [simulated](sim) one.
 
 mod catalog;
 mod change;
 mod digest;
 mod drive;
+mod label;
 mod members;
 mod mounted;
 mod plan;
@@ -18,6 +19,7 @@ pub mod raw;
 mod recover;
 mod restore;
 mod ring;
+mod room;
 pub mod sim;
 mod source;
 mod stored;
@@ -29,6 +31,7 @@ mod write;
 pub use catalog::{Catalog, Container, Member, Place, Sha256Sum, Whole};
 pub use change::{ATTEMPTS, Changer, Obtained, Request, Wanted, obtain};
 pub use drive::{Drive, Opened, Read, WriteFault};
+pub use label::{LabelOptions, label_length, label_tape};
 pub use mounted::{MountCommands, MountOptions, MountedDrive};
 pub use plan::{Plan, PlannedTape, Room, plan};
 pub use raw::RawDrive;
@@ -37,13 +40,11 @@ pub use restore::{
     RestoreEvent, RestoreOptions, RestoreSummary, TapeLoad, What, restore, tapes_for,
 };
 pub use ring::Pace;
+pub use room::look;
 pub use source::{Containers, Folder, Next, Planned};
 pub use stored::{note_places, put, stored};
 pub use verify::{Checked, FileState, verify};
-pub use write::{
-    Event, LabelOptions, TapeSummary, WriteOptions, WriteSummary, label_length, label_tape, look,
-    write,
-};
+pub use write::{Event, TapeSummary, WriteOptions, WriteSummary, write};
 
 #[cfg(test)]
 mod tests;

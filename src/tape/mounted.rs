@@ -144,6 +144,17 @@ impl MountedDrive {
     }
 }
 
+/// What is read back is to come from the tape, and not from memory.
+#[cfg(target_os = "linux")]
+fn forget_cached(file: &File) {
+    use rustix::fs::{Advice, fadvise};
+    // It is advice; without it a fault may go unseen until the next reading.
+    let _ = fadvise(file, 0, None, Advice::DontNeed);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn forget_cached(_file: &File) {}
+
 fn is_part(name: &str) -> bool {
     name.strip_suffix(PART)
         .is_some_and(|stem| stem.parse::<TapeFile>().is_ok())
@@ -255,6 +266,7 @@ impl Drive for MountedDrive {
         let (file, path) = (*file, self.path(*file));
         match File::open(&path) {
             Ok(open) => {
+                forget_cached(&open);
                 self.reading = Some((path, open, 0));
                 Ok(Opened::File(Some(file)))
             }

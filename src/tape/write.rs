@@ -7,17 +7,17 @@ use std::path::Path;
 use super::catalog::{Catalog, Place, Sha256Sum, Whole};
 use super::change::{Changer, Obtained, Wanted, obtain};
 use super::drive::{Drive, WriteFault};
+use super::label::{LabelOptions, draw_id, is_bare, write_label, wrong_tape};
 use super::plan::Room;
 use super::ring::{Pace, Stream, WriteFailure};
+use super::room::free;
 use super::source::{Containers, Next, Planned};
 use super::survey::{self, Entry, Kind, Labelled};
 use super::{ustar, verify};
 use crate::archive::Monitor;
-use crate::container::PAGES;
 use crate::format::container::CATALOG;
 use crate::format::tape::{
-    ContainerName, LABEL_MEMBER, Label, Owner, SUMS_MEMBER, TapeFile, TapeFileKind, TapeName,
-    put_sum,
+    ContainerName, Label, Owner, SUMS_MEMBER, TapeFile, TapeFileKind, TapeName, put_sum,
 };
 use crate::id::TapeId;
 use crate::{Error, Result};
@@ -40,19 +40,6 @@ pub struct WriteOptions {
     pub label: LabelOptions,
     /// Whether the last tape stays in the drive.
     pub keep_loaded: bool,
-}
-
-/// How a tape is labelled.
-#[derive(Debug, Clone)]
-pub struct LabelOptions {
-    /// Names for blank tapes, in the order in which they come.
-    pub names: Vec<TapeName>,
-    /// The length of blocks on a raw tape, 0 on a mounted one.
-    pub block: u32,
-    /// Whether tapes that hold something else are written over.
-    pub overwrite: bool,
-    /// Seconds since 1970, now.
-    pub time: u64,
 }
 
 /// What happens in a run.
@@ -582,174 +569,18 @@ fn describe(fault: &WriteFault) -> String {
     }
 }
 
-fn create(drive: &mut dyn Drive, file: TapeFile) -> std::result::Result<(), WriteFailure> {
+pub(super) fn create(
+    drive: &mut dyn Drive,
+    file: TapeFile,
+) -> std::result::Result<(), WriteFailure> {
     drive.create(file).map_err(|error| {
         WriteFailure::Tape(WriteFault::Failed(std::io::Error::other(error.to_string())))
     })
 }
 
-fn put_bytes(out: &mut dyn Write, bytes: &[u8]) -> Result<()> {
+pub(super) fn put_bytes(out: &mut dyn Write, bytes: &[u8]) -> Result<()> {
     out.write_all(bytes)
         .map_err(Error::io("write to", "the tape"))
-}
-
-/// Bytes free behind the last file of the tape in the drive.
-fn free(drive: &mut dyn Drive, capacity: Option<u64>) -> Result<u64> {
-    let capacity = self::capacity(drive, capacity)?;
-    let used = drive
-        .used()?
-        .ok_or_else(|| survey::refused(drive, "the drive does not tell how much is on the tape"))?;
-    Ok(capacity.saturating_sub(used))
-}
-
-/// Bytes that a tape holds: as told, or else as the drive tells.
-fn capacity(drive: &mut dyn Drive, told: Option<u64>) -> Result<u64> {
-    let known = match told {
-        Some(told) => Some(told),
-        None => drive.capacity()?,
-    };
-    known.ok_or_else(|| {
-        survey::refused(
-            drive,
-            "the drive does not tell how much a tape holds: say it with --capacity, such as LTO-8",
-        )
-    })
-}
-
-/// What a run would find in the drive, without writing anything: name and free space of the
-/// tape in it, if the run would write to it, and the free space of further, blank ones.
-///
-/// # Errors
-/// If the drive does not tell how much a tape holds, and `options` do not either.
-pub fn look(
-    drive: &mut dyn Drive,
-    containers: &dyn Containers,
-    options: &WriteOptions,
-) -> Result<(Option<(TapeName, u64)>, u64)> {
-    let block = options.label.block;
-    let room = Room { block, reserve: 0 };
-    let blank = |capacity: u64| capacity.saturating_sub(room.taken(label_length()));
-    let owner = Owner {
-        set: containers.set(),
-        store: containers.store(),
-    };
-    let found = drive.load().and_then(|()| survey::label(drive));
-    let found = match (found, options.capacity) {
-        (Ok(found), _) => found,
-        // Without a tape to ask, what was told must do.
-        (Err(_), Some(told)) => return Ok((None, blank(told))),
-        (Err(error), None) => return Err(error),
-    };
-    let holds = capacity(drive, options.capacity)?;
-    let first = match found {
-        Labelled::Yes(label) if label.owner == Some(owner) => {
-            survey::entries(drive)?;
-            Some((label.name, free(drive, options.capacity)?))
-        }
-        Labelled::Yes(label) if label.owner.is_none() => Some((label.name, blank(holds))),
-        _ => None,
-    };
-    Ok((first, blank(holds)))
-}
-
-/// Whether nothing but its label is on the tape.
-fn is_bare(drive: &mut dyn Drive) -> Result<bool> {
-    Ok(survey::entries(drive)?.len() == 1 && drive.foreign()?.is_none())
-}
-
-/// Why a tape is not written.
-fn wrong_tape(drive: &dyn Drive, found: &Labelled) -> Error {
-    let what = match found {
-        Labelled::Blank => "it is blank".to_owned(),
-        Labelled::No(why) => format!("not a tape of dtar ({why})"),
-        Labelled::Yes(Label {
-            name,
-            owner: Some(owner),
-            ..
-        }) => format!(
-            "{name} is a tape of set {} of store {}",
-            owner.set, owner.store
-        ),
-        Labelled::Yes(label) => {
-            format!("{} has a label for no set, and files behind it", label.name)
-        }
-    };
-    survey::refused(
-        drive,
-        format!("{what}; it is not written over unless --overwrite says so: put in another tape"),
-    )
-}
-
-fn draw_id(drive: &dyn Drive) -> Result<TapeId> {
-    let mut id = [0; TapeId::SIZE];
-    getrandom::fill(&mut id)
-        .map_err(|error| Error::io("draw an id for", drive.name())(std::io::Error::other(error)))?;
-    Ok(TapeId(id))
-}
-
-/// Labels the tape in the drive, which is loaded, and belongs to no set then.
-///
-/// # Errors
-/// [`Error::Refused`] if something is on it and `overwrite` is not set; those of the drive.
-pub fn label_tape(
-    drive: &mut dyn Drive,
-    found: &Labelled,
-    name: TapeName,
-    options: &LabelOptions,
-    monitor: &Monitor,
-) -> Result<Label> {
-    let may = match found {
-        Labelled::Blank => true,
-        Labelled::Yes(label) if label.owner.is_none() => is_bare(drive)? || options.overwrite,
-        _ => options.overwrite,
-    };
-    if !may {
-        return Err(wrong_tape(drive, found));
-    }
-    let label = Label {
-        id: draw_id(drive)?,
-        name,
-        owner: None,
-        block: options.block,
-        time: options.time,
-    };
-    write_label(drive, &label, monitor)?;
-    Ok(label)
-}
-
-/// The length of a label's tape file, in bytes, at most.
-#[must_use]
-pub fn label_length() -> u64 {
-    let pages: u64 = PAGES
-        .iter()
-        .map(|(_, body)| ustar::BLOCK as u64 + ustar::padded(body.len() as u64))
-        .sum();
-    ustar::whole(pages + 4 * ustar::BLOCK as u64)
-}
-
-/// Makes the tape empty but for this label.
-fn write_label(drive: &mut dyn Drive, label: &Label, monitor: &Monitor) -> Result<()> {
-    let mut text = String::new();
-    label.encode(&mut text);
-    let mut tar = Vec::new();
-    let members = std::iter::once((LABEL_MEMBER, text.as_bytes())).chain(PAGES.iter().copied());
-    for (name, body) in members {
-        ustar::put_member(&mut tar, name, body, label.time)?;
-    }
-    ustar::put_end(&mut tar);
-    drive.erase()?;
-    drive.set_block(label.block);
-    let stream = Stream {
-        memory: 0,
-        heed_warning: false,
-    };
-    let written = create(drive, TapeFile::LABEL)
-        .and_then(|()| stream.write(drive, monitor, |out| put_bytes(out, &tar)));
-    match written {
-        Ok(_) => Ok(()),
-        Err(WriteFailure::Source(error)) => Err(error),
-        Err(WriteFailure::Tape(fault)) => Err(fault.into_error(&drive.name())),
-    }
 }
 
 /// The tar of a catalog's tape file: the text, and the checksums of what it names.

@@ -2,16 +2,12 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::{Path, PathBuf};
-
-use dtar::id::{ContainerSetId, StoreId};
-use dtar::tape::{Catalog, Container, Member, Sha256Sum, Whole};
+use std::path::PathBuf;
 
 use crate::common::sandbox::{Run, Sandbox};
 
-pub const SET: ContainerSetId = ContainerSetId([0x5f; 16]);
-/// The blocks of all tapes of these tests.
-pub const BLOCK: &str = "64K";
+/// The length of blocks of all tapes of these tests.
+pub const BLOCK: u64 = 64 << 10;
 
 /// A sandbox with containers in `containers` and tapes in `library`.
 pub struct Scene {
@@ -22,7 +18,6 @@ impl Scene {
     pub fn new() -> Self {
         let sandbox = Sandbox::new();
         fs::create_dir(sandbox.path().join("library")).unwrap();
-        fs::create_dir(sandbox.path().join("containers")).unwrap();
         Self { sandbox }
     }
 
@@ -37,6 +32,14 @@ impl Scene {
         fs::write(dir.join("tape.toml"), settings).unwrap();
     }
 
+    /// A blank tape, or one that was written, that holds two containers and no third.
+    pub fn tape_for_two(&self, name: &str, fault: &str) {
+        let longest = (1..=self.count()).map(|number| self.length(number)).max();
+        // Catalog and reserve take less than the slack, and that less than a container.
+        let capacity = label_length() + 2 * longest.unwrap() + 6 * BLOCK;
+        self.tape(name, &format!("capacity = {capacity}\n{fault}"));
+    }
+
     pub fn load(&self, name: &str) {
         fs::write(self.path("library/loaded"), name).unwrap();
     }
@@ -49,8 +52,19 @@ impl Scene {
     ) -> Run {
         fs::write(self.path("queue"), tapes.join("\n") + "\n").unwrap();
         // Takes the first line off the queue; 1 if there is none.
-        let change = "test -n \"$(head -n 1 queue)\" || exit 1; \
-                      head -n 1 queue > library/loaded; sed -i 1d queue";
+        self.run_with_change(
+            arguments,
+            "test -n \"$(head -n 1 queue)\" || exit 1; \
+             head -n 1 queue > library/loaded; sed -i 1d queue",
+        )
+    }
+
+    /// Runs `dtar tape` on the library; `change` is what changes tapes.
+    pub fn run_with_change<I: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = I>,
+        change: &str,
+    ) -> Run {
         let output = self
             .sandbox
             .command(["tape"])
@@ -70,113 +84,49 @@ impl Scene {
 
     /// Writes what is in `containers`, on these tapes.
     pub fn write(&self, more: &[&str], tapes: &[&str]) -> Run {
-        let fixed = ["write", "--from", "containers", "--block", BLOCK];
+        let fixed = ["write", "--from", "containers", "--block", "64K"];
         let fixed = fixed.into_iter().chain(["--reserve", "64K"]);
         self.run(fixed.chain(more.iter().copied()), tapes)
     }
 
-    /// Puts the store into containers of at most about `bound` bytes, numbered from 1.
-    pub fn pack(&self, bound: u64) -> u32 {
-        pack(&self.sandbox.store(), &self.path("containers"), bound)
+    /// Puts what is new in the store into containers.
+    pub fn pack(&self, size: &str) -> u32 {
+        let pack = ["pack", "--quiet", "--size", size, "--to", "containers"];
+        self.sandbox.run(pack).exits(0);
+        self.count()
+    }
+
+    /// The names of the containers.
+    pub fn containers(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.path("containers")).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.filter(|name| name.ends_with(".tar")).collect();
+        names.sort();
+        names
+    }
+
+    pub fn count(&self) -> u32 {
+        u32::try_from(self.containers().len()).unwrap()
+    }
+
+    /// What a container takes on a tape.
+    pub fn length(&self, number: u32) -> u64 {
+        let name = &self.containers()[number as usize - 1];
+        let length = fs::metadata(self.path("containers").join(name))
+            .unwrap()
+            .len();
+        length.next_multiple_of(BLOCK)
+    }
+
+    /// What the folder of containers remembers.
+    pub fn remembered(&self) -> PathBuf {
+        let prefix = self.containers()[0][..8].to_owned();
+        self.path("containers")
+            .join(format!("{prefix}-catalog.txt"))
     }
 }
 
-/// All files of a store, bricks first and roots last.
-fn files_of(store: &Path) -> Vec<String> {
-    let mut files = Vec::new();
-    for folder in ["bricks", "meta", "tocs", "snapshots", "roots"] {
-        let mut found = Vec::new();
-        collect(&store.join(folder), folder, &mut found);
-        found.sort();
-        files.append(&mut found);
-    }
-    files
-}
-
-fn collect(dir: &Path, name: &str, files: &mut Vec<String>) {
-    let Ok(entries) = fs::read_dir(dir) else {
-        return;
-    };
-    for entry in entries {
-        let entry = entry.unwrap();
-        let name = format!("{name}/{}", entry.file_name().into_string().unwrap());
-        if entry.path().is_dir() {
-            collect(&entry.path(), &name, files);
-        } else {
-            files.push(name);
-        }
-    }
-}
-
-fn put(tar: &mut Vec<u8>, name: &str, body: &[u8]) {
-    let mut header = tar::Header::new_ustar();
-    header.set_path(name).unwrap();
-    header.set_mode(0o444);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_size(body.len() as u64);
-    header.set_mtime(7);
-    header.set_entry_type(tar::EntryType::Regular);
-    header.set_cksum();
-    tar.extend_from_slice(header.as_bytes());
-    tar.extend_from_slice(body);
-    tar.resize(tar.len().next_multiple_of(512), 0);
-}
-
-/// Another writer of containers than dtar's, for tests of tapes alone.
-#[expect(clippy::too_many_lines, reason = "one container after the other")]
-fn pack(store: &Path, to: &Path, bound: u64) -> u32 {
-    let config = fs::read(store.join("store.toml")).unwrap();
-    let id = String::from_utf8_lossy(&config)
-        .lines()
-        .find_map(|line| {
-            let value = line
-                .strip_prefix("id = ")
-                .or_else(|| line.strip_prefix("store-id = "));
-            value?.trim_matches('"').parse::<StoreId>().ok()
-        })
-        .unwrap_or(StoreId([0xa5; 16]));
-    let mut catalog = Catalog::new(SET, id);
-    let files = files_of(store);
-    let mut rest = files.iter().peekable();
-    let mut number = 0;
-    while rest.peek().is_some() {
-        number += 1;
-        let label = format!(
-            "dtar container 1\nset {SET}\nnumber {number}\nstore {id}\nbound {bound}\ntime 7\n\n"
-        );
-        let mut tar = Vec::new();
-        put(&mut tar, "dtar-container.txt", label.as_bytes());
-        put(&mut tar, "store.toml", &config);
-        let mut members = Vec::new();
-        while let Some(name) = rest.peek() {
-            let body = fs::read(store.join(name)).unwrap();
-            if !members.is_empty() && (tar.len() + body.len()) as u64 > bound {
-                break;
-            }
-            members.push(Member {
-                offset: tar.len() as u64 + 512,
-                length: body.len() as u64,
-                name: name.parse().unwrap(),
-            });
-            put(&mut tar, name, &body);
-            rest.next();
-        }
-        let container = Container {
-            whole: None,
-            members: Some(members),
-        };
-        catalog.containers.insert(number, container);
-        let mut text = Vec::new();
-        catalog.encode(tar.len() as u64, &mut text);
-        put(&mut tar, "dtar-catalog.txt", &text);
-        tar.resize((tar.len() + 1024).next_multiple_of(10_240), 0);
-        fs::write(to.join(format!("5f5f5f5f-{number:06}.tar")), &tar).unwrap();
-        let whole = Whole {
-            length: tar.len() as u64,
-            sha256: Sha256Sum::of(&tar),
-        };
-        catalog.containers.get_mut(&number).unwrap().whole = Some(whole);
-    }
-    number
+/// What a label takes on a tape.
+pub fn label_length() -> u64 {
+    dtar::tape::label_length().next_multiple_of(BLOCK)
 }

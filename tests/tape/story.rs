@@ -44,15 +44,21 @@ fn numbers(run: &Run, key: &str) -> serde_json::Value {
 fn tapes_and_key_are_enough() {
     let scene = Scene::new();
     let stream = archive_generations(&scene);
-    let containers = scene.pack(900_000);
+    let containers = scene.pack("1200K");
     let names = ["T1", "T2", "T3", "T4", "T5"];
     for name in names {
-        scene.tape(name, "capacity = 2_700_000");
+        scene.tape_for_two(
+            name,
+            if name == "T2" {
+                "broken = \"write\""
+            } else {
+                ""
+            },
+        );
     }
-    scene.tape("T2", "capacity = 2_700_000\nbroken = \"write\"");
-    // No tape is in the drive, so the capacity must be said.
-    let dry = ["--dry-run", "--json", "--capacity", "2700000"];
-    let plan = scene.write(&dry, &[]).exits(0);
+    scene.load("T1");
+    let plan = scene.write(&["--dry-run", "--json"], &[]).exits(0);
+    fs::remove_file(scene.path("library/loaded")).unwrap();
     assert_eq!(numbers(&plan, "containers"), containers);
     let run = scene
         .write(&["--names", "A,B,C,D,E", "--json"], &names)
@@ -134,21 +140,11 @@ fn restore_one(scene: &Scene, again: &dyn Fn(&[&str]) -> Run) -> (usize, usize) 
 /// off the shelf.
 fn run_by_name<'a>(scene: &Scene, arguments: impl Iterator<Item = &'a str>) -> Run {
     let _ = fs::remove_file(scene.path("library/loaded"));
-    let change = r#"for dir in library/*/; do
-        if head -c 65536 "$dir/data" 2>/dev/null | grep -aqx "name $DTAR_TAPE_NAME"
-        then basename "$dir" > library/loaded; exit 0; fi
-    done; exit 1"#;
-    let output = scene
-        .sandbox
-        .command(["tape"])
-        .args(arguments)
-        .env("DTAR_TAPE_DRIVE", "sim:library")
-        .env("DTAR_TAPE_CHANGE", change)
-        .output()
-        .unwrap();
-    Run {
-        code: output.status.code(),
-        stdout: output.stdout,
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    scene.run_with_change(
+        arguments,
+        r#"for dir in library/*/; do
+            if head -c 65536 "$dir/data" 2>/dev/null | grep -aqx "name $DTAR_TAPE_NAME"
+            then basename "$dir" > library/loaded; exit 0; fi
+        done; exit 1"#,
+    )
 }

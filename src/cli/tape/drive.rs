@@ -8,6 +8,7 @@ use std::process::Command;
 use super::args::DriveArgs;
 use crate::cli::say::Say;
 use dtar::error::{Error, Result};
+#[cfg(target_os = "linux")]
 use dtar::tape::raw::StDevice;
 use dtar::tape::sim::SimDevice;
 use dtar::tape::{
@@ -48,6 +49,7 @@ pub fn open(args: &DriveArgs) -> Result<(Box<dyn Drive>, Kind)> {
             };
             (Box::new(MountedDrive::new(path, options)), Kind::Mounted)
         }
+        #[cfg(target_os = "linux")]
         "raw" => (Box::new(RawDrive::new(StDevice::new(path))), Kind::Raw),
         "sim" => (Box::new(RawDrive::new(SimDevice::new(path))), Kind::Raw),
         _ => return Err(wrong()),
