@@ -55,7 +55,14 @@ impl MountCommands {
         }
         Err(Error::Refused {
             path: self.device.clone(),
-            message: format!("cannot {what} the tape: `{command}` ended with {status}"),
+            message: format!(
+                "cannot {what} the tape: `{command}` ended with {status}{}",
+                if what == "mount" {
+                    "; a new tape is formatted with `mkltfs` first"
+                } else {
+                    ""
+                }
+            ),
             exit: Exit::Failed,
         })
     }

@@ -326,6 +326,7 @@ impl Run<'_> {
     /// Labels the tape in the drive; one that has a label already keeps name and id.
     fn label(&mut self, drive: &mut dyn Drive, before: Option<Label>) -> Result<Ready> {
         let options = &self.options.label;
+        let is_named = before.is_some();
         let (id, name) = match before {
             Some(label) => (label.id, label.name),
             None => (draw_id(drive)?, self.next_name(drive)?),
@@ -338,6 +339,10 @@ impl Run<'_> {
             time: options.time,
         };
         write_label(drive, &label, self.monitor)?;
+        if !is_named {
+            // A tape that does not take its label leaves the name to the next one.
+            self.names.pop_front();
+        }
         Ok(Ready {
             free: self.free(drive)?,
             label,
@@ -348,9 +353,9 @@ impl Run<'_> {
     }
 
     /// The next name that was given, or one made of the tape's time and set.
-    fn next_name(&mut self, drive: &dyn Drive) -> Result<TapeName> {
-        if let Some(name) = self.names.pop_front() {
-            return Ok(name);
+    fn next_name(&self, drive: &dyn Drive) -> Result<TapeName> {
+        if let Some(name) = self.names.front() {
+            return Ok(name.clone());
         }
         if !self.options.label.names.is_empty() {
             let message = "a blank tape, and no name left for it: give one more with --names, \

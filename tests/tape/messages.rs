@@ -3,17 +3,11 @@
 use std::fs;
 
 use super::scene::{BLOCK, Scene, label_length};
-use crate::common::source::Random;
 
 /// Some bricks in containers of about 300 KB, and so many of these.
 fn packed() -> (Scene, u32) {
     let scene = Scene::new();
-    let stream = Random(5).bytes(1_500_000);
-    let index = scene.path("index.tar");
-    scene
-        .sandbox
-        .archive_to(["--quiet", "--brick-size", "200K"], &stream[..], &index)
-        .exits(0);
+    scene.archive(9);
     let containers = scene.pack("700K");
     assert!(containers >= 4, "{containers}");
     (scene, containers)
@@ -150,7 +144,7 @@ fn on_tapes() -> (Scene, Vec<String>) {
         .map(|number| format!("T{number}"))
         .collect();
     for tape in &tapes {
-        scene.tape_for_two(tape, "");
+        scene.tape_for(2, tape, "");
     }
     let shelf: Vec<_> = tapes.iter().map(String::as_str).collect();
     scene.write(&["--names", "A,B,C,D,E,F"], &shelf).exits(0);
@@ -175,7 +169,7 @@ fn a_damaged_catalog_is_told_and_other_tapes_have_it() {
         .iter()
         .map(|file| file.lines().count())
         .sum();
-    scene.tape_for_two(last, &format!("flip = [{before}]"));
+    scene.tape_for(2, last, &format!("flip = [{before}]"));
     scene.load(last);
     let mut shelf: Vec<_> = tapes.iter().map(String::as_str).collect();
     shelf.reverse();

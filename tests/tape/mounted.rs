@@ -4,16 +4,10 @@ use std::fs;
 
 use super::scene::Scene;
 use crate::common::shell::{have, must};
-use crate::common::source::Random;
 
 fn packed() -> (Scene, u32) {
     let scene = Scene::new();
-    let stream = Random(6).bytes(900_000);
-    let index = scene.path("index.tar");
-    scene
-        .sandbox
-        .archive_to(["--quiet", "--brick-size", "200K"], &stream[..], &index)
-        .exits(0);
+    scene.archive(5);
     let containers = scene.pack("700K");
     (scene, containers)
 }

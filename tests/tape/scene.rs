@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::common::sandbox::{Run, Sandbox};
+use crate::common::source::Random;
 
 /// The length of blocks of all tapes of these tests.
 pub const BLOCK: u64 = 64 << 10;
@@ -32,11 +33,11 @@ impl Scene {
         fs::write(dir.join("tape.toml"), settings).unwrap();
     }
 
-    /// A blank tape, or one that was written, that holds two containers and no third.
-    pub fn tape_for_two(&self, name: &str, fault: &str) {
+    /// A blank tape, or one that was written, that holds so many containers and no more.
+    pub fn tape_for(&self, containers: u64, name: &str, fault: &str) {
         let longest = (1..=self.count()).map(|number| self.length(number)).max();
         // Catalog and reserve take less than the slack, and that less than a container.
-        let capacity = label_length() + 2 * longest.unwrap() + 6 * BLOCK;
+        let capacity = label_length() + containers * longest.unwrap() + 6 * BLOCK;
         self.tape(name, &format!("capacity = {capacity}\n{fault}"));
     }
 
@@ -87,6 +88,14 @@ impl Scene {
         let fixed = ["write", "--from", "containers", "--block", "64K"];
         let fixed = fixed.into_iter().chain(["--reserve", "64K"]);
         self.run(fixed.chain(more.iter().copied()), tapes)
+    }
+
+    /// Archives so many streams: each becomes a brick of 180 KB.
+    pub fn archive(&self, count: u64) {
+        for seed in 0..count {
+            let stream = Random(seed + 1).bytes(180_000);
+            self.sandbox.archive("index.tar", &stream[..]);
+        }
     }
 
     /// Puts what is new in the store into containers.

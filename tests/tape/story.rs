@@ -23,7 +23,7 @@ fn archive_generations(scene: &Scene) -> Vec<u8> {
         last = must(scene.sandbox.path(), sort, &[]);
         let index = scene.path(&format!("index-{generation}.tar"));
         let label = format!("generation {generation}");
-        let arguments = ["--quiet", "--brick-size", "200K", "--label", &label];
+        let arguments = ["--quiet", "--label", &label];
         scene
             .sandbox
             .archive_to(arguments, &last[..], &index)
@@ -44,17 +44,15 @@ fn numbers(run: &Run, key: &str) -> serde_json::Value {
 fn tapes_and_key_are_enough() {
     let scene = Scene::new();
     let stream = archive_generations(&scene);
-    let containers = scene.pack("1200K");
-    let names = ["T1", "T2", "T3", "T4", "T5"];
+    let containers = scene.pack("2000K");
+    let names = ["T1", "T2", "T3", "T4"];
     for name in names {
-        scene.tape_for_two(
-            name,
-            if name == "T2" {
-                "broken = \"write\""
-            } else {
-                ""
-            },
-        );
+        let fault = if name == "T2" {
+            "broken = \"write\""
+        } else {
+            ""
+        };
+        scene.tape_for(1, name, fault);
     }
     scene.load("T1");
     let plan = scene.write(&["--dry-run", "--json"], &[]).exits(0);

@@ -173,12 +173,15 @@ fn containers_text(numbers: &[u32]) -> String {
 fn tell(event: &Event<'_>, say: Say) {
     let (text, value) = match event {
         Event::Tape { label, new, free } => (
-            format!(
-                "{} the tape {}: {} free",
-                if *new { "labelled" } else { "going on with" },
-                label.name,
-                size::show(*free)
-            ),
+            if *new {
+                format!(
+                    "labelled the tape {0}, {1} free: write {0} on its sticker",
+                    label.name,
+                    size::show(*free)
+                )
+            } else {
+                format!("going on with {}, {} free", label.name, size::show(*free))
+            },
             json!({
                 "type": "tape",
                 "name": label.name.to_string(),

@@ -338,8 +338,7 @@ impl<M: Medium> Drive for RawDrive<M> {
             left -= 1;
         }
         if let Ok(count @ 1..) = u32::try_from(left) {
-            self.medium
-                .operate(Operation::ForwardBlocks(count))
+            self.operate(Operation::ForwardBlocks(count))
                 .map_err(self.fault("find a block on"))?;
             skipped += u64::from(count) * block;
             self.at = self.at.map(|at| at + u64::from(count));
