@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use common::Case;
 use common::block::{BLOCK, Header, Stream};
+use common::files::files;
 use common::sandbox::Sandbox;
 use common::shell::{reference_python, tool};
 use common::source::{Random, first_difference};
@@ -156,19 +157,10 @@ fn says(python: &Path, arguments: &[&OsStr]) -> (bool, String) {
 }
 
 fn below(dir: &Path, ending: &str) -> Vec<PathBuf> {
-    let (mut found, mut folders) = (Vec::new(), vec![dir.to_owned()]);
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).into_iter().flatten() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension() == Some(OsStr::new(ending)) {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    found
+    let files = files(dir).into_keys();
+    files
+        .filter(|path| path.extension() == Some(OsStr::new(ending)))
+        .collect()
 }
 
 #[test]

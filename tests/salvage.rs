@@ -2,14 +2,17 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use common::block::Stream;
+use common::files::files;
 use common::sandbox::{Run, Sandbox};
 use common::source::Random;
+use common::stored::events;
 use serde_json::Value;
 
 /// A finished archive, and a folder for what is salvaged.
@@ -79,6 +82,16 @@ impl Made {
         self.salvage(&[&input], &["--json", "--index", text(&self.index)])
     }
 
+    /// Restores from the bricks that were salvaged, without the store.
+    #[track_caller]
+    fn restores_by_bricks(&self) {
+        fs::remove_dir_all(self.sandbox.store()).unwrap();
+        let to = self.path("to");
+        let arguments = ["restore", "--bricks", text(&to), text(&self.index)];
+        let run = self.sandbox.run(arguments).exits(0);
+        assert!(run.stdout == self.stream);
+    }
+
     /// Restores from what was salvaged, by chunk ids alone: as a store, with an index
     /// without its end.
     #[track_caller]
@@ -146,12 +159,7 @@ fn states(run: &Run) -> Vec<String> {
 
 /// The closing summary of a run with `--json`.
 fn summary(run: &Run) -> Value {
-    let lines = run
-        .stderr
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok());
-    let mut summaries = lines.filter(|value: &Value| value["type"] == "summary");
-    summaries.next().unwrap()
+    events(run, "summary").remove(0)
 }
 
 #[test]
@@ -163,13 +171,7 @@ fn a_whole_brick_keeps_its_name_and_old_indexes_find_it() {
         bytes.extend(noise);
     });
     assert_eq!(states(&run.exits(0)), ["whole"; 4]);
-    fs::remove_dir_all(made.sandbox.store()).unwrap();
-    let to = made.path("to");
-    let run = made
-        .sandbox
-        .run(["restore", "--bricks", text(&to), text(&made.index)])
-        .exits(0);
-    assert!(run.stdout == made.stream);
+    made.restores_by_bricks();
 }
 
 #[test]
@@ -247,11 +249,9 @@ fn a_store_is_found_in_a_tar_and_in_a_disk_image() {
     assert!(status.success());
     // Files on a disk begin at blocks, in any order, among what else is there.
     let mut image = Random(5).bytes(1 << 20);
-    let mut files = Vec::new();
-    for part in ["bricks", "meta", "tocs", "roots", "snapshots"] {
-        collect(&made.sandbox.store().join(part), &mut files);
-    }
-    for file in files.iter().rev() {
+    let parts = ["bricks", "meta", "tocs", "roots", "snapshots"];
+    let parts = parts.map(|part| files(&made.sandbox.store().join(part)));
+    for file in parts.iter().flat_map(BTreeMap::keys).rev() {
         image.extend(fs::read(file).unwrap());
         image.resize(image.len().next_multiple_of(4096), 0);
         image.extend(Random(6).bytes(4096));
@@ -285,17 +285,6 @@ fn a_store_is_found_in_a_tar_and_in_a_disk_image() {
     }
 }
 
-fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            collect(&path, files);
-        } else {
-            files.push(path);
-        }
-    }
-}
-
 #[test]
 fn nothing_comes_of_a_brick_that_is_damaged_everywhere() {
     let made = Made::large();
@@ -307,9 +296,8 @@ fn nothing_comes_of_a_brick_that_is_damaged_everywhere() {
     let run = run.exits(3);
     assert_eq!(states(&run), ["gone"; 5]);
     assert_eq!(summary(&run)["sound"], 0);
-    let mut files = Vec::new();
-    collect(&made.path("to"), &mut files);
-    assert_eq!(files, [] as [PathBuf; 0]);
+    let files = files(&made.path("to"));
+    assert!(files.is_empty(), "{files:?}");
 }
 
 #[test]
@@ -428,13 +416,7 @@ fn a_damaged_file_in_the_output_does_not_keep_a_sound_brick_out() {
     assert_eq!(summary(&run)["whole_bricks"], 0);
     assert_eq!(summary(&run)["new_bricks"], 1);
     assert_eq!(fs::read(&standing).unwrap(), bytes, "it is not altered");
-    fs::remove_dir_all(made.sandbox.store()).unwrap();
-    let to = made.path("to");
-    let run = made
-        .sandbox
-        .run(["restore", "--bricks", text(&to), text(&made.index)])
-        .exits(0);
-    assert!(run.stdout == made.stream);
+    made.restores_by_bricks();
 }
 
 #[test]
@@ -444,17 +426,16 @@ fn a_damaged_root_or_snapshot_in_the_output_is_reported() {
     made.salvage(&[&store], &[]).exits(0);
     made.salvage(&[&store], &[]).exits(0);
     for folder in ["roots", "snapshots"] {
-        let mut files = Vec::new();
-        collect(&made.path("to").join(folder), &mut files);
-        let whole = fs::read(&files[0]).unwrap();
+        let (file, _) = files(&made.path("to").join(folder)).pop_first().unwrap();
+        let whole = fs::read(&file).unwrap();
         let mut bytes = whole.clone();
         bytes[50] ^= 1;
-        fs::write(&files[0], &bytes).unwrap();
+        fs::write(&file, &bytes).unwrap();
         let run = made.salvage(&[&store], &["--json"]).exits(3);
-        let run = run.says(&[text(&files[0])]);
+        let run = run.says(&[text(&file)]);
         assert_eq!(summary(&run)["blocked"], 1, "{folder}");
-        assert_eq!(fs::read(&files[0]).unwrap(), bytes);
-        fs::write(&files[0], whole).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), bytes);
+        fs::write(&file, whole).unwrap();
     }
 }
 
@@ -487,4 +468,20 @@ fn frames_that_were_found_and_not_kept_end_with_3() {
     let [small, large] = &inputs;
     let run = made.salvage(&[small, large], &["--json"]).exits(3);
     run.says(&["of other stores, more than of the one that was kept"]);
+}
+
+/// A disk image of a terabyte, of which next to nothing is stored.
+#[test]
+fn holes_of_an_image_are_not_read() {
+    use std::os::unix::fs::FileExt;
+    let made = Made::small();
+    let image = made.path("image");
+    let file = fs::File::create(&image).unwrap();
+    file.set_len(1 << 40).unwrap();
+    let brick = fs::read(made.brick()).unwrap();
+    file.write_all_at(&brick, (1 << 39) + 12_345).unwrap();
+    let run = made.salvage(&[&image], &["--json", "--index", text(&made.index)]);
+    let summary = summary(&run.exits(0));
+    assert!(summary["read"].as_u64() < Some(8 << 20), "{summary}");
+    assert_eq!(summary["whole_bricks"], 1, "{summary}");
 }

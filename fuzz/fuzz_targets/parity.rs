@@ -3,14 +3,17 @@
 //! but to what its name says, and leave nothing behind.
 #![no_main]
 
+#[path = "../../tests/common/files.rs"]
+mod files;
+
 use dtar::archive::Monitor;
-use dtar::format::parity::{Description, HEAD_LENGTH, Head, MAX_STRIPE_PARITY};
+use dtar::format::parity::{Description, HEAD_LENGTH, Head, MAX_PARTS, MAX_STRIPE_PARITY};
 use dtar::id::SetId;
 use dtar::parity::{AddOptions, Places, RepairOptions, add, check, repair};
+use files::contents as tree;
 use libfuzzer_sys::fuzz_target;
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Takes numbers from the front of the data; zeros behind its end.
 struct Source<'a>(&'a [u8]);
@@ -43,22 +46,6 @@ impl Source<'_> {
             }
         }
     }
-}
-
-fn tree(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let (mut found, mut folders) = (BTreeMap::new(), vec![dir.to_owned()]);
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                let bytes = fs::read(&path).unwrap();
-                found.insert(path, bytes);
-            }
-        }
-    }
-    found
 }
 
 fn name_of(path: &Path) -> &str {
@@ -199,6 +186,7 @@ fuzz_target!(|data: &[u8]| {
         assert!(shape.keeps_limits());
         let rounded = u64::from(shape.recovery).next_power_of_two();
         assert!(rounded * u64::from(shape.shard_length) <= MAX_STRIPE_PARITY);
+        assert!(u64::from(shape.stripes) * shape.members.len() as u64 <= MAX_PARTS);
         let files: u32 = shape.files().map(|(_, count)| count).sum();
         assert_eq!(files, shape.recovery);
         for stripe in 0..shape.stripes.min(100) {

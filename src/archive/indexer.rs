@@ -414,6 +414,8 @@ impl<W: Write> Indexer<W> {
                 self.index.opaque(&self.record)?;
             }
             Kind::Tail => {
+                // All zero blocks at the end belong to the tail.
+                self.summary.ended = record.body_length >= 512;
                 self.write_record(&record)?;
                 self.index.record_detached(&self.record)?;
             }

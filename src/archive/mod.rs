@@ -114,6 +114,8 @@ pub struct ArchiveSummary {
     pub first_opaque: Option<u64>,
     /// Whether the stream ended inside a member.
     pub truncated: bool,
+    /// Whether it ended with zero blocks, as archives do.
+    pub ended: bool,
     /// New bricks that the catalog could not take in, if any, and why: the store has them.
     pub unentered: Option<Unentered>,
 }

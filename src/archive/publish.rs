@@ -9,7 +9,9 @@ use crate::format::root::{Root, SnapshotRef, Stored as StoredBytes};
 use crate::format::snapshot::Snapshot;
 use crate::id::BrickName;
 use crate::index::Used;
+use crate::store::atomic::sync_dir;
 use crate::store::catalog::{BrickRef, Catalog};
+use crate::store::is_missing;
 use crate::store::layout::RunName;
 use crate::store::runs::{host_name, now};
 
@@ -65,8 +67,25 @@ impl Publisher<'_> {
         let Some(snapshot) = snapshot else {
             return Ok((run, None));
         };
-        store.write_snapshot(lease, &run, &snapshot)?;
+        store
+            .write_snapshot(lease, &run, &snapshot)
+            .inspect_err(|_| self.withdraw(&run))?;
         Ok((run, Some(metadata + snapshot.len() as u64)))
+    }
+
+    /// Takes the root back whose snapshot file could not be written: it would look like that
+    /// of a run whose snapshot was lost. As far as it can: a run that is killed leaves it too.
+    fn withdraw(&self, run: &RunName) {
+        let Context { store, lease, .. } = self.context;
+        let layout = store.layout();
+        // One that stands, though perhaps not durably, is as good as written, and without
+        // its root it would stop gc.
+        let found = layout.snapshot_path(run).symlink_metadata();
+        if found.is_err_and(|error| is_missing(&error))
+            && lease.delete(&layout.root_path(run)).is_ok()
+        {
+            let _ = sync_dir(&layout.roots_dir());
+        }
     }
 
     /// The bytes of the snapshot file.

@@ -241,6 +241,13 @@ fn tell(summary: &ArchiveSummary, left_out: Option<u64>, time: std::time::Durati
     }
     if summary.truncated {
         say.warn("the stream ends within a member; kept as it is, restored exactly");
+    } else if summary.stream == 0 {
+        say.warn("the stream is empty: has the program failed that should write it?");
+    } else if !summary.ended && summary.first_opaque.is_none() {
+        say.warn(
+            "the stream has no end-of-archive blocks, as if the program that wrote it had been \
+             cut off; kept as it is, restored exactly",
+        );
     }
     let speed = speed(summary.stream, time);
     let text = format!(
@@ -275,6 +282,7 @@ fn tell(summary: &ArchiveSummary, left_out: Option<u64>, time: std::time::Durati
             "run": summary.run.as_ref().map(ToString::to_string),
             "opaque": summary.opaque,
             "truncated": summary.truncated,
+            "ended": summary.ended,
             "dedup_against": if left_out.is_some() { "own" } else { "all" },
             "left_out": left_out.unwrap_or(0),
             "seconds": time.as_secs_f64(),

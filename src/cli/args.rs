@@ -339,12 +339,14 @@ pub struct GcArgs {
     pub threshold: u8,
     /// End other runs that may be alive, instead of waiting for them
     ///
-    /// A run that was ended fails, and nothing that was there before is harmed.
-    #[arg(long)]
-    pub end_runs: bool,
-    /// Go on though needed bricks are missing
+    /// A run that was ended fails, and nothing that was there before is harmed. With a name,
+    /// as `dtar store` tells it, only this run.
+    #[arg(long, value_name = "RUN", num_args = 0..=1, require_equals = true, default_missing_value = "all")]
+    pub end_runs: Option<dtar::gc::EndRuns>,
+    /// Go on though needed bricks, or the root of the last run from here, are missing
     ///
-    /// What else holds their chunks cannot be told then, and is deleted if nothing needs it.
+    /// What else holds the chunks of a missing brick cannot be told then, and is deleted if
+    /// nothing needs it; so is what only missing roots need.
     #[arg(long)]
     pub allow_missing: bool,
 }
@@ -609,6 +611,9 @@ pub enum ParityCommand {
         #[command(flatten)]
         place: ParityPlaceArgs,
         /// Write the bricks into DIR, and change nothing else
+        ///
+        /// What is damaged stays as it is where it stands: exit code 0 says that each brick
+        /// is whole there or in DIR.
         #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
         to: Option<PathBuf>,
         /// Keep a damaged brick that is replaced, as NAME.brick.damaged, or ….damaged.2 and so on

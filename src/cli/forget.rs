@@ -8,6 +8,8 @@ use super::setup;
 use dtar::error::{Error, Exit, Result};
 use dtar::gc::{forget, select, would_forget};
 use dtar::snapshot::Selector;
+use dtar::store::last_run::LastRun;
+use dtar::store::layout::RunName;
 
 pub fn run(args: &ForgetArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let selectors: Vec<Selector> = args
@@ -25,22 +27,24 @@ pub fn run(args: &ForgetArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
         .collect::<Result<_>>()?;
     let (store, key) = setup::open(global)?;
     let keys = store.put_keys(&key)?;
+    let last = setup::last_run(global, &store);
     // All are found before one goes: @2 is the second of those that are there now.
-    let mut runs = selectors
-        .iter()
-        .map(|selector| select(&store, &keys, selector))
-        .collect::<Result<Vec<_>>>()?;
+    let mut runs = Vec::new();
+    for selector in &selectors {
+        let found = select(&store, &keys, selector);
+        runs.push(found.or_else(|error| gone(selector, last.as_ref())?.ok_or(error))?);
+    }
     runs.sort_unstable();
     runs.dedup();
     for run in &runs {
         let done = if args.dry_run {
             would_forget(&store, run)?
         } else {
-            let done = forget(&store, run)?;
-            if let Some(last) = setup::last_run(global, &store) {
+            // First: a gc that finds the root gone must not take that for a loss.
+            if let Some(last) = &last {
                 last.forget(run)?;
             }
-            done
+            forget(&store, run)?
         };
         if say.is_json() {
             say.event(&json!({
@@ -55,7 +59,7 @@ pub fn run(args: &ForgetArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
                 (true, true) => "snapshot and root",
                 (true, false) => "its snapshot; it had no root",
                 (false, true) => "its root; it had no snapshot",
-                (false, false) => "nothing: somebody else was faster",
+                (false, false) => "nothing: it is gone already",
             };
             let did = if args.dry_run {
                 ("would forget", "delete")
@@ -75,4 +79,14 @@ pub fn run(args: &ForgetArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let value = json!({ "type": "summary", "forgotten": count, "dry_run": args.dry_run });
     say.summary(&text, &value);
     Ok(Exit::Done)
+}
+
+/// The run that wrote its root last from here, if that is gone and it is the one that is
+/// meant: others have given it up.
+fn gone(selector: &Selector, last: Option<&LastRun>) -> Result<Option<RunName>> {
+    let Selector::Name(name) = selector else {
+        return Ok(None);
+    };
+    let run = last.map(LastRun::missing).transpose()?.flatten();
+    Ok(run.filter(|run| run.to_string() == *name))
 }

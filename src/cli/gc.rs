@@ -27,7 +27,8 @@ pub fn run(args: &GcArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
         dry_run: args.dry_run,
         min_age: args.min_age,
         threshold: args.threshold,
-        end_runs: args.end_runs,
+        end_runs: args.end_runs.clone().unwrap_or_default(),
+        last: setup::last_run(global, &store),
         own: setup::catalog_dir(global)
             .ok()
             .map(|dir| OwnSidecars::new(&dir, store.id())),
@@ -40,7 +41,7 @@ pub fn run(args: &GcArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let mut exit = Exit::Done;
     let progress = Progress::start(say, &monitor, "examined");
     let summary = gc(&store, &key, &options, &monitor, &mut |event| {
-        if matches!(event, GcEvent::Missing(_)) {
+        if matches!(event, GcEvent::Missing(_) | GcEvent::SetBack(_)) {
             exit = Exit::Damaged;
         }
         report(&event, say);
@@ -74,8 +75,9 @@ fn report(event: &GcEvent, say: Say) {
         GcEvent::Kept { brick, reason } => say.warn(&format!("brick {brick} is kept: {reason}")),
         GcEvent::UnsealedMarks(marks) => super::setup::warn_unsealed(say, marks),
         GcEvent::Waiting(run) => say.note(&format!(
-            "waiting for {} to end, which began before; --end-runs does not wait",
-            describe(run)
+            "waiting for {} to end, which began before; --end-runs={} does not wait",
+            describe(run),
+            run.name
         )),
         GcEvent::Ended(run) => say.note(&format!("ended {}", describe(run))),
         GcEvent::RootOfEnded(root) => super::setup::warn_root_of_ended(say, root),
@@ -84,6 +86,10 @@ fn report(event: &GcEvent, say: Say) {
             count(bricks.len() as u64, "brick"),
             if bricks.len() == 1 { "is" } else { "are" },
             names(bricks)
+        )),
+        GcEvent::SetBack(root) => say.error_text(&format!(
+            "{} is gone, which the last run from here wrote",
+            root.display()
         )),
         GcEvent::WaitingForParity => {
             say.note("waiting for a parity command to end, which makes or repairs sets");

@@ -79,22 +79,7 @@ fn tell(step: &Rebuilding, say: Say) {
                 ));
             }
         }
-        Rebuilding::Fault(fault) => {
-            let path = fault.path.display().to_string();
-            if say.is_json() {
-                say.event(&json!({
-                    "type": "fault",
-                    "kind": fault.kind.name(),
-                    "path": path,
-                    "offset": fault.offset,
-                    "brick": fault.brick.map(|name| name.to_string()),
-                    "frame": fault.frame,
-                    "message": fault.message,
-                }));
-            } else {
-                say.error_text(&format!("{path}: {}", fault.message));
-            }
-        }
+        Rebuilding::Fault(fault) => say.fault(fault),
     }
 }
 

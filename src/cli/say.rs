@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::args::GlobalArgs;
 use dtar::error::Error;
+use dtar::verify::Fault;
 
 /// How to speak.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +60,24 @@ impl Say {
     /// What made the run fail.
     pub fn error(self, error: &Error) {
         self.error_text(&error.to_string());
+    }
+
+    /// Something that is damaged or missing: said even if quiet.
+    pub fn fault(self, fault: &Fault) {
+        let path = fault.path.display().to_string();
+        if self.json {
+            self.event(&json!({
+                "type": "fault",
+                "kind": fault.kind.name(),
+                "path": path,
+                "offset": fault.offset,
+                "brick": fault.brick.map(|name| name.to_string()),
+                "frame": fault.frame,
+                "message": fault.message,
+            }));
+        } else {
+            self.error_text(&format!("{path}: {}", fault.message));
+        }
     }
 
     /// The closing summary.

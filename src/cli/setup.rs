@@ -218,10 +218,10 @@ pub fn has_key(global: &GlobalArgs) -> Result<bool> {
 /// them have left roots.
 pub fn clean_up(say: Say, store: &Store, keys: &PutKeys) -> Result<()> {
     let ended = runs::clean_up(store, keys)?;
-    for run in &ended {
+    for (_, lease) in &ended {
         say.note(&format!(
             "removed what was left of a run on {} that was cut off",
-            String::from_utf8_lossy(&run.host)
+            String::from_utf8_lossy(&lease.host)
         ));
     }
     if ended.is_empty() {
@@ -233,7 +233,7 @@ pub fn clean_up(say: Say, store: &Store, keys: &PutKeys) -> Result<()> {
         let Ok(root) = store.read_root(keys, &layout.root_path(&run), run.time) else {
             continue;
         };
-        if ended.iter().any(|note| note.writer == root.writer) {
+        if ended.iter().any(|(_, lease)| lease.writer == root.writer) {
             warn_root_of_ended(say, &run);
         }
     }

@@ -106,6 +106,7 @@ fn store(
     let key = setup::key(global)?;
     match Store::open(&path, &key) {
         Ok(store) => {
+            setup::warn_if_set_back(global, teller.say, &store)?;
             let means = Means::with_key(&store, &key)?;
             Ok(counted(verify_store(&means, options, &found, monitor)?))
         }
@@ -221,20 +222,7 @@ impl Teller {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(fault.kind);
-        let path = fault.path.display().to_string();
-        if self.say.is_json() {
-            self.say.event(&json!({
-                "type": "fault",
-                "kind": fault.kind.name(),
-                "path": path,
-                "offset": fault.offset,
-                "brick": fault.brick.map(|name| name.to_string()),
-                "frame": fault.frame,
-                "message": fault.message,
-            }));
-        } else {
-            self.say.error_text(&format!("{path}: {}", fault.message));
-        }
+        self.say.fault(fault);
     }
 
     fn run(&self, hit: &RunHit) {

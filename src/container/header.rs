@@ -3,9 +3,13 @@
 use crate::error::{Error, Result};
 
 /// Length of a header, and what bodies are filled up to.
-pub(crate) const BLOCK: u64 = 512;
+pub(crate) const BLOCK: u64 = BLOCK_SIZE as u64;
+/// The same.
+pub(crate) const BLOCK_SIZE: usize = 512;
 /// The length of a container is a multiple of this.
-pub(crate) const RECORD: u64 = 10_240;
+pub(crate) const RECORD: u64 = RECORD_SIZE as u64;
+/// The same.
+pub(crate) const RECORD_SIZE: usize = 20 * BLOCK_SIZE;
 /// The longest body that twelve octal digits, the last of them a blank, can tell.
 pub(crate) const MAX_BODY: u64 = (1 << 33) - 1;
 
@@ -15,7 +19,7 @@ pub(crate) const fn padded(length: u64) -> u64 {
 }
 
 /// The header of a member.
-pub(crate) fn header(name: &str, length: u64, time: u64) -> Result<[u8; BLOCK as usize]> {
+pub(crate) fn header(name: &str, length: u64, time: u64) -> Result<[u8; BLOCK_SIZE]> {
     let refuse = |what: &str| Error::Internal(format!("{name}: {what} for a container"));
     if length > MAX_BODY {
         return Err(refuse("too long"));
@@ -38,7 +42,7 @@ pub(crate) fn header(name: &str, length: u64, time: u64) -> Result<[u8; BLOCK as
 }
 
 /// Name and length that a block says, if it is the header of a member.
-pub(crate) fn parse(block: &[u8; BLOCK as usize]) -> Option<(String, u64)> {
+pub(crate) fn parse(block: &[u8; BLOCK_SIZE]) -> Option<(String, u64)> {
     let mut header = ::tar::Header::new_ustar();
     header.as_mut_bytes().copy_from_slice(block);
     let stated = header.cksum().ok()?;

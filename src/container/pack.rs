@@ -1,106 +1,28 @@
 //! Packing into a folder: containers that appear whole, and a run that goes on where another
 //! was cut off.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{FlockOperation, flock};
-
 use super::catalog::Head;
 use super::fill::Fill;
 use super::gather::{Brick, Gather, InSet, Queue, Wanted};
-use super::header::{BLOCK, padded};
-use super::read::{Container, Walk};
-use super::store::{OpenSet, StoredSet, scan_file, sets};
+use super::part::{Expected, Part, part_path};
+use super::read::Container;
+use super::store::OpenSet;
+use super::told::{PackOptions, PackSummary, Packed, Packing};
 use super::write::{Mark, Member, Opening, Trouble, Writer};
 use crate::archive::Monitor;
 use crate::crypto::PutKeys;
 use crate::error::{Error, Exit, Result};
-use crate::format::container::{LABEL, Label, MAX_CONTAINERS, MemberName, Sum, file_name};
+use crate::format::container::{Label, MAX_CONTAINERS, MemberName, Sum, file_name};
 use crate::format::note::NoteKind;
-use crate::id::{BrickName, ContainerSetId};
+use crate::id::BrickName;
 use crate::store::layout::RunName;
 use crate::store::runs::Lease;
 use crate::store::{Store, atomic, guard};
-
-/// What to pack, and how.
-#[derive(Debug, Clone)]
-pub struct PackOptions {
-    /// The folder for the containers.
-    pub to: PathBuf,
-    /// The longest that a container may be, in bytes.
-    pub bound: u64,
-    /// Only these bricks, in this order.
-    pub only: Option<Vec<BrickName>>,
-    /// Only what runs need that came after this one, beyond what it needs.
-    pub since: Option<RunName>,
-    /// Parity files too.
-    pub parity: bool,
-    /// Begin another set.
-    pub new_set: bool,
-    /// The set to go on with: hex digits with which only its id begins.
-    pub set: Option<String>,
-    /// Write nothing.
-    pub dry_run: bool,
-}
-
-/// A container that was made, or would be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Packed {
-    /// The file.
-    pub path: PathBuf,
-    /// In bytes; of one that would be made, at most.
-    pub length: u64,
-    /// Of its bricks.
-    pub bricks: u64,
-    /// Whether it was found whole: of a run that was cut off.
-    pub found: bool,
-}
-
-/// What packing came to.
-#[derive(Debug, Clone, Default)]
-pub struct PackSummary {
-    /// The set.
-    pub set: String,
-    /// Containers.
-    pub containers: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Bricks in them.
-    pub bricks: u64,
-    /// Bricks that were taken over from a container that was cut off.
-    pub resumed: u64,
-    /// Bricks that no run needs, and that were left out.
-    pub unneeded: u64,
-    /// Runs of which something is not in the set yet.
-    pub runs_left: u64,
-    /// Bricks that were left out because they are damaged.
-    pub damaged: Vec<PathBuf>,
-}
-
-impl PackSummary {
-    /// How a program should end.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
-        if self.damaged.is_empty() {
-            Exit::Done
-        } else {
-            Exit::Damaged
-        }
-    }
-}
-
-/// Something to tell while it goes on.
-#[derive(Debug)]
-pub enum Packing<'a> {
-    /// A container is done.
-    Done(&'a Packed),
-    /// A brick is left out.
-    Damaged(&'a Error),
-}
 
 /// Packs what is not in a set yet into containers in a folder.
 ///
@@ -115,7 +37,7 @@ pub fn pack(
 ) -> Result<PackSummary> {
     let lease = Lease::take(store, keys, NoteKind::ArchiverLease, "dtar pack")?;
     let mut in_set = InSet::default();
-    let set = open_set(store, options, &mut in_set)?;
+    let set = OpenSet::find(store, options, &mut in_set)?;
     let config_path = store.layout().config_path();
     let mut config = Vec::new();
     let file = guard::open_file(&config_path).map_err(Error::io("open", &config_path))?;
@@ -145,59 +67,6 @@ pub fn pack(
         Ok(()) => lease.give_up().map(|()| summary),
         Err(error) => Err(lease.explain(error)),
     }
-}
-
-/// The set to add to, and what it has.
-fn open_set(store: &Store, options: &PackOptions, in_set: &mut InSet) -> Result<OpenSet> {
-    let found = if options.new_set {
-        None
-    } else {
-        choose(sets(store.layout())?, options.set.as_deref())?
-    };
-    let Some(stored) = found else {
-        let mut id = [0; ContainerSetId::SIZE];
-        getrandom::fill(&mut id).map_err(|error| {
-            Error::io("draw a random id for a set in", &options.to)(std::io::Error::other(error))
-        })?;
-        return Ok(OpenSet {
-            head: Head::new(ContainerSetId(id), *store.id()),
-            file: None,
-        });
-    };
-    let scanned = scan_file(&stored.path, &mut |_, _, _, name| {
-        in_set.add(&name);
-        Ok(())
-    })?;
-    if scanned.head.store != *store.id() {
-        return Err(Error::OtherStore {
-            path: stored.path,
-            expected: *store.id(),
-            found: scanned.head.store,
-        });
-    }
-    Ok(OpenSet {
-        head: scanned.head,
-        file: Some((stored.path, scanned.body, scanned.end)),
-    })
-}
-
-fn choose(mut sets: Vec<StoredSet>, prefix: Option<&str>) -> Result<Option<StoredSet>> {
-    if let Some(prefix) = prefix {
-        sets.retain(|stored| stored.set.to_string().starts_with(prefix));
-        if sets.is_empty() {
-            return Err(Error::Usage(format!(
-                "--set {prefix}: no set begins so; `dtar store` lists them"
-            )));
-        }
-    }
-    if sets.len() > 1 {
-        let ids: Vec<_> = sets.iter().map(|stored| stored.set.to_string()).collect();
-        return Err(Error::Usage(format!(
-            "there are several sets: choose one with --set ({})",
-            ids.join(", ")
-        )));
-    }
-    Ok(sets.pop())
 }
 
 struct Pack<'a> {
@@ -328,7 +197,7 @@ impl Pack<'_> {
         let mut part = if self.options.dry_run || self.has_nothing()? {
             None
         } else {
-            Some(Part::open(&path, self)?)
+            Some(self.part(&path)?)
         };
         let time = SystemTime::now().duration_since(UNIX_EPOCH);
         let mut label = Label {
@@ -388,6 +257,16 @@ impl Pack<'_> {
             found: false,
         });
         Ok(true)
+    }
+
+    fn part(&self, path: &Path) -> Result<Part> {
+        let expected = Expected {
+            head: &self.set.head,
+            bound: self.options.bound,
+            layout: self.store.layout(),
+            monitor: self.monitor,
+        };
+        Part::open(path, &expected)
     }
 
     /// Whether nothing is left, so that no file need be begun.
@@ -538,7 +417,7 @@ impl Pack<'_> {
         let (output, sum, lines) = writer.finish(head, (before.as_mut(), length, &before_path))?;
         output
             .into_inner()
-            .map_err(|error| error.into_error())
+            .map_err(std::io::IntoInnerError::into_error)
             .and_then(|file| file.sync_all())
             .map_err(Error::io("write", &part.path))?;
         if sum.length > opening.label.bound {
@@ -647,144 +526,4 @@ fn too_small(member: &Member, bound: u64) -> Error {
         member.path.display(),
         member.length
     ))
-}
-
-fn part_path(path: &Path) -> PathBuf {
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    part.into()
-}
-
-/// A container in the making, locked, and what of it was there.
-struct Part {
-    path: PathBuf,
-    file: File,
-    label: Option<Label>,
-    /// Bricks that stand in it, whole, one after another.
-    kept: Vec<Brick>,
-    /// The end of the last of these, in bytes.
-    end: u64,
-}
-
-impl Part {
-    fn open(target: &Path, pack: &Pack<'_>) -> Result<Self> {
-        let path = part_path(target);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(Error::io("make", &path))?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            return Err(Error::Refused {
-                path,
-                message: "another `dtar pack` is writing it".into(),
-                exit: Exit::Failed,
-            });
-        }
-        let mut part = Self {
-            path,
-            file,
-            label: None,
-            kept: Vec::new(),
-            end: 0,
-        };
-        part.look(pack)?;
-        Ok(part)
-    }
-
-    /// Finds what can be kept of it.
-    fn look(&mut self, pack: &Pack<'_>) -> Result<()> {
-        let head = &pack.set.head;
-        let mut walk = Walk::new(BufReader::with_capacity(1 << 20, &self.file), &self.path);
-        let mut has_config = false;
-        while let Some(found) = walk.next_header().ok().flatten() {
-            pack.monitor.check()?;
-            let (name, length, offset) = found;
-            if name == LABEL {
-                let Ok(label) = walk.label(length) else {
-                    return Ok(());
-                };
-                let is_ours = label.set == head.set
-                    && label.number == head.last() + 1
-                    && label.store == head.store
-                    && label.bound == pack.options.bound;
-                if !is_ours {
-                    return Ok(());
-                }
-                self.label = Some(label);
-                continue;
-            }
-            if name == "store.toml" {
-                has_config = true;
-            }
-            let Ok(MemberName::Brick(brick)) = name.parse::<MemberName>() else {
-                if has_config && name != "store.toml" || walk.skip(length).is_err() {
-                    return Ok(());
-                }
-                continue;
-            };
-            if !has_config || self.label.is_none() || walk.hash(length).ok() != Some(brick.0) {
-                return Ok(());
-            }
-            let sidecar = pack.store.layout().toc_path(&brick);
-            let sidecar = fs::metadata(&sidecar).ok().map(|found| Member {
-                name: MemberName::Sidecar(brick),
-                path: sidecar,
-                length: found.len(),
-            });
-            self.kept.push(Brick {
-                brick: Member {
-                    name: MemberName::Brick(brick),
-                    path: self.path.clone(),
-                    length,
-                },
-                sidecar,
-            });
-            self.end = offset + padded(length);
-        }
-        Ok(())
-    }
-
-    fn cut(&self, length: u64) -> Result<()> {
-        self.file
-            .set_len(length)
-            .map_err(Error::io("write", &self.path))
-    }
-
-    /// Hands what is kept to the writer, and the rest goes.
-    fn read_again(&mut self, writer: &mut Writer<'_, BufWriter<File>>) -> Result<()> {
-        self.cut(self.end)?;
-        let read = |error| Error::io("read", &self.path)(error);
-        let mut file = &self.file;
-        file.seek(SeekFrom::Start(0)).map_err(read)?;
-        let mut buffer = vec![0; 1 << 20];
-        loop {
-            let length = match file.read(&mut buffer) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                length => length.map_err(|error| Error::io("read", &self.path)(error))?,
-            };
-            if length == 0 {
-                break;
-            }
-            writer.take_over(&buffer[..length]);
-        }
-        // Offsets of what is there: behind each other, each with its header.
-        let total: u64 = self
-            .kept
-            .iter()
-            .map(|brick| BLOCK + padded(brick.brick.length))
-            .sum();
-        let mut position = self.end - total;
-        for brick in &self.kept {
-            writer.enter(position + BLOCK, brick.brick.length, &brick.brick.name);
-            position += BLOCK + padded(brick.brick.length);
-        }
-        Ok(())
-    }
-
-    fn remove(self) -> Result<()> {
-        fs::remove_file(&self.path).map_err(Error::io("remove", &self.path))
-    }
 }

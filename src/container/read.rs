@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::catalog::scan;
-use super::header::{BLOCK, padded, parse};
+use super::header::{BLOCK, BLOCK_SIZE, padded, parse};
 use crate::archive::Monitor;
 use crate::error::{Error, Exit, Result};
 use crate::format::container::{
@@ -33,7 +33,7 @@ pub struct Container {
 /// Whether a file begins with the label of a container.
 #[must_use]
 pub fn is_container(path: &Path) -> bool {
-    let mut block = [0; BLOCK as usize];
+    let mut block = [0; BLOCK_SIZE];
     let read = guard::open_file(path).and_then(|file| file.read_exact_at(&mut block, 0));
     read.is_ok() && parse(&block).is_some_and(|(name, _)| name == LABEL)
 }
@@ -235,7 +235,7 @@ impl<'a, R: Read> Walk<'a, R> {
     pub(crate) fn next_header(&mut self) -> Result<Option<(String, u64, u64)>> {
         let left = self.left;
         self.pass(left)?;
-        let mut block = [0; BLOCK as usize];
+        let mut block = [0; BLOCK_SIZE];
         match self.input.read_exact(&mut block) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
             read => read.map_err(Error::io("read", self.path))?,

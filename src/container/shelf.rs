@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::header::{BLOCK, parse};
+use super::header::{BLOCK, BLOCK_SIZE, parse};
 use super::read::{Container, is_container};
 use crate::error::{Error, Result};
 use crate::format::container::MemberName;
@@ -117,7 +117,7 @@ impl Shelf {
     pub fn each_brick(&self, each: &mut dyn FnMut(BrickName)) -> Result<()> {
         for place in &self.places {
             let (_, file) = self.file(place)?;
-            if let Some((name, _)) = named(&file, place)? {
+            if let Some((name, _)) = named(&file, place) {
                 each(name);
             }
         }
@@ -133,7 +133,7 @@ impl Shelf {
 
     fn read(&self, place: &Place, name: &BrickName) -> Result<Option<(PathBuf, BrickFile)>> {
         let (path, file) = self.file(place)?;
-        let found = named(&file, place)?;
+        let found = named(&file, place);
         Ok(found.filter(|(found, _)| found == name).map(|(_, class)| {
             let path = path.join(MemberName::brick(class, *name).to_string());
             (path, BrickFile::part(file, place.offset, place.length))
@@ -142,20 +142,16 @@ impl Shelf {
 }
 
 /// The name in the header before a place, if it is that of a brick of this length.
-fn named(file: &File, place: &Place) -> Result<Option<(BrickName, Class)>> {
-    let mut block = [0; BLOCK as usize];
-    let Some(start) = place.offset.checked_sub(BLOCK) else {
-        return Ok(None);
-    };
-    if file.read_exact_at(&mut block, start).is_err() {
-        return Ok(None);
-    }
-    let found = parse(&block).filter(|(_, length)| *length == place.length);
-    Ok(found.and_then(|(name, _)| match name.parse() {
-        Ok(MemberName::Brick(name)) => Some((name, Class::Data)),
-        Ok(MemberName::Meta(name)) => Some((name, Class::Metadata)),
+fn named(file: &File, place: &Place) -> Option<(BrickName, Class)> {
+    let mut block = [0; BLOCK_SIZE];
+    let start = place.offset.checked_sub(BLOCK)?;
+    file.read_exact_at(&mut block, start).ok()?;
+    let (name, _) = parse(&block).filter(|(_, length)| *length == place.length)?;
+    match name.parse().ok()? {
+        MemberName::Brick(name) => Some((name, Class::Data)),
+        MemberName::Meta(name) => Some((name, Class::Metadata)),
         _ => None,
-    }))
+    }
 }
 
 /// The containers in a folder, by name.

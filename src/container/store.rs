@@ -6,10 +6,13 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use super::catalog::{Head, Scanned, Writing, scan};
+use super::gather::InSet;
+use super::told::PackOptions;
 use super::write::lines_before;
 use crate::error::{Error, Result};
 use crate::format::container::MemberName;
 use crate::id::ContainerSetId;
+use crate::store::Store;
 use crate::store::layout::Layout;
 use crate::store::runs::Lease;
 use crate::store::{atomic, guard, is_missing};
@@ -60,6 +63,42 @@ pub(crate) struct OpenSet {
 }
 
 impl OpenSet {
+    /// The set to add to, and what it has.
+    pub(crate) fn find(store: &Store, options: &PackOptions, in_set: &mut InSet) -> Result<Self> {
+        let found = if options.new_set {
+            None
+        } else {
+            choose(sets(store.layout())?, options.set.as_deref())?
+        };
+        let Some(stored) = found else {
+            let mut id = [0; ContainerSetId::SIZE];
+            getrandom::fill(&mut id).map_err(|error| {
+                Error::io("draw a random id for a set in", &options.to)(std::io::Error::other(
+                    error,
+                ))
+            })?;
+            return Ok(OpenSet {
+                head: Head::new(ContainerSetId(id), *store.id()),
+                file: None,
+            });
+        };
+        let scanned = scan_file(&stored.path, &mut |_, _, _, name| {
+            in_set.add(&name);
+            Ok(())
+        })?;
+        if scanned.head.store != *store.id() {
+            return Err(Error::OtherStore {
+                path: stored.path,
+                expected: *store.id(),
+                found: scanned.head.store,
+            });
+        }
+        Ok(OpenSet {
+            head: scanned.head,
+            file: Some((stored.path, scanned.body, scanned.end)),
+        })
+    }
+
     /// The length of the lines of members so far, in bytes.
     pub(crate) fn lines_length(&self) -> u64 {
         self.file.as_ref().map_or(0, |(_, body, end)| end - body)
@@ -113,6 +152,26 @@ impl OpenSet {
         self.head = head;
         Ok(())
     }
+}
+
+/// The one set that is meant; nothing: there is none yet.
+fn choose(mut sets: Vec<StoredSet>, prefix: Option<&str>) -> Result<Option<StoredSet>> {
+    if let Some(prefix) = prefix {
+        sets.retain(|stored| stored.set.to_string().starts_with(prefix));
+        if sets.is_empty() {
+            return Err(Error::Usage(format!(
+                "--set {prefix}: no set begins so; `dtar store` lists them"
+            )));
+        }
+    }
+    if sets.len() > 1 {
+        let ids: Vec<_> = sets.iter().map(|stored| stored.set.to_string()).collect();
+        return Err(Error::Usage(format!(
+            "there are several sets: choose one with --set ({})",
+            ids.join(", ")
+        )));
+    }
+    Ok(sets.pop())
 }
 
 /// Removes a catalog that another has replaced.

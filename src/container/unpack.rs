@@ -147,7 +147,11 @@ impl Unpack<'_> {
     /// The next member; nothing, and the damage told, where the container is cut short.
     fn next_header(&mut self) -> Result<Option<(String, u64, u64)>> {
         match self.walk.next_header() {
-            Err(Error::Refused { message, exit, .. }) if exit == Exit::Damaged => {
+            Err(Error::Refused {
+                message,
+                exit: Exit::Damaged,
+                ..
+            }) => {
                 let what = format!("{}: {message}", self.path.display());
                 self.summary.damaged.push(what);
                 Ok(None)

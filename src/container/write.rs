@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::catalog::{Head, Writing};
 use super::docs::PAGES;
-use super::header::{BLOCK, RECORD, header, padded};
+use super::header::{BLOCK, BLOCK_SIZE, RECORD, RECORD_SIZE, header, padded};
 use crate::archive::Monitor;
 use crate::error::{Error, Exit, Result};
 use crate::format::container::{CATALOG, LABEL, Label, Line, MemberName, Sum, put_line};
@@ -18,7 +18,7 @@ use crate::store::guard;
 /// Reads and writes of this length.
 const BUFFER: usize = 1 << 20;
 
-const ZEROS: [u8; RECORD as usize] = [0; RECORD as usize];
+const ZEROS: [u8; RECORD_SIZE] = [0; RECORD_SIZE];
 
 /// For people who find the tape.
 const LETTER: &str = "
@@ -282,7 +282,7 @@ impl<'a, W: Write> Writer<'a, W> {
             .write(&mut Counted(&mut self), before_path)
             .map_err(Error::io("write", path))??;
         self.fill_block()?;
-        self.put(&ZEROS[..2 * BLOCK as usize])?;
+        self.put(&ZEROS[..2 * BLOCK_SIZE])?;
         let missing = self.position.next_multiple_of(RECORD) - self.position;
         self.put(&ZEROS[..usize::try_from(missing).unwrap_or_default()])?;
         let sum = Sum {

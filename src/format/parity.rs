@@ -26,6 +26,11 @@ pub const MAX_STRIPE_SHARDS: u64 = 1 << 16;
 pub const MAX_MEMBERS: u32 = 1 << 16;
 /// Most shards of members in a set, and most recovery shards.
 pub const MAX_SHARDS: u64 = 1 << 21;
+/// Most stripes. `parity add` takes no more than 63,550, for 33 bricks that take all shards
+/// that a set may have.
+pub const MAX_STRIPES: u64 = 1 << 16;
+/// Most stripes times members: that many looks it takes to go through all stripes.
+pub const MAX_PARTS: u64 = 1 << 25;
 /// All of it, as a share: shares are in millionths.
 pub const WHOLE_SHARE: u32 = 1_000_000;
 
@@ -103,7 +108,7 @@ impl Head {
             ));
         }
         let shard_length = shard_length(&mut decoder)?;
-        let stripes = decoder.u32_in("number of stripes", 1..=MAX_SHARDS)?;
+        let stripes = decoder.u32_in("number of stripes", 1..=MAX_STRIPES)?;
         let most = MAX_STRIPE_SHARDS;
         let first = decoder.u32_in("first recovery shard", 0..=most - 1)?;
         let count = decoder.u32_in("number of recovery shards", 1..=most - u64::from(first))?;
@@ -211,6 +216,18 @@ impl Shape {
         u64::from(self.stripes) * u64::from(self.recovery)
     }
 
+    /// Bytes of all members.
+    #[must_use]
+    pub fn member_bytes(&self) -> u64 {
+        self.members.iter().map(|member| member.length).sum()
+    }
+
+    /// Bytes of all recovery shards.
+    #[must_use]
+    pub fn recovery_bytes(&self) -> u64 {
+        self.total_recovery() * u64::from(self.shard_length)
+    }
+
     /// The shards that `stripe` has of a member with `shards` shards.
     #[must_use]
     pub fn part(&self, shards: u64, stripe: u32) -> Range<u64> {
@@ -290,7 +307,10 @@ impl Shape {
         let most_shards = self.shards(longest.unwrap_or(0));
         let parity = rounded * u64::from(self.shard_length);
         let stripe = self.stripe_shards() + rounded;
-        fault("number of stripes", most_shards, u64::from(self.stripes))
+        let parts = u64::from(self.stripes) * self.members.len() as u64;
+        let most_stripes = most_shards.min(MAX_STRIPES);
+        fault("number of stripes", most_stripes, u64::from(self.stripes))
+            .or_else(|| fault("stripes of all members", MAX_PARTS, parts))
             .or_else(|| fault("recovery shards of a stripe", MAX_STRIPE_PARITY, parity))
             .or_else(|| fault("shards of members", MAX_SHARDS, self.total_shards()))
             .or_else(|| fault("recovery shards", MAX_SHARDS, self.total_recovery()))
@@ -364,7 +384,7 @@ fn decode_shape(decoder: &mut Decoder<'_>) -> DecodeResult<Shape> {
     decoder.prefix(DESCRIPTION_MAGIC)?;
     let before = decoder.clone();
     let shard_length = shard_length(decoder)?;
-    let stripes = decoder.u32_in("number of stripes", 1..=MAX_SHARDS)?;
+    let stripes = decoder.u32_in("number of stripes", 1..=MAX_STRIPES)?;
     let recovery = decoder.u32_in("recovery shards of a stripe", 1..=MAX_STRIPE_SHARDS / 2)?;
     let per_file = decoder.u32_in("recovery shards of a file", 1..=u64::from(recovery))?;
     let count = decoder.u32_in("number of members", 1..=u64::from(MAX_MEMBERS))?;
@@ -484,6 +504,29 @@ mod tests {
         refused(|shape| shape.shard_length = 2 << 20, "shard length");
         refused(|shape| shape.stripes = 0, "number of stripes");
         refused(|shape| shape.stripes = 5, "number of stripes");
+        let long = |stripes| {
+            let mut shape = description().shape;
+            shape.stripes = stripes;
+            shape.recovery = 1;
+            shape.members[0].length = 64 * (1 << 20);
+            shape
+        };
+        assert!(long(1 << 16).keeps_limits());
+        assert!(!long((1 << 16) + 1).keeps_limits());
+        let many = |members: u32| {
+            let mut shape = long(1 << 16);
+            shape.members = (0..members)
+                .map(|number| {
+                    let mut member = shape.members[0];
+                    member.name.0[..4].copy_from_slice(&number.to_be_bytes());
+                    member.length = if number == 0 { member.length } else { 1 };
+                    member
+                })
+                .collect();
+            shape
+        };
+        assert!(many(512).keeps_limits());
+        assert!(!many(513).keeps_limits());
         refused(|shape| shape.recovery = 0, "recovery shards of a stripe");
         refused(|shape| shape.per_file = 0, "recovery shards of a file");
         refused(|shape| shape.per_file = 4, "recovery shards of a file");

@@ -1,6 +1,6 @@
 //! Which frames meet what is needed (`formats/collection.md#gc`).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::needs::Needs;
 use super::plan::{Brick, Bricks, Facts, Sidecar};
@@ -9,6 +9,7 @@ use crate::archive::Monitor;
 use crate::crypto::PutKeys;
 use crate::error::Result;
 use crate::format::frames::Frames;
+use crate::format::origins::Origins;
 use crate::id::BrickName;
 use crate::store::Store;
 
@@ -85,6 +86,27 @@ impl Bricks {
         let is_here =
             |brick: &Brick| brick.file.is_some() && !matches!(brick.sidecar, Sidecar::Missing);
         self.all.get(name).is_some_and(is_here) && !self.is_marked(name)
+    }
+
+    /// The bricks that some of `candidates` were to take the place of, and are needed where
+    /// they stand; and which candidates these are.
+    pub(super) fn relied_upon(
+        &self,
+        candidates: &[BrickName],
+        needs: &Needs,
+    ) -> BTreeMap<BrickName, HashSet<BrickName>> {
+        let mut relied: BTreeMap<BrickName, HashSet<BrickName>> = BTreeMap::new();
+        for name in candidates {
+            let Some(Sidecar::Open(facts)) = self.all.get(name).map(|brick| &brick.sidecar) else {
+                continue;
+            };
+            for old in facts.origins.as_ref().map_or(&[][..], Origins::bricks) {
+                if needs.frames.contains_key(old) && self.is_sound(old) {
+                    relied.entry(*old).or_default().insert(*name);
+                }
+            }
+        }
+        relied
     }
 
     /// The frames with needed origins in bricks that are not sound.

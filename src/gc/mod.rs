@@ -23,6 +23,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io::ErrorKind;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 pub use forget::{Forgotten, forget, select, would_forget};
@@ -39,8 +40,9 @@ use crate::store::Store;
 use crate::store::atomic::{sync_dir, sync_dir_if_there};
 use crate::store::catalog::OwnSidecars;
 use crate::store::guard::refuse_links_to;
-use crate::store::layout::RunName;
-use crate::store::runs::{Lease, new_mark, new_note};
+use crate::store::last_run::LastRun;
+use crate::store::layout::{ParseRunNameError, RunName};
+use crate::store::runs::{Lease, clean_up, new_mark, new_note};
 use needs::Needs;
 use plan::{Bricks, Plan};
 use rewrite::{Moved, Rewriter};
@@ -57,14 +59,50 @@ pub struct GcOptions {
     /// Bricks of which less than so many per cent is needed are rewritten; 0: none.
     pub threshold: u8,
     /// Ends runs that may be alive, instead of waiting for them.
-    pub end_runs: bool,
-    /// Goes on though needed bricks are missing.
+    pub end_runs: EndRuns,
+    /// Goes on though needed bricks, or the root that `last` remembers, are missing.
     pub allow_missing: bool,
     /// A new brick is closed before it grows beyond this many bytes.
     pub brick_size: u64,
     /// Which sidecars were made here: the new ones are too, if all their frames come from
     /// such bricks.
     pub own: Option<OwnSidecars>,
+    /// The run that wrote its root last from here: if that is gone, others may be, too.
+    pub last: Option<LastRun>,
+}
+
+/// Which runs of others to end that may be alive.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum EndRuns {
+    /// None.
+    #[default]
+    None,
+    /// All.
+    All,
+    /// The one of this name.
+    One(RunName),
+}
+
+impl EndRuns {
+    fn holds(&self, name: &RunName) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::One(one) => one == name,
+        }
+    }
+}
+
+impl FromStr for EndRuns {
+    type Err = ParseRunNameError;
+
+    /// `all`, or what the folder of a run is called.
+    fn from_str(text: &str) -> Result<Self, ParseRunNameError> {
+        match text {
+            "all" => Ok(Self::All),
+            name => name.parse().map(Self::One),
+        }
+    }
 }
 
 impl Default for GcOptions {
@@ -74,10 +112,11 @@ impl Default for GcOptions {
             dry_run: false,
             min_age: None,
             threshold: 50,
-            end_runs: false,
+            end_runs: EndRuns::None,
             allow_missing: false,
             brick_size: 64 << 20,
             own: None,
+            last: None,
         }
     }
 }
@@ -104,6 +143,8 @@ pub enum GcEvent {
     RootOfEnded(RunName),
     /// Bricks that roots or kept indexes need and that are nowhere.
     Missing(Vec<BrickName>),
+    /// The root that was written last from here is gone.
+    SetBack(PathBuf),
     /// Bricks whose sidecars were deleted, and which do not lie here: nothing of them is
     /// needed.
     Cold(Vec<BrickName>),
@@ -200,13 +241,18 @@ pub fn gc(
     }
     if options.dry_run {
         let living = others::living_writers(store, &keys)?;
-        let young = options
-            .min_age
-            .and_then(|age| SystemTime::now().checked_sub(age));
+        let young = options.min_age.map(|age| before(SystemTime::now(), age));
         return dry_run(store, &keys, needs, &living, young, options, monitor, tell);
     }
+    // Before anything is written: what was cut off may have filled the disk.
+    let mut ended = Vec::new();
+    for (name, lease) in clean_up(store, &keys)? {
+        let lease = Some(lease);
+        let run = Run { name, lease };
+        tell(GcEvent::Ended(Box::new(run.clone())));
+        ended.push(run);
+    }
     // Step 1.
-    store.remove_stale()?;
     let lease = Lease::take(store, &keys, NoteKind::GcLease, "")?;
     let gc = Gc {
         store,
@@ -215,7 +261,9 @@ pub fn gc(
         options,
         monitor,
     };
-    let outcome = gc.run(needs, tell).map_err(|error| lease.explain(error));
+    let outcome = gc
+        .run(needs, ended, tell)
+        .map_err(|error| lease.explain(error));
     // Step 12.
     let given_up = lease.give_up();
     let summary = outcome?;
@@ -245,8 +293,9 @@ fn dry_run(
     let met = bricks.meet(&needs, &condemned, store, keys, monitor)?;
     let mut plan = Plan::make(&bricks, met, living, options);
     plan.look_again(&bricks, store)?;
+    plan.set_back = set_back(options)?.map(|run| store.layout().root_path(&run));
     let mut summary = begin_summary(&bricks, &plan, roots, tell);
-    summary.parity = parity::hold(store, &bricks, &mut plan, tell)?;
+    summary.parity = parity::hold(store, &bricks, &mut plan, monitor, tell)?;
     summary.deleted = plan.delete.len() as u64;
     summary.rewritten = plan.rewrite.len() as u64;
     let mut cold = Vec::new();
@@ -279,6 +328,9 @@ fn begin_summary(
     if !plan.missing.is_empty() {
         tell(GcEvent::Missing(plan.missing.clone()));
     }
+    if let Some(root) = &plan.set_back {
+        tell(GcEvent::SetBack(root.clone()));
+    }
     GcSummary {
         roots: roots as u64,
         bricks: bricks.all.len() as u64,
@@ -289,7 +341,12 @@ fn begin_summary(
 }
 
 impl Gc<'_> {
-    fn run(&self, mut needs: Needs, tell: &mut dyn FnMut(GcEvent)) -> Result<GcSummary> {
+    fn run(
+        &self,
+        mut needs: Needs,
+        mut ended: Vec<Run>,
+        tell: &mut dyn FnMut(GcEvent),
+    ) -> Result<GcSummary> {
         let Self {
             store,
             keys,
@@ -298,35 +355,29 @@ impl Gc<'_> {
             ..
         } = self;
         // Step 2.
-        let mut ended = Vec::new();
         let living = self.meet_others(&mut ended, tell)?;
         let old_lists = store.layout().dead_lists()?;
         // Step 3.
         tell(GcEvent::Step("reading the sidecars"));
         let condemned = condemned(store, keys, &old_lists);
         let mut bricks = Bricks::list(store, keys, self.young()?, monitor, tell)?;
-        let roots = needs.add_roots(store, keys)?;
+        let roots = needs.add_roots(store, keys).or_else(|error| {
+            self.stop(&old_lists, error.exit())?;
+            Err(error)
+        })?;
         let met = bricks.meet(&needs, &condemned, store, keys, monitor)?;
         let mut plan = Plan::make(&bricks, met, &living, options);
         plan.look_again(&bricks, store)?;
+        let set_back = set_back(options)?;
+        plan.set_back = set_back.as_ref().map(|run| store.layout().root_path(run));
         let mut summary = begin_summary(&bricks, &plan, roots, tell);
-        if !plan.missing.is_empty() && !options.allow_missing {
-            // Nothing is being deleted any more. A list that does not open would hinder
-            // the remedies.
-            self.delete_lists(&old_lists)?;
-            return Err(Error::Refused {
-                path: store.layout().path().to_owned(),
-                message: "needed bricks are missing, and what would take their place is not \
-                          known, so nothing is deleted: bring them back (`dtar rebuild` makes \
-                          sidecars again), give up the runs that need them with `dtar forget`, or \
-                          use --allow-missing"
-                    .into(),
-                exit: Exit::Damaged,
-            });
+        if let Some(error) = plan.refusal(store).filter(|_| !options.allow_missing) {
+            self.stop(&old_lists, error.exit())?;
+            return Err(error);
         }
         let ParitySummary {
             kept_sets, held, ..
-        } = parity::hold(store, &bricks, &mut plan, tell)?;
+        } = parity::hold(store, &bricks, &mut plan, monitor, tell)?;
         summary.parity.kept_sets = kept_sets;
         summary.parity.held = held;
         // Step 4.
@@ -336,6 +387,12 @@ impl Gc<'_> {
         let mut rewriter = Rewriter::new(self)?;
         for (name, class, needed) in &plan.rewrite {
             rewriter.brick(name, *class, needed, tell)?;
+        }
+        for (old, carriers) in bricks.relied_upon(&plan.delete, &needs) {
+            // It has not been read since its frames were moved, perhaps.
+            if !rewriter.is_whole(&old, tell)? {
+                plan.delete.retain(|name| !carriers.contains(name));
+            }
         }
         let moved = rewriter.finish()?;
         summary.moved = moved.frame_count;
@@ -384,7 +441,20 @@ impl Gc<'_> {
         if !candidates.is_empty() {
             self.delete_lists(std::slice::from_ref(self.lease.name()))?;
         }
+        if let (Some(run), Some(last)) = (&set_back, &options.last) {
+            // That it is gone was agreed to.
+            last.forget(run)?;
+        }
         Ok(summary)
+    }
+
+    /// Before an error that stops it before anything is deleted: nothing is being deleted
+    /// any more, and a list that does not open would hinder the remedies.
+    fn stop(&self, old_lists: &[RunName], exit: Exit) -> Result<()> {
+        match exit {
+            Exit::Damaged => self.delete_lists(old_lists),
+            _ => Ok(()),
+        }
     }
 
     /// The time after which a file is too young, by the clock of the storage.
@@ -396,8 +466,7 @@ impl Gc<'_> {
         let path = file.path();
         let made = fs::metadata(path).and_then(|found| found.modified());
         let now = made.map_err(Error::io("examine", path))?;
-        // Before 1970 there was nothing.
-        Ok(now.checked_sub(age))
+        Ok(Some(before(now, age)))
     }
 
     fn write_list(&self, candidates: &[BrickName]) -> Result<()> {
@@ -471,8 +540,15 @@ impl Gc<'_> {
                 .map(|name| (*name, layout.brick_path(name, class)));
             files.extend(self.delete_all(paths)?);
         }
-        let marks = doomed.iter().chain(&bricks.stray_marks);
-        self.delete_all(marks.map(|name| (*name, layout.mark_path(name))))?;
+        let mut marks = doomed.to_vec();
+        for name in &bricks.stray_marks {
+            // It may have come since the bricks were listed.
+            if !layout.anything_stands(name)? {
+                marks.push(*name);
+            }
+        }
+        let mark = |name| (name, layout.mark_path(&name));
+        self.delete_all(marks.into_iter().map(mark))?;
         let mut cold = Vec::new();
         for name in doomed {
             if moved.frames.contains_key(name) {
@@ -510,6 +586,17 @@ impl Gc<'_> {
         }
         Ok(deleted)
     }
+}
+
+/// The run whose root was written last from here, if that is gone.
+fn set_back(options: &GcOptions) -> Result<Option<RunName>> {
+    let last = options.last.as_ref();
+    Ok(last.map(LastRun::missing).transpose()?.flatten())
+}
+
+/// So long before `now`; before 1970 there was nothing.
+fn before(now: SystemTime, age: Duration) -> SystemTime {
+    now.checked_sub(age).unwrap_or(SystemTime::UNIX_EPOCH)
 }
 
 /// What stands on these lists, as far as they open: of gcs that were cut off.

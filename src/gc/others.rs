@@ -16,6 +16,8 @@ use crate::store::runs::OtherRun;
 const INTERVAL: Duration = Duration::from_millis(100);
 /// So often a lease is looked at that does not open: it may be just being written.
 const LOOKS: usize = 20;
+/// So often the lease of a gc is looked at: it may be locked by one who only looks, too.
+const LOOKS_AT_GC: usize = 3;
 
 impl Gc<'_> {
     /// Step 2: ends gcs that are dead, or fails. Returns the writers that are alive.
@@ -37,11 +39,12 @@ impl Gc<'_> {
                     living.extend(other.lease.map(|lease| lease.writer));
                     break;
                 }
-                if other.is_dead || self.options.end_runs {
+                if other.is_dead || self.options.end_runs.holds(&name) {
                     self.end(other, ended, tell)?;
                     break;
                 }
-                if other.lease.is_some() || look == LOOKS {
+                let most = other.lease.as_ref().map_or(LOOKS, |_| LOOKS_AT_GC);
+                if look == most {
                     return Err(self.at_work(&name, other.lease.as_ref()));
                 }
                 self.monitor.check()?;
@@ -55,13 +58,14 @@ impl Gc<'_> {
         let message = match lease {
             Some(lease) => format!(
                 "another gc is at work, process {} on {}; wait for it, or if it is dead, end it \
-                 with --end-runs",
+                 with --end-runs={name}",
                 lease.process,
                 String::from_utf8_lossy(&lease.host),
             ),
-            None => "this may be another gc at work, and its lease does not open; wait for it, \
-                     or if it is dead, end it with --end-runs"
-                .into(),
+            None => format!(
+                "this may be another gc at work, and its lease does not open; wait for it, or if \
+                 it is dead, end it with --end-runs={name}"
+            ),
         };
         Error::Refused {
             path: self.store.layout().run_dir(name),
@@ -84,7 +88,7 @@ impl Gc<'_> {
             while let Some(other) = OtherRun::look(self.store, self.keys, &name)? {
                 self.monitor.check()?;
                 self.lease.require()?;
-                if other.is_dead || self.options.end_runs {
+                if other.is_dead || self.options.end_runs.holds(&name) {
                     self.end(other, ended, tell)?;
                     break;
                 }

@@ -7,8 +7,9 @@ use std::path::Path;
 use super::plan::{Bricks, Plan};
 use super::rewrite::Moved;
 use super::{Gc, GcEvent, ParitySummary};
+use crate::archive::Monitor;
 use crate::error::Result;
-use crate::id::{BrickName, Class};
+use crate::id::BrickName;
 use crate::parity::{Collection, KeptSet, Lock, Made, Places, Remade};
 use crate::store::Store;
 
@@ -47,12 +48,7 @@ impl<'a> GivenUp<'a> {
             return Ok(false);
         }
         // It may have come since the bricks were listed.
-        let layout = self.store.layout();
-        let classes = [Class::Data, Class::Metadata].into_iter();
-        let stands = classes
-            .map(|class| layout.brick_path(name, class))
-            .any(|path| path.exists());
-        Ok(!stands && !layout.sidecar_stands(name)?)
+        Ok(!self.store.layout().anything_stands(name)?)
     }
 }
 
@@ -62,13 +58,15 @@ pub(super) fn hold(
     store: &Store,
     bricks: &Bricks,
     plan: &mut Plan,
+    monitor: &Monitor,
     tell: Tell<'_>,
 ) -> Result<ParitySummary> {
     let mut doomed = plan.delete.clone();
     doomed.extend(plan.rewrite.iter().map(|(name, ..)| *name));
     let gone = GivenUp::new(store, bricks, &plan.missing, &doomed);
     let places = Places::of_run(store.path(), &store.layout().temp_dir());
-    let Some(collection) = Collection::find(&places, &mut |name| gone.has(name))? else {
+    let found = Collection::find(&places, monitor, &mut |name| gone.has(name))?;
+    let Some(collection) = found else {
         return Ok(ParitySummary::default());
     };
     let (remade, kept) = collection.estimate();
@@ -129,7 +127,7 @@ impl Gc<'_> {
             tell(GcEvent::WaitingForParity);
         })?;
         let places = Places::of_run(self.store.path(), self.lease.dir());
-        let found = Collection::find(&places, &mut |name| gone.has(name))?;
+        let found = Collection::find(&places, self.monitor, &mut |name| gone.has(name))?;
         let mut made = None;
         if let Some(mut collection) = found {
             tell(GcEvent::Step("making parity anew"));

@@ -10,7 +10,7 @@ use super::meet::Met;
 use super::{GcEvent, GcOptions};
 use crate::archive::Monitor;
 use crate::crypto::PutKeys;
-use crate::error::{Error, Result};
+use crate::error::{Error, Exit, Result};
 use crate::format::frames::Frames;
 use crate::format::origins::Origins;
 use crate::id::{BrickName, Class, WriterId};
@@ -162,9 +162,38 @@ pub(super) struct Plan {
     pub(super) left_out: u64,
     /// Needed bricks that are nowhere.
     pub(super) missing: Vec<BrickName>,
+    /// The root that was written last from here, if it is gone.
+    pub(super) set_back: Option<PathBuf>,
 }
 
 impl Plan {
+    /// Why nothing may be deleted.
+    pub(super) fn refusal(&self, store: &Store) -> Option<Error> {
+        let refused = |path: PathBuf, message: String| {
+            Some(Error::Refused {
+                path,
+                message,
+                exit: Exit::Damaged,
+            })
+        };
+        if !self.missing.is_empty() {
+            let message = "needed bricks are missing, and what would take their place is not \
+                           known, so nothing is deleted: bring them back (`dtar rebuild` makes \
+                           sidecars again), give up the runs that need them with `dtar forget`, \
+                           or use --allow-missing";
+            return refused(store.path().to_owned(), message.into());
+        }
+        let root = self.set_back.clone()?;
+        let name = root.file_stem().unwrap_or_default().to_string_lossy();
+        let message = format!(
+            "gone, and it is what the last run from here wrote: newer roots of others may be \
+             missing, too, and with them what is needed, so nothing is deleted. Bring the roots \
+             back; or, if somebody has given this run up elsewhere, say so here with `dtar forget \
+             @{name}`, or use --allow-missing"
+        );
+        refused(root.clone(), message)
+    }
+
     pub(super) fn make(
         bricks: &Bricks,
         met: Met,

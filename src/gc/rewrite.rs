@@ -1,6 +1,6 @@
 //! Moves needed frames into new bricks, byte for byte (`formats/collection.md#rewriting`).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
@@ -21,6 +21,7 @@ use crate::format::wire::DecodeError;
 use crate::id::{BrickName, Class};
 use crate::store::catalog::{OwnSeals, OwnSidecars};
 use crate::store::guard::open_file;
+use crate::store::is_damage;
 use crate::store::new_brick::NewBrick;
 
 /// Read at a time.
@@ -28,8 +29,8 @@ const PIECE: usize = 1 << 20;
 
 /// Why a brick is not rewritten.
 enum Hindrance {
-    /// Its hash is not its name.
-    Hash,
+    /// It is damaged.
+    Damage(String),
     Other(String),
 }
 
@@ -41,7 +42,12 @@ impl From<DecodeError> for Hindrance {
 
 impl From<std::io::Error> for Hindrance {
     fn from(error: std::io::Error) -> Self {
-        Self::Other(format!("cannot read it: {error}"))
+        let text = format!("cannot read it: {error}");
+        if is_damage(&error) {
+            Self::Damage(text)
+        } else {
+            Self::Other(text)
+        }
     }
 }
 
@@ -91,6 +97,8 @@ pub(super) struct Rewriter<'a> {
     /// Places that wait for the brick that is being written.
     waiting: Vec<Origin>,
     moved: Moved,
+    /// Bricks whose bytes have their names as hashes.
+    whole: HashSet<BrickName>,
     buffer: Vec<u8>,
     own: OwnSeals,
 }
@@ -104,6 +112,7 @@ impl<'a> Rewriter<'a> {
             open: None,
             waiting: Vec::new(),
             moved: Moved::default(),
+            whole: HashSet::new(),
             buffer: Vec::new(),
         })
     }
@@ -123,21 +132,55 @@ impl<'a> Rewriter<'a> {
             .and_then(|file| Ok((self.examine(&file, name, class, needed)?, file)));
         match examined {
             Ok((source, file)) => self.move_frames(&file, &path, name, &source, needed),
+            Err(hindrance) => self.keep(name, "not rewritten", hindrance, tell),
+        }
+    }
+
+    /// Says why a brick is kept as it is; marks it if it is damaged.
+    fn keep(
+        &self,
+        name: &BrickName,
+        what: &str,
+        hindrance: Hindrance,
+        tell: &mut dyn FnMut(GcEvent),
+    ) -> Result<()> {
+        self.gc.monitor.check()?;
+        let reason = match hindrance {
+            Hindrance::Damage(text) => {
+                self.gc.mark(name, &text)?;
+                format!("{what}, and marked bad: {text}")
+            }
+            Hindrance::Other(reason) => format!("{what}: {reason}"),
+        };
+        tell(GcEvent::Kept {
+            brick: *name,
+            reason,
+        });
+        Ok(())
+    }
+
+    /// Whether the bytes of a brick have its name as hash. It is marked if they have not.
+    pub(super) fn is_whole(
+        &mut self,
+        name: &BrickName,
+        tell: &mut dyn FnMut(GcEvent),
+    ) -> Result<bool> {
+        if self.whole.contains(name) {
+            return Ok(true);
+        }
+        let paths =
+            [Class::Data, Class::Metadata].map(|class| self.gc.store.brick_path(name, class));
+        let path = paths.iter().find(|path| path.exists());
+        let Some(path) = path else { return Ok(false) };
+        let hashed = open_file(path)
+            .map_err(Hindrance::from)
+            .and_then(|file| self.hash(&file, name, std::iter::empty()));
+        match hashed {
+            Ok(_) => Ok(true),
             Err(hindrance) => {
-                self.gc.monitor.check()?;
-                let reason = match hindrance {
-                    Hindrance::Hash => {
-                        let text = "its hash is not its name";
-                        self.gc.mark(name, text)?;
-                        format!("not rewritten, and marked bad: {text}")
-                    }
-                    Hindrance::Other(reason) => format!("not rewritten: {reason}"),
-                };
-                tell(GcEvent::Kept {
-                    brick: *name,
-                    reason,
-                });
-                Ok(())
+                let what = "what was to take its place is kept too";
+                self.keep(name, what, hindrance, tell)?;
+                Ok(false)
             }
         }
     }
@@ -254,9 +297,10 @@ impl<'a> Rewriter<'a> {
             }
         }
         if hasher.finalize() == *name.as_bytes() {
+            self.whole.insert(*name);
             return Ok(of_frames);
         }
-        Err(Hindrance::Hash)
+        Err(Hindrance::Damage("its hash is not its name".into()))
     }
 
     fn move_frames(

@@ -76,7 +76,10 @@ pub fn add(
     let lock = Lock::take(&places.temp_dir(), monitor, waiting)?;
     places.remove_stale()?;
     let mut summary = AddSummary::default();
-    let (known, unusable) = sets::known(places)?;
+    let (mut known, unusable) = sets::known(places)?;
+    if options.merge {
+        sets::doubt_damaged(&mut known, monitor)?;
+    }
     summary.unusable = unusable;
     let small = merge::small(&known, places, options);
     let mut covered = Covered::new();
@@ -217,12 +220,8 @@ fn publish(set: Encoded, places: &Places, summary: &mut AddSummary) -> Result<()
     let shape = &set.description.shape;
     summary.sets += 1;
     summary.bricks += shape.members.len() as u64;
-    summary.brick_bytes += shape
-        .members
-        .iter()
-        .map(|member| member.length)
-        .sum::<u64>();
-    summary.parity_bytes += shape.total_recovery() * u64::from(shape.shard_length);
+    summary.brick_bytes += shape.member_bytes();
+    summary.parity_bytes += shape.recovery_bytes();
     let spare = shape.members_to_spare() as u64;
     let least = summary
         .bricks_to_spare

@@ -255,6 +255,7 @@ fn internal(error: reed_solomon_simd::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::testing::noise;
     use proptest::prelude::*;
 
     /// Recovery shards of `originals`, all of one length.
@@ -277,16 +278,8 @@ mod tests {
         sums
     }
 
-    fn random(length: usize, seed: u64) -> Vec<u8> {
-        let mut bytes = vec![0; length];
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&seed.to_le_bytes());
-        hasher.finalize_xof().fill(&mut bytes);
-        bytes
-    }
-
     fn shards(count: usize, length: usize) -> Vec<Vec<u8>> {
-        (0..count).map(|seed| random(length, seed as u64)).collect()
+        (0..count).map(|seed| noise(seed as u64, length)).collect()
     }
 
     #[test]

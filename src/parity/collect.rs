@@ -9,7 +9,7 @@ use super::add::{Paths, USUAL_GROUP, protect};
 use super::encode::Encoded;
 use super::places::Places;
 use super::plan::{Share, shapes};
-use super::sets::{Known, known, superfluous};
+use super::sets::{Known, doubt_damaged, known, superfluous};
 use crate::archive::Monitor;
 use crate::error::Result;
 use crate::format::brick::MAX_LENGTH;
@@ -48,12 +48,8 @@ pub(crate) struct Remade {
 impl Remade {
     fn add(&mut self, shape: &Shape) {
         self.new_sets += 1;
-        self.read += shape
-            .members
-            .iter()
-            .map(|member| member.length)
-            .sum::<u64>();
-        self.parity += shape.total_recovery() * u64::from(shape.shard_length);
+        self.read += shape.member_bytes();
+        self.parity += shape.recovery_bytes();
     }
 }
 
@@ -93,9 +89,11 @@ impl<'a> Collection<'a> {
     /// about to be. None if nothing is to be done.
     pub(crate) fn find(
         places: &'a Places,
+        monitor: &Monitor,
         given_up: &mut dyn FnMut(&BrickName) -> Result<bool>,
     ) -> Result<Option<Self>> {
-        let (known, _) = known(places)?;
+        let (mut known, _) = known(places)?;
+        doubt_damaged(&mut known, monitor)?;
         let sizes = known.iter().map(|set| set.shape.members.len());
         let mut collection = Self {
             places,

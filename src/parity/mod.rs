@@ -180,8 +180,7 @@ fn each_set(
         let Some(description) = description else {
             continue;
         };
-        let members = description.shape.members.iter();
-        let bytes: u64 = members.map(|member| member.length).sum();
+        let bytes = description.shape.member_bytes();
         monitor.total.fetch_add(bytes, Ordering::Relaxed);
         let state = examine::examine(group.id, description, group.files, places, &pool, monitor)?;
         let members = state.members.iter().filter(|member| !member.at_odds);

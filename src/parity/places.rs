@@ -3,15 +3,14 @@
 
 use std::collections::HashSet;
 use std::fs;
-use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Exit, Result};
 use crate::id::{BrickName, Class, ParityName};
-use crate::store::Store;
 use crate::store::atomic::{self, TempFile};
 use crate::store::guard::refuse_links_to;
 use crate::store::layout::{Layout, places_of_brick};
+use crate::store::{Store, is_missing};
 
 const BRICK: &str = "brick";
 const PARITY: &str = "parity";
@@ -101,8 +100,10 @@ impl Places {
         }
     }
 
-    /// Removes what is left of commands that were cut off, under the lock.
+    /// Removes what is left of commands that were cut off, under the lock; and makes the
+    /// folder of parity files durable, which one of them may have made and not synced.
     pub(super) fn remove_stale(&self) -> Result<()> {
+        atomic::sync_dir(&self.dir)?;
         let dir = self.temp_dir();
         let removed = if self.has_config {
             atomic::remove_stale(&dir)
@@ -268,8 +269,4 @@ fn list(dir: &Path, mut each: impl FnMut(&str, PathBuf)) -> Result<()> {
         each(&name, dir.join(&name));
     }
     Ok(())
-}
-
-fn is_missing(error: &io::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }

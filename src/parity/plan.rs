@@ -202,7 +202,7 @@ mod tests {
             assert_eq!(shape.members.len(), 100);
             assert_eq!(shape.shard_length, 64 << 10);
             assert_eq!(shape.members_to_spare(), 5);
-            let parity = shape.total_recovery() * u64::from(shape.shard_length);
+            let parity = shape.recovery_bytes();
             assert!(parity <= 321 << 20, "{parity}");
         }
     }
@@ -216,6 +216,9 @@ mod tests {
             vec![1 << 40],
             vec![1 << 40; 5],
             vec![64 << 20; 3000],
+            // As many stripes as there can be.
+            vec![63_550 << 20; 33],
+            [vec![1 << 40], vec![1; 499]].concat(),
             vec![1; 20_000],
         ] {
             for share in ["0.0001%", "5%", "34%", "100%"] {

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::places::Places;
 use super::plan::Share;
-use super::read::read_at;
+use super::read::{hash_file, read_at};
+use crate::archive::Monitor;
 use crate::error::{Error, Result};
 use crate::format::parity::{Description, HEAD_LENGTH, Head, Member, Shape};
 use crate::id::{BrickName, ParityName, SetId};
@@ -131,6 +132,36 @@ impl Known {
     pub(super) fn share(&self) -> Share {
         Share::of_set(&self.shape)
     }
+}
+
+/// Looks at the files of complete sets that have members of others: only if their bytes are
+/// what their names say may others be deleted because of them.
+pub(super) fn doubt_damaged(sets: &mut [Known], monitor: &Monitor) -> Result<()> {
+    let mut counts: HashMap<BrickName, u32> = HashMap::new();
+    for member in sets.iter().flat_map(|set| &set.shape.members) {
+        *counts.entry(member.name).or_default() += 1;
+    }
+    for set in sets.iter_mut().filter(|set| set.is_complete) {
+        let mut members = set.shape.members.iter();
+        if members.any(|member| counts.get(&member.name) > Some(&1)) {
+            set.is_complete = are_named(&set.files, monitor)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether parity files have the hashes that their names say.
+fn are_named(files: &[PathBuf], monitor: &Monitor) -> Result<bool> {
+    for path in files {
+        let name = path.file_stem().and_then(|name| name.to_str());
+        let name: Option<ParityName> = name.and_then(|name| name.parse().ok());
+        match hash_file(path, monitor) {
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            Ok(hash) if name == Some(ParityName(hash)) => {}
+            _ => return Ok(false),
+        }
+    }
+    Ok(true)
 }
 
 /// Those sets that others make superfluous: another complete set has all their members,

@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,34 +8,11 @@ use super::*;
 use crate::error::Exit;
 use crate::format::parity::{Description, HEAD_LENGTH, Head, Member, Shape};
 use crate::id::{Class, SetId};
+use crate::store::testing::noise;
 
-/// Files by their path.
-type Tree = BTreeMap<PathBuf, Vec<u8>>;
-
-fn tree(dir: &Path) -> Tree {
-    let mut found = Tree::new();
-    let mut folders = vec![dir.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                let bytes = fs::read(&path).unwrap();
-                found.insert(path, bytes);
-            }
-        }
-    }
-    found
-}
-
-fn random(length: usize, seed: u64) -> Vec<u8> {
-    let mut bytes = vec![0; length];
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&seed.to_le_bytes());
-    hasher.finalize_xof().fill(&mut bytes);
-    bytes
-}
+#[path = "../../tests/common/files.rs"]
+mod files;
+use files::contents as tree;
 
 fn memory() -> TempDir {
     let memory = Path::new("/dev/shm");
@@ -52,7 +28,7 @@ fn memory() -> TempDir {
 fn store(dir: &Path, lengths: &[usize]) -> Vec<PathBuf> {
     let mut paths = Vec::new();
     for (seed, &length) in (0..).zip(lengths) {
-        let bytes = random(length, seed);
+        let bytes = noise(seed, length);
         let name = blake3::hash(&bytes).to_hex();
         let folder = dir.join("bricks").join(&name[..2]);
         fs::create_dir_all(&folder).unwrap();

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,8 @@ const SECTOR: usize = 4096;
 const MOST_FAILURES: u32 = 64;
 /// So many bytes of a disk in a row that cannot be read: there is no disk any more.
 const MOST_BAD: u64 = 256 << 20;
+/// Shorter holes are read, since to find them costs as much.
+const LEAST_HOLE: u64 = 1 << 20;
 
 /// The files that are named, and those in folders that are named.
 pub(super) struct Files {
@@ -72,6 +75,14 @@ impl Files {
 pub(super) trait Raw {
     /// Reads at `position`, or, if that cannot be chosen, whatever comes next.
     fn read(&mut self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
+
+    /// The next bytes from `position` on that are stored, rather than a hole; where they
+    /// end is not looked for much beyond `length` bytes. They begin at `u64::MAX` if
+    /// nothing but a hole follows. `None`: that cannot be told.
+    fn stored(&mut self, position: u64, length: u64) -> Option<Range<u64>> {
+        let _ = (position, length);
+        None
+    }
 }
 
 struct ByOffset(File);
@@ -80,6 +91,46 @@ impl Raw for ByOffset {
     fn read(&mut self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
         self.0.read_at(buffer, position)
     }
+
+    fn stored(&mut self, position: u64, length: u64) -> Option<Range<u64>> {
+        stored(&self.0, position, length)
+    }
+}
+
+#[cfg(any(target_os = "linux", target_vendor = "apple"))]
+fn stored(file: &File, position: u64, length: u64) -> Option<Range<u64>> {
+    use rustix::fs::{SeekFrom, seek};
+    use rustix::io::Errno;
+    let data_from = |at| match seek(file, SeekFrom::Data(at)) {
+        Ok(start) => Some(start),
+        // Nothing is stored from there on.
+        Err(Errno::NXIO) => Some(u64::MAX),
+        Err(_) => None,
+    };
+    let next = data_from(position)?;
+    let start = if next.saturating_sub(position) < LEAST_HOLE {
+        position
+    } else {
+        next
+    };
+    let mut end = start;
+    while end < start.saturating_add(length) {
+        let hole = seek(file, SeekFrom::Hole(next.max(end))).ok()?;
+        if hole <= end {
+            return None;
+        }
+        let next = data_from(hole)?;
+        if next.saturating_sub(hole) >= LEAST_HOLE {
+            return Some(start..hole);
+        }
+        end = next;
+    }
+    Some(start..end)
+}
+
+#[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+fn stored(_file: &File, _position: u64, _length: u64) -> Option<Range<u64>> {
+    None
 }
 
 struct InOrder<R>(R);
@@ -113,6 +164,8 @@ pub(super) enum Outcome {
         length: u64,
         error: io::Error,
     },
+    /// So many bytes of a hole, which are zeros and were not read.
+    Hole(u64),
     /// The end of a file on a tape; more may follow.
     Mark,
     End,
@@ -128,6 +181,8 @@ pub(super) struct Reader {
     unit: usize,
     /// Up to here reads are of one unit each.
     careful_until: u64,
+    /// Up to here there is no hole.
+    stored_until: u64,
     failures: u32,
     /// Bytes passed since the last read that gave any.
     bad: u64,
@@ -173,6 +228,7 @@ impl Reader {
             position: 0,
             unit: block_size.unwrap_or(usual),
             careful_until: 0,
+            stored_until: 0,
             failures: 0,
             bad: 0,
             marked: false,
@@ -194,13 +250,24 @@ impl Reader {
 
     /// Reads into `buffer`, which has room for a block.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Result<Outcome> {
+        if let Kind::Offsets(end) = self.kind
+            && self.position >= self.stored_until
+            && self.position < end
+            && let Some(passed) = self.pass_hole(end, buffer.len() as u64)
+        {
+            return Ok(Outcome::Hole(passed));
+        }
         loop {
             let careful = self.position < self.careful_until;
-            let length = if careful {
+            let mut length = if careful {
                 buffer.len().min(self.unit)
             } else {
                 buffer.len()
             };
+            if let Kind::Offsets(_) = self.kind {
+                let stored = self.stored_until.saturating_sub(self.position);
+                length = length.min(usize::try_from(stored).unwrap_or(usize::MAX));
+            }
             let room = buffer.get_mut(..length).unwrap_or_default();
             match self.raw.read(room, self.position) {
                 Ok(0) if self.kind == Kind::Tape && !self.marked => {
@@ -231,6 +298,19 @@ impl Reader {
                 },
             }
         }
+    }
+
+    /// Passes the hole that is next, if there is one, and says how long it is.
+    fn pass_hole(&mut self, end: u64, length: u64) -> Option<u64> {
+        let Some(stored) = self.raw.stored(self.position, length) else {
+            self.stored_until = u64::MAX;
+            return None;
+        };
+        let start = stored.start.min(end);
+        // Behind the end there is nothing but the end.
+        self.stored_until = if start < end { stored.end } else { u64::MAX };
+        let before = std::mem::replace(&mut self.position, start);
+        (start > before).then(|| start - before)
     }
 
     fn pass(&mut self, next: u64, error: io::Error) -> Outcome {
@@ -340,7 +420,7 @@ mod tests {
                     bytes += length as u64;
                 }
                 Outcome::Bad { offset, length, .. } => passed.push((offset, length)),
-                Outcome::Mark => {}
+                Outcome::Hole(_) | Outcome::Mark => {}
                 Outcome::End => return (bytes, passed),
             }
         }
@@ -397,6 +477,39 @@ mod tests {
             assert!(failed.is_some());
             assert_eq!(passed, most, "{code}");
         }
+    }
+
+    #[test]
+    fn long_holes_are_passed_and_short_ones_are_read() {
+        const UNIT: u64 = 64 << 10;
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("image");
+        let file = File::create(&path).unwrap();
+        // A short hole behind the first bytes, long ones before the next and at the end.
+        let (near, far) = (2 * UNIT, 1 << 40);
+        for (at, byte) in [(0, 1), (near, 2), (far, 3)] {
+            file.write_all_at(&[byte; 1000], at).unwrap();
+        }
+        file.set_len(far << 1).unwrap();
+        let mut reader = Reader::open(&path, None).unwrap();
+        let (mut buffer, mut seen) = (vec![0; READ], Vec::<u8>::new());
+        let (mut bytes, mut holes) = (0, 0);
+        loop {
+            match reader.read(&mut buffer).unwrap() {
+                Outcome::Bytes(length) => {
+                    bytes += length as u64;
+                    let found = buffer[..length].iter().filter(|byte| **byte > 0);
+                    seen.extend(found);
+                }
+                Outcome::Hole(length) => holes += length,
+                Outcome::End => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        let expected = [1, 2, 3].map(|byte| [byte; 1000]);
+        assert_eq!(seen, expected.as_flattened());
+        assert_eq!(bytes + holes, far << 1);
+        assert!(bytes < 4 << 20, "{bytes} bytes were read");
     }
 
     #[test]

@@ -127,6 +127,12 @@ impl<'a> Run<'a> {
                     self.bad_block(offset, length, &error.to_string());
                     scanner.begin(reader.position());
                 }
+                ReadOutcome::Hole(length) => {
+                    // No structure has so many zeros in it.
+                    self.end_run(scanner)?;
+                    Monitor::add(&self.monitor.stream, length);
+                    scanner.begin(reader.position());
+                }
                 ReadOutcome::Mark => {
                     self.end_run(scanner)?;
                     scanner.begin(reader.position());

@@ -15,6 +15,7 @@ use crate::format::frame::FrameHeader;
 use crate::format::toc::{Toc, TocChunk};
 use crate::format::wire::check;
 use crate::id::{BrickName, ChunkHash, Epoch, WriterId};
+use crate::store::testing::noise;
 
 const STORE: StoreId = StoreId([1; 16]);
 static KEY: LazyLock<Key> = LazyLock::new(|| Key::generate().unwrap());
@@ -100,14 +101,6 @@ impl Made {
     fn name(&self) -> BrickName {
         BrickName(*blake3::hash(&self.bytes).as_bytes())
     }
-}
-
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut bytes = vec![0; length];
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&seed.to_le_bytes());
-    hasher.finalize_xof().fill(&mut bytes);
-    bytes
 }
 
 fn options(input: &Path, to: &Path) -> SalvageOptions {

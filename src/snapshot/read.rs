@@ -46,21 +46,19 @@ pub(super) fn put_together(
 ) -> Result<IndexFile> {
     let dir = std::env::temp_dir();
     let temp = || tempfile::tempfile_in(&dir).map_err(Error::io("make a file in", &dir));
-    let mut plan = Vec::new();
-    let mut files = Vec::with_capacity(STREAMS);
+    let files = std::iter::repeat_with(temp).take(STREAMS);
+    let mut streams = StreamFiles {
+        path,
+        dir: &dir,
+        chunks,
+        files: files.collect::<Result<_>>()?,
+        plan: Vec::new(),
+    };
     for (stream, number) in snapshot.streams.iter().zip(0..) {
-        let mut at = 0;
-        wanted(chunks, path, &stream.items, number, &mut at, &mut plan)?;
-        files.push(temp()?);
+        streams.add(&stream.items, number, &mut 0)?;
     }
-    // Each frame is opened once.
-    plan.sort_unstable_by_key(|wanted| (wanted.place, wanted.stream, wanted.offset));
-    for wanted in &plan {
-        let chunk = chunks.chunk(wanted.place, &wanted.hash, wanted.length)?;
-        files[usize::from(wanted.stream)]
-            .write_all_at(chunk, wanted.offset)
-            .map_err(Error::io("write a temporary file in", &dir))?;
-    }
+    streams.write()?;
+    let files = streams.files;
     let index = temp()?;
     join_files(files, &index, snapshot.index_length).map_err(|error| {
         if error.kind() == ErrorKind::InvalidData {
@@ -126,38 +124,64 @@ struct Wanted {
     hash: ChunkHash,
 }
 
-/// Appends the chunks that `items` stand for to the plan. Lists nest at most seven deep.
-fn wanted(
-    chunks: &mut Chunks<'_>,
-    path: &Path,
-    items: &[Item],
-    stream: u8,
-    offset: &mut u64,
-    plan: &mut Vec<Wanted>,
-) -> Result<()> {
-    for item in items {
-        match item {
-            Item::Chunk { length, hash } => {
-                plan.push(Wanted {
-                    place: chunks.place(hash)?,
-                    stream,
-                    length: *length,
-                    offset: *offset,
-                    hash: *hash,
-                });
-                *offset += u64::from(*length);
-            }
-            Item::List(list) => {
-                let place = chunks.place(&list.hash)?;
-                let bytes = chunks.chunk(place, &list.hash, list.length)?;
-                let items = decode_list(bytes, list).map_err(Error::decode(path, 0))?;
-                wanted(chunks, path, &items, stream, offset, plan)?;
-            }
-            Item::Whole | Item::Zeros { .. } => {
-                let message = "broken snapshot: a list of other things than chunks";
-                return Err(refused(path.to_owned(), message.into(), Exit::Damaged));
+/// So many chunks are planned before they are read: what a snapshot claims to hold takes
+/// disk, and no memory.
+const MOST_WANTED: usize = if cfg!(test) { 5 } else { 1 << 18 };
+
+/// The streams of a snapshot in the making.
+struct StreamFiles<'s, 'c> {
+    path: &'s Path,
+    dir: &'s Path,
+    chunks: &'s mut Chunks<'c>,
+    files: Vec<File>,
+    plan: Vec<Wanted>,
+}
+
+impl StreamFiles<'_, '_> {
+    /// Adds the chunks that `items` stand for. Lists nest at most seven deep.
+    fn add(&mut self, items: &[Item], stream: u8, offset: &mut u64) -> Result<()> {
+        for item in items {
+            match item {
+                Item::Chunk { length, hash } => {
+                    self.plan.push(Wanted {
+                        place: self.chunks.place(hash)?,
+                        stream,
+                        length: *length,
+                        offset: *offset,
+                        hash: *hash,
+                    });
+                    *offset += u64::from(*length);
+                    if self.plan.len() >= MOST_WANTED {
+                        self.write()?;
+                    }
+                }
+                Item::List(list) => {
+                    let place = self.chunks.place(&list.hash)?;
+                    let bytes = self.chunks.chunk(place, &list.hash, list.length)?;
+                    let items = decode_list(bytes, list).map_err(Error::decode(self.path, 0))?;
+                    self.add(&items, stream, offset)?;
+                }
+                Item::Whole | Item::Zeros { .. } => {
+                    let message = "broken snapshot: a list of other things than chunks";
+                    return Err(refused(self.path.to_owned(), message.into(), Exit::Damaged));
+                }
             }
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Writes the chunks that are planned to where they belong, each frame's together.
+    fn write(&mut self) -> Result<()> {
+        self.plan
+            .sort_unstable_by_key(|wanted| (wanted.place, wanted.stream, wanted.offset));
+        for wanted in self.plan.drain(..) {
+            let chunk = self
+                .chunks
+                .chunk(wanted.place, &wanted.hash, wanted.length)?;
+            self.files[usize::from(wanted.stream)]
+                .write_all_at(chunk, wanted.offset)
+                .map_err(Error::io("write a temporary file in", self.dir))?;
+        }
+        Ok(())
+    }
 }

@@ -235,16 +235,22 @@ pub fn holds_only_remains(dir: &Path) -> Result<bool> {
     Ok(only)
 }
 
+/// What stands in `dir`. A folder that is not there is empty.
+pub(super) fn entries(dir: &Path) -> Result<impl Iterator<Item = Result<fs::DirEntry>>> {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => Some(entries),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(Error::io("list", dir)(error)),
+    };
+    let entries = entries.into_iter().flatten();
+    Ok(entries.map(move |entry| entry.map_err(Error::io("list", dir))))
+}
+
 /// Calls `each` for what stands in `dir`, and whether it is a file named as [`TempFile`]
 /// names its own, until that returns `false`. A folder that is not there is empty.
 fn each_entry(dir: &Path, mut each: impl FnMut(&fs::DirEntry, bool) -> bool) -> Result<()> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::io("list", dir)(error)),
-    };
-    for entry in entries {
-        let entry = entry.map_err(Error::io("list", dir))?;
+    for entry in entries(dir)? {
+        let entry = entry?;
         let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
         let is_remains = is_file && entry.file_name().to_str().is_some_and(is_random_name);
         if !each(&entry, is_remains) {

@@ -193,8 +193,15 @@ impl Layout {
     pub fn leases(&self) -> Result<Vec<RunName>> {
         let mut runs = Vec::new();
         list(&self.runs_dir(), |file, entry| {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                runs.extend(file.parse::<RunName>().ok());
+            let Ok(run) = file.parse::<RunName>() else {
+                return Ok(());
+            };
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => runs.push(run),
+                Ok(_) => {}
+                Err(error) if is_missing(&error) => {}
+                // A run must not be overlooked because of a fault.
+                Err(error) => return Err(Error::io("look at", entry.path())(error)),
             }
             Ok(())
         })?;
@@ -353,6 +360,16 @@ impl Layout {
     /// [`Error::Io`] if that cannot be told.
     pub fn sidecar_stands(&self, name: &BrickName) -> Result<bool> {
         stands(&self.toc_path(name))
+    }
+
+    /// Whether a brick or its sidecar stands.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if that cannot be told.
+    pub fn anything_stands(&self, name: &BrickName) -> Result<bool> {
+        Ok(self.sidecar_stands(name)?
+            || stands(&self.brick_path(name, Class::Data))?
+            || stands(&self.brick_path(name, Class::Metadata))?)
     }
 
     /// The seal of a brick's sidecar, unverified; nothing if none stands, or a file too
@@ -548,13 +565,8 @@ pub(super) fn list(
     dir: &Path,
     mut each: impl FnMut(&str, &fs::DirEntry) -> Result<()>,
 ) -> Result<()> {
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::io("list", dir)(error)),
-    };
-    for entry in entries {
-        let entry = entry.map_err(Error::io("list", dir))?;
+    for entry in atomic::entries(dir)? {
+        let entry = entry?;
         if let Some(file) = entry.file_name().to_str() {
             each(file, &entry)?;
         }

@@ -33,7 +33,7 @@ use crate::crypto::{Key, PublicKey, PutKeys};
 use crate::error::Exit;
 use crate::format::note::{Note, NoteKind};
 use crate::format::root::Root;
-use crate::format::sealed::{self, SealedHeader};
+use crate::format::sealed::{self, SealedHeader, SealedKind};
 use crate::format::toc::{MAX_TOC_LENGTH, Toc, TocHeader};
 use crate::format::wire::DecodeError;
 use crate::id::{BrickName, Class, Epoch, StoreId, WriterId};
@@ -373,13 +373,8 @@ impl Store {
     /// [`Error::Io`]; [`Error::Decode`] if it is damaged; [`Error::OtherStore`];
     /// [`Error::Refused`] if it is too long for a note.
     pub fn read_note(&self, keys: &PutKeys, path: &Path) -> Result<Note> {
-        let mut bytes = Vec::new();
-        let file = guard::open_file(path).map_err(Error::io("open", path))?;
-        read_limited(file, path, MAX_ROOT_LENGTH, &mut bytes)?;
-        let decode = |error| Error::decode(path, 0)(error);
-        let header = SealedHeader::decode(sealed::NOTE, &bytes).map_err(decode)?;
-        self.require_own(path, header.store_id, header.epoch)?;
-        brick::open_note(keys, &bytes).map_err(decode)
+        let bytes = self.read_sealed(sealed::NOTE, path)?;
+        brick::open_note(keys, &bytes).map_err(Error::decode(path, 0))
     }
 
     /// Reads the snapshot file of a run.
@@ -397,27 +392,26 @@ impl Store {
     /// time than its name says; [`Error::OtherStore`]; [`Error::Refused`] if it
     /// is too long for a root.
     pub fn read_root(&self, keys: &PutKeys, path: &Path, time: u64) -> Result<Root> {
-        let mut bytes = Vec::new();
-        let file = guard::open_file(path).map_err(Error::io("open", path))?;
-        read_limited(file, path, MAX_ROOT_LENGTH, &mut bytes)?;
-        let decode = |error| Error::decode(path, 0)(error);
-        let header = SealedHeader::decode(sealed::ROOT, &bytes).map_err(decode)?;
-        self.require_own(path, header.store_id, header.epoch)?;
-        let root = brick::open_root(keys, &bytes).map_err(decode)?;
+        let bytes = self.read_sealed(sealed::ROOT, path)?;
+        let root = brick::open_root(keys, &bytes).map_err(Error::decode(path, 0))?;
         if root.time == time {
             return Ok(root);
         }
         let expected = format_args!("{time}, as its name says");
         let offset = sealed::HEADER_LENGTH as u64;
-        Err(decode(DecodeError::value(
-            "root", "time", offset, expected, root.time,
-        )))
+        let error = DecodeError::value("root", "time", offset, expected, root.time);
+        Err(Error::decode(path, 0)(error))
     }
 
-    /// Refuses what names another store or epoch.
-    fn require_own(&self, path: &Path, store: StoreId, epoch: Epoch) -> Result<()> {
-        require_own(path, *self.id(), store)?;
-        require_epoch(path, self.epoch(), epoch)
+    /// The bytes of a root or a note, which must be of this store and epoch.
+    fn read_sealed(&self, kind: SealedKind, path: &Path) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let file = guard::open_file(path).map_err(Error::io("open", path))?;
+        read_limited(file, path, MAX_ROOT_LENGTH, &mut bytes)?;
+        let header = SealedHeader::decode(kind, &bytes).map_err(Error::decode(path, 0))?;
+        require_own(path, *self.id(), header.store_id)?;
+        require_epoch(path, self.epoch(), header.epoch)?;
+        Ok(bytes)
     }
 
     /// What stands in the store's folders.
@@ -551,17 +545,12 @@ fn require_empty(layout: &Layout) -> Result<()> {
         message: message.to_owned(),
         exit: Exit::Failed,
     };
-    let entries = match fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::io("list", dir)(error)),
-    };
+    let entries = atomic::entries(dir)?;
     if layout.config_path().exists() {
         return Err(refused("there is a store already"));
     }
     for entry in entries {
-        let entry = entry.map_err(Error::io("list", dir))?;
-        if !is_left_of_making(layout, &entry.path())? {
+        if !is_left_of_making(layout, &entry?.path())? {
             return Err(refused(
                 "the folder is not empty; name an empty or a new one for the store",
             ));
@@ -590,12 +579,30 @@ fn random_id(dir: &Path) -> Result<StoreId> {
     Ok(StoreId(id))
 }
 
+/// The error without the path, which stands beside it.
+fn without_path(error: Error) -> String {
+    match error {
+        Error::Decode { source, .. } => source.to_string(),
+        Error::Io { source, .. } => source.to_string(),
+        Error::Refused { message, .. } => message,
+        other => other.to_string(),
+    }
+}
+
 /// Whether a path leads nowhere.
 pub(crate) fn is_missing(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
     )
+}
+
+/// Whether an error says that the medium, or the file system on it, has lost the bytes.
+pub(crate) fn is_damage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let lost = [Errno::IO, Errno::BADMSG];
+    let code = error.raw_os_error();
+    lost.iter().any(|errno| code == Some(errno.raw_os_error()))
 }
 
 /// Reads a whole file into `bytes`, which is emptied first.

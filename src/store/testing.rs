@@ -1,4 +1,4 @@
-//! Keys, TOCs and stores for the tests of this folder.
+//! Bytes, keys, TOCs and stores for unit tests.
 
 use std::path::{Path, PathBuf};
 
@@ -11,6 +11,15 @@ use crate::format::note::{Note, NoteKind};
 use crate::format::toc::{Toc, TocChunk};
 use crate::format::wire::uv_length;
 use crate::id::{BrickName, ChunkId, Class, Epoch, StoreId, WriterId};
+
+/// Bytes that do not compress, always the same for one seed.
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&seed.to_le_bytes());
+    hasher.finalize_xof().fill(&mut bytes);
+    bytes
+}
 
 /// A secret key, always the same for one number.
 pub(crate) fn key(number: u8) -> Key {

@@ -25,8 +25,7 @@ pub struct Lone {
 /// What comes and goes in a store.
 #[derive(Default)]
 pub struct Upkeep {
-    /// Runs that have a folder, the oldest first. What the locks of dead ones are held for
-    /// is over once these are dropped.
+    /// Runs that have a folder, the oldest first.
     pub runs: Vec<OtherRun>,
     /// Dead lists, the oldest first, with what they hold if they open.
     pub dead_lists: Vec<(RunName, Option<Note>)>,
@@ -47,7 +46,8 @@ impl Upkeep {
         let layout = store.layout();
         let mut upkeep = Self::default();
         for name in layout.leases()? {
-            upkeep.runs.extend(OtherRun::look(store, keys, &name)?);
+            let run = OtherRun::look(store, keys, &name)?;
+            upkeep.runs.extend(run.map(OtherRun::without_lock));
         }
         for name in layout.dead_lists()? {
             let path = layout.dead_path(&name);

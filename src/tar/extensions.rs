@@ -115,16 +115,9 @@ impl Globals {
 
 #[cfg(test)]
 mod tests {
-    use super::super::header::tests::header;
+    use super::super::header::tests::{extension, header};
     use super::super::pax::tests::record;
     use super::*;
-
-    fn extension(type_flag: u8, body: &[u8]) -> Vec<u8> {
-        let mut bytes = header(type_flag, body.len() as u64).to_vec();
-        bytes.extend_from_slice(body);
-        bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
-        bytes
-    }
 
     #[test]
     fn extensions_end_at_the_main_header() {

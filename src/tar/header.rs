@@ -176,6 +176,14 @@ pub(super) mod tests {
         block
     }
 
+    /// An extension: its header and its body, padded.
+    pub(in crate::tar) fn extension(type_flag: u8, body: &[u8]) -> Vec<u8> {
+        let mut bytes = header(type_flag, body.len() as u64).to_vec();
+        bytes.extend_from_slice(body);
+        bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+        bytes
+    }
+
     /// Makes the checksum right.
     pub(in crate::tar) fn seal(block: &mut [u8; BLOCK]) {
         let sum = checksum(block);

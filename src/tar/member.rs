@@ -234,16 +234,9 @@ fn time(text: &[u8]) -> Option<(i64, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::header::tests::{header, seal};
+    use super::super::header::tests::{extension, header, seal};
     use super::super::pax::tests::record;
     use super::*;
-
-    fn extension(type_flag: u8, body: &[u8]) -> Vec<u8> {
-        let mut bytes = header(type_flag, body.len() as u64).to_vec();
-        bytes.extend_from_slice(body);
-        bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
-        bytes
-    }
 
     fn parse(pieces: &[&[u8]]) -> Member {
         Member::parse(&pieces.concat(), &Globals::default()).unwrap()

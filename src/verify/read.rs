@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use crate::store::is_damage;
+
 /// Why bytes could not be had.
 #[derive(Debug)]
 pub(super) enum Unread {
@@ -32,11 +34,6 @@ impl Unread {
             Self::Failed(error) => format!("{what} cannot be read: {error}"),
         }
     }
-}
-
-/// Whether an error says that the medium has lost the bytes.
-pub(super) fn is_damage(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 /// Reads `length` bytes at `offset` into `bytes`, in place of what is there.

@@ -15,7 +15,6 @@ use super::finding::{Fault, Kind};
 use super::jobs::{self, Copy, Job};
 use super::means::{Keyed, Means};
 use super::needs::Needs;
-use super::read::is_damage;
 use super::salts::{Salts, salt_of};
 use super::salvage::{Salvage, Salvages};
 use super::workers;
@@ -33,7 +32,7 @@ use crate::store::catalog::{Catalog, CatalogReport};
 use crate::store::guard::open_file;
 use crate::store::own_toc::read_own_toc;
 use crate::store::runs::{self, Lease};
-use crate::store::{MAX_SIDECAR_LENGTH, Store, is_missing};
+use crate::store::{MAX_SIDECAR_LENGTH, Store, is_damage, is_missing};
 
 /// How to rebuild.
 #[derive(Debug, Clone, Default)]

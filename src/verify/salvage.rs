@@ -16,7 +16,7 @@ use super::scan::{Scanned, scan};
 use crate::archive::Monitor;
 use crate::brick::{FrameOpener, OpenFrame};
 use crate::error::{Error, Result};
-use crate::format::brick::HEADER_LENGTH;
+use crate::format::brick::{HEADER_LENGTH, MAX_CHUNKS, MAX_FRAMES};
 use crate::format::frame::FrameHeader;
 use crate::format::origins::{MAX_ORIGINS, Origin, Origins};
 use crate::format::toc::{Toc, TocChunk, TocFrame};
@@ -49,6 +49,8 @@ pub(super) struct Salvage<'a> {
     taken: HashSet<Vec<ChunkId>>,
     /// New bricks, one a class.
     bricks: [Option<Open>; 2],
+    /// Those that were full, and how many frames they hold.
+    full: Vec<(BrickName, u64)>,
     scratch: Scratch,
 }
 
@@ -67,6 +69,7 @@ impl<'a> Salvage<'a> {
             others: HashMap::new(),
             taken: HashSet::new(),
             bricks: [None, None],
+            full: Vec::new(),
             scratch: Scratch::default(),
         };
         for other in carriers {
@@ -149,6 +152,8 @@ impl<'a> Salvage<'a> {
             table: self.own_toc(&file, path),
             next: Some((HEADER_LENGTH as u64, 0)),
         };
+        let mut old = others;
+        old.push(self.name);
         let mut scratch = Scratch::default();
         let mut sealed = Vec::new();
         let scanned = scan(&file, 0..length, self.all.monitor, &mut |offset, bytes| {
@@ -166,14 +171,12 @@ impl<'a> Salvage<'a> {
                 let ids = ids_of(&chunks);
                 if !self.taken.contains(&ids) && !self.stands_elsewhere(opener, class, &ids) {
                     self.taken.insert(ids);
-                    let brick = self.brick(class)?;
+                    let brick = self.brick(class, chunks.len(), &old)?;
                     brick.push(bytes, plain, chunks, origins)?;
                 }
             }
             Ok(true)
         });
-        let mut old = others;
-        old.push(self.name);
         Ok((old, scanned.map_err(Stop::Error)?))
     }
 
@@ -184,14 +187,22 @@ impl<'a> Salvage<'a> {
         own.ok().map(|(_, toc)| toc)
     }
 
-    fn brick(&mut self, class: Class) -> Result<&mut Open> {
+    /// The new brick of a class, which has room for a frame of so many chunks: a file may
+    /// hold the frames of many. `old`: the bricks that it may be.
+    fn brick(&mut self, class: Class, chunks: usize, old: &[BrickName]) -> Result<&mut Open> {
+        let Salvages { keyed, lease, .. } = self.all;
         let slot = match class {
             Class::Data => &mut self.bricks[0],
             Class::Metadata => &mut self.bricks[1],
         };
+        if let Some(full) = slot.take_if(|brick| !brick.has_room(chunks)) {
+            let frames = full.brick.toc().frames().len() as u64;
+            let name = full.publish(old, keyed, lease, self.catalog)?;
+            self.full.push((name, frames));
+        }
         match slot {
             Some(brick) => Ok(brick),
-            None => Ok(slot.insert(Open::new(self.all.lease, self.all.keyed, class)?)),
+            None => Ok(slot.insert(Open::new(lease, keyed, class)?)),
         }
     }
 
@@ -203,18 +214,20 @@ impl<'a> Salvage<'a> {
         scanned: &Scanned,
     ) -> Result<Vec<Rebuilding>> {
         let lost = scanned.gaps.iter().map(|gap| gap.end - gap.start).sum();
-        let mut steps = Vec::new();
+        let mut made = std::mem::take(&mut self.full);
         for brick in self.bricks.each_mut() {
             let Some(brick) = brick.take() else { continue };
             let frames = brick.brick.toc().frames().len() as u64;
             let to = brick.publish(old, self.all.keyed, self.all.lease, self.catalog)?;
-            steps.push(Rebuilding::Salvaged {
-                from: from.to_owned(),
-                to,
-                frames,
-                lost,
-            });
+            made.push((to, frames));
         }
+        let salvaged = |(to, frames)| Rebuilding::Salvaged {
+            from: from.to_owned(),
+            to,
+            frames,
+            lost,
+        };
+        let mut steps: Vec<_> = made.into_iter().map(salvaged).collect();
         if steps.is_empty() {
             steps.push(Rebuilding::Elsewhere {
                 from: from.to_owned(),
@@ -305,6 +318,12 @@ impl Open {
             origins: Vec::new(),
             origin_count: 0,
         })
+    }
+
+    /// Whether a frame of so many chunks fits.
+    fn has_room(&self, chunks: usize) -> bool {
+        self.brick.toc().frames().len() < MAX_FRAMES as usize
+            && self.brick.toc().chunks().len() + chunks <= MAX_CHUNKS as usize
     }
 
     fn push(

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::common::block::Stream;
-use crate::common::sandbox::{Run, Watchdog};
+use crate::common::block::{Header, Stream};
+use crate::common::sandbox::{Run, Sandbox, Watchdog, wait_until};
 use crate::common::source::Random;
 use crate::made::{Made, refused, text};
 
@@ -41,19 +41,6 @@ fn end_of(mut child: Child) -> Run {
 
 fn send(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).unwrap();
-}
-
-/// Waits until `condition` holds.
-#[track_caller]
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(
-            start.elapsed() < Duration::from_secs(60),
-            "{what}: waited in vain"
-        );
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// What runs have not given a name yet: all that stands in `tmp/` and in folders of runs.
@@ -382,4 +369,29 @@ fn an_interrupted_run_is_taken_up_by_the_next() {
         1,
         &["not a dtar index"],
     );
+}
+
+/// Whether the program that wrote a stream was cut off cannot be known. Where it looks so,
+/// that is said.
+#[test]
+fn a_stream_that_looks_cut_off_is_told_of_and_kept() {
+    let sandbox = Sandbox::new();
+    let member = Stream::new().file("name", &[7; 900]);
+    let unended = "no end-of-archive blocks";
+    for (stream, words) in [
+        (Vec::new(), "the stream is empty"),
+        (member.clone().0, unended),
+        (member.clone().raw(&[0; 100]).0, unended),
+        (Stream::new().header(&Header::file("name", 0)).0, unended),
+        (member.clone().zeros(1).0, ""),
+        (member.end(), ""),
+    ] {
+        let index = sandbox.path().join("index.tar");
+        let none: [&str; 0] = [];
+        let run = sandbox.archive_to(none, &stream[..], &index).exits(0);
+        let is_warned = run.stderr.contains("warning");
+        assert_eq!(is_warned, !words.is_empty(), "{}", run.stderr);
+        run.says(&[words]);
+        sandbox.restores(&index, &stream[..]);
+    }
 }

@@ -15,7 +15,7 @@ use dtar::store::runs::Lease;
 use serde_json::Value;
 
 use crate::common::block::Stream;
-use crate::common::sandbox::{KEY, Run, Sandbox, Watchdog};
+use crate::common::sandbox::{KEY, Run, Sandbox, Watchdog, wait_until};
 use crate::common::source::Random;
 use crate::json::summary;
 
@@ -43,21 +43,9 @@ fn archive(sandbox: &Sandbox, name: &str, stream: &[u8]) -> PathBuf {
     index
 }
 
-/// All files of the store with their lengths, but for those that say when something was done.
+/// All files of the store with their lengths.
 fn files(sandbox: &Sandbox) -> BTreeMap<PathBuf, u64> {
-    fn collect(dir: &Path, all: &mut BTreeMap<PathBuf, u64>) {
-        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                collect(&path, all);
-            } else {
-                all.insert(path.clone(), fs::metadata(&path).unwrap().len());
-            }
-        }
-    }
-    let mut all = BTreeMap::new();
-    collect(&sandbox.store(), &mut all);
-    all
+    crate::common::files::files(&sandbox.store())
 }
 
 fn below(sandbox: &Sandbox, folder: &str) -> Vec<PathBuf> {
@@ -97,15 +85,6 @@ fn key() -> Key {
     match KeyFile::parse(KEY.as_bytes()) {
         Ok(KeyFile::Key(key)) => key,
         other => panic!("{other:?}"),
-    }
-}
-
-#[track_caller]
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(60), "{what}: in vain");
-        thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -284,12 +263,7 @@ fn half(sandbox: &Sandbox, index: &Path, stream: &[u8]) -> (Child, ChildStdin) {
 
 fn end_of(child: Child) -> Run {
     let _watchdog = Watchdog::with_limit(&child, Duration::from_secs(120));
-    let output = child.wait_with_output().unwrap();
-    Run {
-        code: output.status.code(),
-        stdout: output.stdout,
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    child.wait_with_output().unwrap().into()
 }
 
 #[test]
@@ -398,6 +372,110 @@ fn there_is_one_gc_at_a_time() {
         .says(&["ended a run"]);
     assert!(below(&sandbox, "bricks").is_empty());
     lease.require().unwrap_err();
+}
+
+#[test]
+fn one_run_can_be_ended_by_its_name() {
+    let sandbox = Sandbox::new();
+    archive(&sandbox, "one.tar", &stream(0..5));
+    sandbox.run(["forget", "@latest"]).exits(0);
+    let store = Store::open(&sandbox.store(), &key()).unwrap();
+    let keys = store.put_keys(&key()).unwrap();
+    let lease = Lease::take(&store, &keys, NoteKind::GcLease, "").unwrap();
+    let other = "--end-runs=00000000000000000007-0123456789abcdef";
+    let this = format!("--end-runs={}", lease.name());
+    sandbox.run(["gc", "--end-runs=any"]).exits(2);
+    let run = sandbox.run(["gc", other]).exits(1);
+    run.says(&["another gc is at work", &this]);
+    lease.require().unwrap();
+    sandbox.run(["gc", &this]).exits(0).says(&["ended a run"]);
+    lease.require().unwrap_err();
+    assert!(below(&sandbox, "bricks").is_empty());
+}
+
+/// A brick that came after gc had listed what there is, and its mark.
+#[test]
+fn the_mark_of_a_brick_that_comes_meanwhile_stays() {
+    let sandbox = Sandbox::new();
+    archive(&sandbox, "old.tar", &stream(0..5));
+    sandbox.run(["forget", "@latest"]).exits(0);
+    let before = below(&sandbox, "bricks");
+    let store = Store::open(&sandbox.store(), &key()).unwrap();
+    let keys = store.put_keys(&key()).unwrap();
+    let lease = Lease::take(&store, &keys, NoteKind::ArchiverLease, "").unwrap();
+    let mut gc = sandbox.command(["gc"]);
+    let gc = gc.stderr(Stdio::piped()).spawn().unwrap();
+    wait_until("the dead list", || !below(&sandbox, "dead").is_empty());
+    archive(&sandbox, "new.tar", &stream(10..15));
+    let new = below(&sandbox, "bricks");
+    let new = new.iter().find(|path| !before.contains(path)).unwrap();
+    let bad = sandbox.store().join("bad");
+    fs::create_dir_all(&bad).unwrap();
+    let (mark, stray) = (
+        bad.join(new.file_stem().unwrap()),
+        bad.join("ab".repeat(32)),
+    );
+    fs::write(&mark, b"").unwrap();
+    fs::write(&stray, b"").unwrap();
+    lease.give_up().unwrap();
+    end_of(gc).exits(0);
+    assert!(!before[0].exists() && new.exists());
+    assert!(mark.exists() && !stray.exists());
+}
+
+#[test]
+fn what_is_younger_than_any_age_stays() {
+    let sandbox = Sandbox::new();
+    archive(&sandbox, "one.tar", &stream(0..5));
+    sandbox.run(["forget", "@latest"]).exits(0);
+    let before = below(&sandbox, "bricks");
+    let age = format!("{}s", u64::MAX);
+    let left = gc(&sandbox, &["--min-age", &age]);
+    assert_eq!(
+        (&left["deleted"], &left["left_out"]),
+        (&0.into(), &2.into())
+    );
+    assert_eq!(below(&sandbox, "bricks"), before);
+}
+
+/// Without a snapshot nothing in the store says that there was a root. Whoever wrote it
+/// remembers.
+#[test]
+fn gc_stops_if_the_last_root_from_here_is_gone() {
+    let sandbox = Sandbox::new();
+    let last = |name: &str| {
+        let index = sandbox.path().join(name);
+        let options = ["-q", "--no-snapshot"];
+        let stream = stream(5..8);
+        sandbox.archive_to(options, &stream[..], &index).exits(0);
+        let root = below(&sandbox, "roots").pop().unwrap();
+        fs::remove_file(&root).unwrap();
+        (
+            index,
+            format!("@{}", root.file_stem().unwrap().to_str().unwrap()),
+        )
+    };
+    let kept = archive(&sandbox, "one.tar", &stream(0..5));
+    let (index, name) = last("two.tar");
+    let before = files(&sandbox);
+    let words = ["is gone, which the last run from here wrote", &name[1..]];
+    sandbox.run(["gc", "--dry-run"]).exits(3).says(&words);
+    let run = sandbox.run(["gc"]).exits(3).says(&words);
+    run.says(&["nothing is deleted", &format!("dtar forget {name}")]);
+    assert_eq!(files(&sandbox), before);
+    sandbox.restores(&index, &stream(5..8)[..]);
+    // Somebody has given it up elsewhere.
+    sandbox
+        .run(["forget", &name])
+        .exits(0)
+        .says(&["gone already"]);
+    assert!(gc(&sandbox, &[])["deleted"].as_u64() > Some(0));
+    let (_, name) = last("two.tar");
+    let run = sandbox.run(["gc", "--allow-missing"]).exits(3);
+    run.says(&[words[0], &name[1..]]);
+    assert_eq!(gc(&sandbox, &[])["deleted"], 0);
+    sandbox.run(["restore", "two.tar"]).exits(3);
+    sandbox.restores(&kept, &stream(0..5)[..]);
 }
 
 #[test]

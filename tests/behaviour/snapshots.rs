@@ -43,20 +43,7 @@ fn size_of(dir: &Path) -> u64 {
 }
 
 fn files(dir: &Path) -> Vec<PathBuf> {
-    let Ok(entries) = fs::read_dir(dir) else {
-        return Vec::new();
-    };
-    let mut all = Vec::new();
-    for entry in entries {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            all.extend(files(&path));
-        } else {
-            all.push(path);
-        }
-    }
-    all.sort();
-    all
+    crate::common::files::files(dir).into_keys().collect()
 }
 
 fn archive(sandbox: &Sandbox, name: &str, options: &[&str], stream: &[u8]) -> (PathBuf, Run) {
@@ -343,4 +330,25 @@ fn bodies_and_snapshots_share_no_chunks() {
     fs::remove_dir_all(sandbox.store().join("bricks")).unwrap();
     let run = sandbox.run(["index", "@2"]).exits(0);
     assert!(run.stdout == index);
+}
+
+/// As on a full disk: the root has been written, and the snapshot cannot be.
+#[test]
+fn a_run_that_cannot_write_its_snapshot_leaves_no_root() {
+    let sandbox = Sandbox::new();
+    let index = sandbox.path().join("index.tar");
+    let archive = |options: &[&str]| {
+        let options = ["-q"].iter().chain(options);
+        sandbox.archive_to(options, &b"text"[..], &index)
+    };
+    archive(&["--no-snapshot"]).exits(0);
+    let snapshots = sandbox.store().join("snapshots");
+    std::fs::write(&snapshots, b"no folder").unwrap();
+    archive(&[]).exits(1).says(&["snapshots"]);
+    let roots = || std::fs::read_dir(sandbox.store().join("roots")).unwrap();
+    assert_eq!(roots().count(), 1);
+    std::fs::remove_file(&snapshots).unwrap();
+    sandbox.run(["verify"]).exits(0);
+    archive(&[]).exits(0);
+    assert_eq!(roots().count(), 2);
 }

@@ -14,6 +14,7 @@ use dtar::store::layout::RunName;
 use dtar::store::runs::{Lease, new_note};
 use serde_json::Value;
 
+use crate::common::files::files;
 use crate::common::sandbox::Sandbox;
 use crate::common::source::Random;
 use crate::json::summary;
@@ -247,7 +248,7 @@ fn what_is_of_another_epoch_is_neither_relied_upon_nor_lost() {
     let run = sandbox.run(["store", "--catalog", "fresh"]).exits(0);
     run.says(&["epoch", "left out of deduplication"]);
     sandbox.restores(&index, &stream[..]);
-    let before = ["bricks", "tocs", "meta", "roots"].map(|dir| all(&sandbox.store().join(dir)));
+    let before = ["bricks", "tocs", "meta", "roots"].map(|dir| files(&sandbox.store().join(dir)));
     let run = sandbox.run(["snapshots", "--json"]);
     assert_eq!(run.code, Some(1), "{}", run.stderr);
     assert_eq!(
@@ -259,7 +260,7 @@ fn what_is_of_another_epoch_is_neither_relied_upon_nor_lost() {
     );
     run.says(&["epoch", ".root"]);
     sandbox.run(["gc"]).exits(1).says(&["epoch", ".root"]);
-    let after = ["bricks", "tocs", "meta", "roots"].map(|dir| all(&sandbox.store().join(dir)));
+    let after = ["bricks", "tocs", "meta", "roots"].map(|dir| files(&sandbox.store().join(dir)));
     assert_eq!(before, after, "gc deletes nothing if a root does not open");
     let run = sandbox.run(["verify"]);
     assert_ne!(run.code, Some(0));
@@ -267,21 +268,4 @@ fn what_is_of_another_epoch_is_neither_relied_upon_nor_lost() {
     assert!(names(&sandbox.store().join("bad")).is_empty());
     // What is old restores by its index.
     sandbox.restores(&old, &stream[..]);
-}
-
-fn all(dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    let mut all: Vec<String> = entries
-        .flat_map(|path| {
-            if path.is_dir() {
-                all(&path)
-            } else {
-                vec![path.to_str().unwrap().to_owned()]
-            }
-        })
-        .collect();
-    all.sort();
-    all
 }

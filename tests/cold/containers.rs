@@ -19,7 +19,11 @@ fn a_set_is_the_store_again() {
         assert!(length <= BOUND && length % 10_240 == 0, "{length}");
         let names = listed(&container);
         let list = "import sys, tarfile; print(*tarfile.open(sys.argv[1]).getnames(), sep='\\n')";
-        let output = python(list).arg(&container).output().unwrap();
+        let output = tool("python3")
+            .args(["-c", list])
+            .arg(&container)
+            .output()
+            .unwrap();
         assert_eq!(
             String::from_utf8(output.stdout).unwrap(),
             names.join("\n") + "\n"

@@ -39,7 +39,7 @@ fn what_is_cut_off_goes_on_where_it_stopped() {
         }
         done += 1;
         // The set of the run that was cut off, if it came to one.
-        let catalogs = crate::common::stored::files(&scene.sandbox.store().join("containers"));
+        let catalogs = crate::common::files::files(&scene.sandbox.store().join("containers"));
         let names = catalogs
             .keys()
             .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
@@ -67,7 +67,7 @@ fn what_is_cut_off_goes_on_where_it_stopped() {
             .collect();
         let bricks: Vec<_> = members
             .iter()
-            .filter(|name| name.ends_with(".brick"))
+            .filter(|name| name.starts_with("bricks/") || name.starts_with("meta/"))
             .collect();
         assert_eq!(
             bricks.iter().collect::<BTreeSet<_>>().len(),
@@ -75,7 +75,7 @@ fn what_is_cut_off_goes_on_where_it_stopped() {
             "a brick twice"
         );
         scene.is_a_store_again(&dir);
-        let left = crate::common::stored::files(&scene.dir(&dir)).into_keys();
+        let left = crate::common::files::files(&scene.dir(&dir)).into_keys();
         let left: Vec<_> = left
             .filter(|path| path.extension().unwrap() != "tar")
             .collect();

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::common::block::Stream;
+use crate::common::files::files;
 use crate::common::sandbox::{Run, Sandbox};
 use crate::common::shell::tool;
 use crate::common::source::Random;
-use crate::common::stored::{files, summary};
+use crate::common::stored::summary;
 
 /// The bound of containers that hold a few bricks each.
 pub const BOUND: u64 = 880 << 10;

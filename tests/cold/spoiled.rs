@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::common::stored::{files, summary};
+use crate::common::files::files;
+use crate::common::stored::summary;
 use crate::scene::{Scene, listed};
 
 #[test]

@@ -5,6 +5,7 @@
 )]
 
 pub mod block;
+pub mod files;
 pub mod kill;
 pub mod listing;
 pub mod log;

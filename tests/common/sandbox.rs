@@ -2,16 +2,17 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use super::files::files;
 use super::source::first_difference;
 
 /// A secret key for tests alone (32 times 7), so that fuzz targets can open
@@ -54,6 +55,27 @@ impl Run {
             );
         }
         self
+    }
+}
+
+impl From<Output> for Run {
+    #[track_caller]
+    fn from(output: Output) -> Self {
+        no_panic(Self {
+            code: output.status.code(),
+            stdout: output.stdout,
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+}
+
+/// Waits until `condition` holds.
+#[track_caller]
+pub fn wait_until(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{what}: in vain");
+        thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -182,12 +204,7 @@ impl Sandbox {
             .spawn()
             .unwrap();
         let _watchdog = Watchdog::new(&child);
-        let output = child.wait_with_output().unwrap();
-        no_panic(Run {
-            code: output.status.code(),
-            stdout: output.stdout,
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        })
+        child.wait_with_output().unwrap().into()
     }
 
     /// Archives what `input` yields; the index goes to the file `index`.
@@ -268,19 +285,15 @@ impl Sandbox {
 
     /// Files of data bricks and their sidecars, sorted. Those of snapshots are left out.
     pub fn stored_files(&self) -> Vec<PathBuf> {
-        let (mut files, mut metadata) = (Vec::new(), Vec::new());
-        for part in ["bricks", "tocs"] {
-            collect(&self.store().join(part), &mut files);
-        }
-        collect(&self.store().join("meta"), &mut metadata);
+        let files = |part| files(&self.store().join(part)).into_keys();
+        let metadata: Vec<_> = files("meta").collect();
         let of_metadata = |file: &PathBuf| {
             metadata
                 .iter()
                 .any(|brick| brick.file_stem() == file.file_stem())
         };
-        files.retain(|file| !of_metadata(file));
-        files.sort();
-        files
+        let all = files("bricks").chain(files("tocs"));
+        all.filter(|file| !of_metadata(file)).collect()
     }
 }
 
@@ -324,22 +337,6 @@ fn fast_dir() -> PathBuf {
         memory.to_owned()
     } else {
         std::env::temp_dir()
-    }
-}
-
-fn collect(dir: &Path, files: &mut Vec<PathBuf>) {
-    let entries = match std::fs::read_dir(dir) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-        Err(error) => panic!("{}: {error}", dir.display()),
-    };
-    for entry in entries {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            collect(&path, files);
-        } else {
-            files.push(path);
-        }
     }
 }
 

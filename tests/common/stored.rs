@@ -13,6 +13,7 @@ use dtar::store::layout::RunName;
 
 use serde_json::Value;
 
+use super::files::files;
 use super::sandbox::{KEY, Run};
 
 /// The key of the tests.
@@ -20,25 +21,6 @@ pub fn key() -> Key {
     match KeyFile::parse(KEY.as_bytes()) {
         Ok(KeyFile::Key(key)) => key,
         other => panic!("{other:?}"),
-    }
-}
-
-/// All files below a folder, with their lengths.
-pub fn files(dir: &Path) -> BTreeMap<PathBuf, u64> {
-    let mut all = BTreeMap::new();
-    collect(dir, &mut all);
-    all
-}
-
-fn collect(dir: &Path, all: &mut BTreeMap<PathBuf, u64>) {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let path = entry.path();
-        match entry.metadata() {
-            Ok(found) if found.is_dir() => collect(&path, all),
-            Ok(found) => drop(all.insert(path, found.len())),
-            // Gone a moment ago.
-            Err(_) => {}
-        }
     }
 }
 

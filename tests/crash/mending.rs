@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::acts::Act;
+use crate::common::files::files;
 use crate::common::kill::End;
-use crate::common::stored::files;
 use crate::lane::Lane;
 
 impl Lane {

@@ -284,6 +284,44 @@ fn a_lease_that_cannot_be_opened_stops_no_archiver() {
     store.restores(&index, &small());
 }
 
+/// A gc was cut off before it deleted the brick that it had rewritten, and then that brick
+/// was damaged: what was moved out of it is all there is.
+#[test]
+fn what_a_brick_was_rewritten_into_goes_only_if_that_brick_is_read_and_whole() {
+    let (store, index, (old, bytes), new) = Store::rewritten();
+    let back = || {
+        let _ = fs::remove_file(&old);
+        fs::write(&old, &bytes).unwrap();
+        store.sandbox.run(["rebuild"]).exits(0);
+        assert!(store.sidecar(&old).exists());
+    };
+    // In a frame that is needed; without rewriting nothing else reads it.
+    back();
+    let at = u64::try_from(bytes.len()).unwrap() * 9 / 10;
+    flip(&old, at, 1);
+    let run = store.gc(&["--threshold", "0"]).exits(0);
+    run.says(&["marked bad", "its hash is not its name"]);
+    assert!(new.exists() && store.mark(&old).exists());
+    store.restores(&index, &small());
+    // A bad sector: reading that file is an I/O error.
+    for threshold in ["0", "100"] {
+        fs::remove_file(store.mark(&old)).unwrap();
+        back();
+        fs::remove_file(&old).unwrap();
+        std::os::unix::fs::symlink("/proc/self/mem", &old).unwrap();
+        let run = store.gc(&["--threshold", threshold]).exits(0);
+        run.says(&["marked bad", "cannot read it"]);
+        assert!(new.exists() && store.mark(&old).exists());
+        store.restores(&index, &small());
+    }
+    // Whole, it is as good as the new one.
+    fs::remove_file(store.mark(&old)).unwrap();
+    back();
+    assert_eq!(store.collects(&["--threshold", "0"])["deleted"], 1);
+    assert!(old.exists() && !new.exists());
+    store.restores(&index, &small());
+}
+
 /// What a gc leaves that is cut off between the sidecar and the brick.
 #[test]
 fn a_rewritten_brick_whose_deletion_was_cut_off_goes_with_the_next_gc() {

@@ -264,7 +264,7 @@ fn what_is_left_of_two_damaged_bricks_makes_a_whole() {
 fn older_snapshots_restore_from_what_was_stored_again() {
     for damage in ["frame", "table and sidecar", "cut"] {
         let made = Made::small();
-        let meta = || crate::common::stored::files(&made.sandbox.store().join("meta"));
+        let meta = || crate::common::files::files(&made.sandbox.store().join("meta"));
         let brick = meta().pop_first().unwrap().0;
         let parts = brick_parts(&brick);
         match damage {

@@ -78,7 +78,7 @@ impl Moved {
 
 /// All files in a folder of the store.
 fn files(sandbox: &Sandbox, folder: &str) -> Vec<PathBuf> {
-    let files = crate::common::stored::files(&sandbox.store().join(folder));
+    let files = crate::common::files::files(&sandbox.store().join(folder));
     files.into_keys().collect()
 }
 

@@ -2,6 +2,14 @@
 
 use std::fs;
 
+use dtar::brick::{
+    BrickSealer, CompressedFrame, Compressor, FrameBuilder, Pad, frame_header_length,
+};
+use dtar::crypto::KeyFile;
+use dtar::id::{BrickName, Class};
+use dtar::store::Store;
+
+use crate::common::sandbox::KEY;
 use crate::made::{Made, brick_parts, cut, flip, length, text};
 use crate::scene::{Scene, events, summary};
 
@@ -186,7 +194,7 @@ fn a_damaged_brick_whose_sidecar_comes_from_a_copy_is_marked() {
             flip(&brick, 5000, 1);
         } else {
             let meta = made.sandbox.store().join("meta");
-            let other = crate::common::stored::files(&meta).pop_first().unwrap().0;
+            let other = crate::common::files::files(&meta).pop_first().unwrap().0;
             fs::copy(other, &brick).unwrap();
         }
         fs::remove_file(&sidecar).unwrap();
@@ -355,4 +363,55 @@ fn a_brick_of_garbage_gives_nothing_and_harms_nothing() {
     made.archive_again(&[]).exits(0);
     let again = made.sandbox.path().join("again.tar");
     made.sandbox.restores(&again, &made.stream[..]);
+}
+
+/// Frames of one brick, each with as many tiny chunks as fit.
+fn crowded(store: &Store, frames: std::ops::Range<u32>) -> Vec<u8> {
+    const CHUNKS: u32 = 16_384;
+    let recipients = store.recipients();
+    let sealer = BrickSealer::new(*store.id(), store.epoch(), Class::Data, recipients).unwrap();
+    let mut bytes = sealer.header();
+    for (number, first) in (0..).zip(frames) {
+        let mut builder = FrameBuilder::new();
+        for chunk in 0..CHUNKS {
+            builder.push(&(first * CHUNKS + chunk).to_le_bytes());
+        }
+        let mut frame = CompressedFrame::new();
+        let header = frame_header_length(recipients.len());
+        let compressor = &mut Compressor::new();
+        builder
+            .compress(compressor, 1, header, Pad::None, &mut frame)
+            .unwrap();
+        sealer.seal_frame(number, &mut frame).unwrap();
+        bytes.extend_from_slice(&frame.bytes);
+    }
+    bytes
+}
+
+/// A file that holds more frames than a brick may, made by somebody who has copied those of
+/// several together, must not keep others from being rebuilt.
+#[test]
+fn more_frames_than_fit_a_brick_are_put_into_several() {
+    let scene = Scene::new();
+    let KeyFile::Key(key) = KeyFile::parse(KEY.as_bytes()).unwrap() else {
+        panic!("a key without passphrase");
+    };
+    let store = Store::open(&scene.sandbox.store(), &key).unwrap();
+    let name = BrickName([0xab; 32]);
+    let path = store.brick_path(&name, Class::Data);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    // 18 frames of 16,384 chunks: a brick has at most 262,144.
+    let bytes = [crowded(&store, 0..9), crowded(&store, 9..18)].concat();
+    fs::write(&path, bytes).unwrap();
+    let frames = || {
+        let run = scene.sandbox.run(["rebuild", "--json"]).exits(0);
+        let salvaged = events(&run, "salvaged");
+        let frames = salvaged
+            .iter()
+            .map(|event| event["frames"].as_u64().unwrap());
+        frames.collect::<Vec<_>>()
+    };
+    assert_eq!(frames(), [16, 2]);
+    assert_eq!(frames(), [0; 0]);
+    scene.restore().exits(0);
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::common::block::Stream;
 use crate::common::sandbox::{Run, Sandbox};
 use crate::common::source::Random;
+pub use crate::common::stored::events;
 use crate::made::text;
 
 /// A store of two runs, each with a data brick and a snapshot.
@@ -91,15 +92,6 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) {
     } else if path.exists() {
         files.push(path.to_owned());
     }
-}
-
-/// The JSON lines of a run that are of this type.
-pub fn events(run: &Run, kind: &str) -> Vec<serde_json::Value> {
-    run.stderr
-        .lines()
-        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|event| event["type"] == kind)
-        .collect()
 }
 
 /// The closing summary.

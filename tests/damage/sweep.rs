@@ -11,7 +11,6 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -311,7 +310,12 @@ fn without_key(watch: &Watch<'_>, file: &Path, path: &Path, offset: u64, case: &
 /// The bytes to be flipped.
 fn spots(yard: &Yard) -> (Vec<Spot>, String) {
     let mut files = vec![PathBuf::from("b.tar"), PathBuf::from("key")];
-    collect(yard.sandbox.path(), Path::new("store"), &mut files);
+    let relative = |file: PathBuf| file.strip_prefix(yard.sandbox.path()).unwrap().to_owned();
+    files.extend(
+        crate::common::files::files(&yard.sandbox.store())
+            .into_keys()
+            .map(relative),
+    );
     files.sort();
     let size = |file: &PathBuf| length(&yard.file(file));
     if let Some(step) = step() {
@@ -343,18 +347,6 @@ fn spots(yard: &Yard) -> (Vec<Spot>, String) {
         spots.into_iter().collect(),
         format!("a sample, seed {seed}"),
     )
-}
-
-fn collect(dir: &Path, below: &Path, files: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(dir.join(below)).unwrap() {
-        let entry = entry.unwrap();
-        let path = below.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            collect(dir, &path, files);
-        } else {
-            files.push(path);
-        }
-    }
 }
 
 #[test]

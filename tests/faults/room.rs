@@ -6,6 +6,35 @@ use crate::common::mounts::with_mounts;
 use crate::common::sandbox::Sandbox;
 use crate::place::stream;
 
+/// A disk that a killed run has filled is emptied by gc.
+const KILLED: &str = r#"
+    mkdir disk
+    mount -t tmpfs -o size=4m tmpfs disk
+    export DTAR_STORE=$PWD/disk/store DTAR_CATALOG=$PWD/catalog
+    "$1" < 1.tar > 1.index 2> err
+    mkfifo stream
+    "$1" < stream > 2.index 2> err &
+    exec 3> stream
+    until [ -s disk/store/runs/*/lease ]; do sleep 0.02; done
+    half=$(echo disk/store/runs/*)/half
+    kill -9 $!
+    wait $! || true
+    exec 3>&-
+    ! head -c 8m /dev/zero > "$half" 2> err
+    "$1" gc
+    test -z "$(ls -A disk/store/tmp disk/store/runs disk/store/dead 2> /dev/null | grep -v ':$')"
+    "$1" restore 1.index 2> err | cmp - 1.tar
+"#;
+
+#[test]
+fn a_disk_that_a_killed_run_has_filled_is_emptied_by_gc() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path().join("1.tar"), stream(&[1, 2])).unwrap();
+    if let Some(run) = with_mounts(&sandbox, KILLED) {
+        run.exits(0).says(&["ended a run on"]);
+    }
+}
+
 /// Steps of two pages, from too little for `store.toml` up to enough for all.
 const SCRIPT: &str = r#"
     mkdir disk

@@ -92,6 +92,29 @@ fn what_a_crash_left_beside_a_merged_set_goes() {
     }
 }
 
+/// What was left beside the merged set is all that is sound.
+#[test]
+fn for_the_sake_of_a_damaged_set_no_other_goes() {
+    let sandbox = many_sets();
+    let small = below(&sandbox, &["parity"]);
+    parity(&sandbox, ["add", "--share", "12%", "--merge"]).exits(0);
+    let merged = below(&sandbox, &["parity"]);
+    for (path, bytes) in &small {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+    let damaged = merged.keys().next().unwrap();
+    crate::scene::flip(damaged, merged[damaged].len() / 2);
+    gc(&sandbox, &[]);
+    for (path, bytes) in &small {
+        assert_eq!(&fs::read(path).unwrap(), bytes);
+    }
+    // Merged again it is sound.
+    parity(&sandbox, ["add", "--share", "12%", "--merge"]).exits(0);
+    assert_eq!(below(&sandbox, &["parity"]), merged);
+    assert_eq!(in_order(&sandbox)["sets"], 1);
+}
+
 #[test]
 fn gc_puts_what_it_makes_anew_into_one_set() {
     let sandbox = many_sets();

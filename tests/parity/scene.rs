@@ -6,8 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::common::block::{Header, Stream};
+pub use crate::common::files::contents as tree;
 use crate::common::sandbox::{Run, Sandbox};
 use crate::common::source::Random;
+pub use crate::common::stored::summary;
 
 /// A store with twelve bricks of about 60 KB, one of each run, and the first run's index
 /// and stream.
@@ -45,13 +47,7 @@ pub fn parity<I: AsRef<OsStr>>(sandbox: &Sandbox, arguments: impl IntoIterator<I
         .env("DTAR_KEY", "/nowhere")
         .output()
         .unwrap();
-    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(!stderr.contains("panicked at"), "{stderr}");
-    Run {
-        code: output.status.code(),
-        stdout: output.stdout,
-        stderr,
-    }
+    output.into()
 }
 
 pub fn bricks(dir: &Path) -> Vec<PathBuf> {
@@ -68,22 +64,6 @@ fn ending_in(dir: &Path, ending: &str) -> Vec<PathBuf> {
     found
 }
 
-pub fn tree(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let (mut found, mut folders) = (BTreeMap::new(), vec![dir.to_owned()]);
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                let bytes = fs::read(&path).unwrap();
-                found.insert(path, bytes);
-            }
-        }
-    }
-    found
-}
-
 pub fn flip(path: &Path, at: usize) {
     let mut bytes = fs::read(path).unwrap();
     bytes[at] ^= 1;
@@ -96,11 +76,6 @@ pub fn lines(run: &Run) -> Vec<serde_json::Value> {
     lines
         .map(|line| serde_json::from_str(line).unwrap())
         .collect()
-}
-
-/// The last object of a run with `--json`.
-pub fn summary(run: &Run) -> serde_json::Value {
-    lines(run).pop().unwrap()
 }
 
 /// What stands in some folders of a store.

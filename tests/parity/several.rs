@@ -202,11 +202,8 @@ fn more_members_may_be_lost_than_files_can_be_open() {
         .stdin(Stdio::null())
         .output()
         .unwrap();
-    let run = Run {
-        code: output.status.code(),
-        stdout: output.stdout,
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    };
-    run.exits(0).says(&["300 bricks brought back"]);
+    Run::from(output)
+        .exits(0)
+        .says(&["300 bricks brought back"]);
     assert_eq!(tree(&dir), before);
 }

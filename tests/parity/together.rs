@@ -4,11 +4,11 @@ use std::fs;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::common::sandbox::{Run, Sandbox, Watchdog};
+use crate::common::sandbox::{Run, Sandbox, Watchdog, wait_until};
 use crate::scene::{
     archive, below, each_comes_back, forget, gc, in_order, index_of, is_clean, parity, protected,
     restore, stream,
@@ -16,12 +16,7 @@ use crate::scene::{
 
 fn end_of(child: Child) -> Run {
     let _watchdog = Watchdog::new(&child);
-    let output = child.wait_with_output().unwrap();
-    Run {
-        code: output.status.code(),
-        stdout: output.stdout,
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    child.wait_with_output().unwrap().into()
 }
 
 fn spawn(sandbox: &Sandbox, arguments: &[&str]) -> Child {
@@ -136,15 +131,6 @@ fn each_comes_back_of(sandbox: &Sandbox) {
             .lines()
             .any(|line| line.contains("\"bricks_to_spare\":1"))
     );
-}
-
-#[track_caller]
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(60), "{what}: in vain");
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// Files that live in `tmp/` while somebody holds them.

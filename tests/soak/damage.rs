@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::common::stored::files;
+use crate::common::files::files;
 use crate::model::{Damage, Part, brick_of};
 use crate::world::{HOSTS, World};
 

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use dtar::id::BrickName;
 use serde_json::Value;
 
-use crate::common::stored::{events, files, roots};
+use crate::common::files::files;
+use crate::common::stored::{events, roots};
 use crate::model::{Damage, Part};
 use crate::world::World;
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use dtar::id::{BrickName, Class};
 
-use crate::common::stored::{Stored, files};
+use crate::common::files::files;
+use crate::common::stored::Stored;
 
 /// A run that ended well and was not forgotten.
 #[derive(Clone)]

@@ -5,8 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::common::files::files;
 use crate::common::sandbox::Run;
-use crate::common::stored::{files, remains, roots, summary};
+use crate::common::stored::{remains, roots, summary};
 use crate::world::{HOSTS, World};
 
 const MOST_ARCHIVES: usize = 8;

@@ -71,6 +71,61 @@ pub fn decode_class(error: &DecodeError) -> String {
     format!("{class}: {}", error.field)
 }
 
+/// Faults of a prefix, with the offsets at which they are made.
+pub const PREFIX_FAULTS: [(&str, &str, &str, usize, u8); 4] = [
+    ("magic", "another magic", "magic: magic", 7, b'?'),
+    ("version", "a newer major version", "version: version", 8, 2),
+    (
+        "feature-bit",
+        "an incompatible-feature bit that nobody knows",
+        "feature bit: incompatible features",
+        13,
+        4,
+    ),
+    (
+        "compatible-bit",
+        "a compatible-feature bit that nobody knows is ignored",
+        "ok",
+        10,
+        1,
+    ),
+];
+
+/// Compares the files of these kinds with those that are `made`, but for those that name
+/// a source. With `DTAR_BLESS` they are written anew first.
+pub fn can_be_made_again(kinds: &[&str], made: Vec<(String, Vector)>) {
+    let made: BTreeMap<String, String> = made
+        .into_iter()
+        .map(|(name, vector)| (name, vector.to_text()))
+        .collect();
+    let is_vendored = |text: &str| Vector::parse(text).find("source").is_some();
+    let file = |name: &str| folder().join(format!("{name}.txt"));
+    if std::env::var_os("DTAR_BLESS").is_some() {
+        for kind in kinds {
+            fs::create_dir_all(folder().join(kind)).unwrap();
+        }
+        for (name, text) in files(kinds) {
+            if !is_vendored(&text) {
+                fs::remove_file(file(&name)).unwrap();
+            }
+        }
+        for (name, text) in &made {
+            fs::write(file(name), text).unwrap();
+        }
+    }
+    let files = files(kinds);
+    for (name, text) in &made {
+        assert_eq!(files.get(name), Some(text), "{name}");
+    }
+    for (name, text) in &files {
+        assert_ne!(
+            is_vendored(text),
+            made.contains_key(name),
+            "{name} is nobody's"
+        );
+    }
+}
+
 /// Vectors of one kind that are made here, by `kind/name`.
 pub struct Made {
     kind: &'static str,

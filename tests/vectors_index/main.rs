@@ -24,10 +24,7 @@ mod tokens;
 mod vector;
 mod write;
 
-use std::collections::BTreeMap;
-use std::fs;
-
-use harness::{files, folder, run_all};
+use harness::{can_be_made_again, files, run_all};
 use vector::Vector;
 
 /// The folders whose vectors are run here.
@@ -71,24 +68,5 @@ fn the_library_writes_the_good_ones_alike() {
 
 #[test]
 fn every_vector_can_be_made_again() {
-    let made: BTreeMap<String, String> = generate::all()
-        .into_iter()
-        .map(|(name, vector)| (name, vector.to_text()))
-        .collect();
-    if std::env::var_os("DTAR_BLESS").is_some() {
-        for kind in KINDS {
-            let _ = fs::remove_dir_all(folder().join(kind));
-            fs::create_dir_all(folder().join(kind)).unwrap();
-        }
-        for (name, text) in &made {
-            fs::write(folder().join(format!("{name}.txt")), text).unwrap();
-        }
-    }
-    let files = files(&KINDS);
-    for (name, text) in &made {
-        assert_eq!(files.get(name), Some(text), "{name}");
-    }
-    for name in files.keys() {
-        assert!(made.contains_key(name), "{name} is nobody's");
-    }
+    can_be_made_again(&KINDS, generate::all());
 }

@@ -96,6 +96,12 @@ fn heads() -> Vec<(String, Vector)> {
             [4096, 0, 2, 5],
         ),
         (
+            "stripes-many",
+            "more than 65,536 stripes",
+            "number of stripes",
+            [4096, 65_537, 2, 5],
+        ),
+        (
             "count",
             "no shards",
             "number of recovery shards",
@@ -189,6 +195,13 @@ fn descriptions() -> Vec<(String, Vector)> {
     for (name, comment, field, at, value) in [
         ("shard-length", "no multiple of 64", "shard length", 16, 100),
         ("stripes-none", "no stripes", "number of stripes", 20, 0),
+        (
+            "stripes-many",
+            "more than 65,536 stripes",
+            "number of stripes",
+            20,
+            65_537,
+        ),
         (
             "stripes",
             "more stripes than the longest brick has shards",

@@ -10,6 +10,7 @@ from .wire import FormatError, Reader, blake3_256
 
 HEAD_LEN, DESCRIPTION_MAX, SHARD_MAX, BRICK_MAX = 96, 2**27, 2**20, 2**40
 STRIPE_PARITY_MAX, STRIPE_MAX, MEMBERS_MAX, SHARDS_MAX = 2**26, 2**16, 2**16, 2**21
+STRIPES_MAX, PARTS_MAX = 2**16, 2**25
 
 # The field: elements are numbers in the Cantor basis, products those of polynomials.
 _BASIS = [0x0001, 0xACCA, 0x3C0E, 0x163E, 0xC582, 0xED2E, 0x914C, 0x4012]
@@ -119,7 +120,7 @@ class Head:
         r.check(0)
         r.between(self.description_len, 0, DESCRIPTION_MAX, "length of the description")
         _check_shard_len(r, self.shard_len)
-        r.between(self.stripes, 1, SHARDS_MAX, "number of stripes")
+        r.between(self.stripes, 1, STRIPES_MAX, "number of stripes")
         r.between(self.first, 0, STRIPE_MAX - 1, "first recovery shard")
         r.between(self.count, 1, STRIPE_MAX - self.first, "number of recovery shards")
 
@@ -146,7 +147,8 @@ class Description:
         if any(one[1] >= two[1] for one, two in zip(self.members, self.members[1:])):
             r.fail("names do not ascend")
         numbers = [-(-length // self.shard_len) for _, _, length in self.members]
-        r.between(self.stripes, 1, max(numbers), "number of stripes")
+        r.between(self.stripes, 1, min(max(numbers), STRIPES_MAX), "number of stripes")
+        r.between(self.stripes * count, 1, PARTS_MAX, "stripes of all members")
         m = 1 << (self.recovery - 1).bit_length()
         r.between(m * self.shard_len, 64, STRIPE_PARITY_MAX, "recovery of a stripe")
         r.between(sum(-(-n // self.stripes) for n in numbers) + m, 1, STRIPE_MAX, "shards of a stripe")

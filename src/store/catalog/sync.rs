@@ -12,8 +12,8 @@ use crate::crypto::PutKeys;
 use crate::format::brick::FOOTER_LENGTH;
 use crate::format::toc::Toc;
 use crate::id::BrickName;
-use crate::store::Store;
 use crate::store::runs::dead_bricks;
+use crate::store::{Store, without_path};
 
 /// What opening a catalog found.
 #[derive(Debug, Default)]
@@ -167,7 +167,7 @@ impl<'a> Sync<'a> {
             }
             Err(error) => {
                 let path = self.store.toc_path(name);
-                self.report.damaged.push((path, reason(error)));
+                self.report.damaged.push((path, without_path(error)));
                 return Ok(());
             }
         };
@@ -231,16 +231,6 @@ impl<'a> Sync<'a> {
 fn brick_length(toc: &Toc, sidecar: usize) -> u64 {
     let toc_length = sidecar.saturating_sub(SIDECAR_SEAL_LENGTH);
     toc.end() + toc_length as u64 + FOOTER_LENGTH as u64
-}
-
-/// The error without the path, which stands beside it.
-fn reason(error: Error) -> String {
-    match error {
-        Error::Decode { source, .. } => source.to_string(),
-        Error::Io { source, .. } => source.to_string(),
-        Error::Refused { message, .. } => message,
-        other => other.to_string(),
-    }
 }
 
 /// The bricks that must not be relied upon, whatever stands in `tocs/`.

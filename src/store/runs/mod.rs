@@ -18,7 +18,7 @@ pub use other::{OtherRun, clean_up};
 
 use super::host;
 use super::layout::RunName;
-use super::{Store, is_missing};
+use super::{Store, is_missing, without_path};
 use crate::crypto::PutKeys;
 use crate::error::Exit;
 use crate::format::note::{MAX_HOST_LENGTH, MAX_TEXT_LENGTH, Note, NoteKind};
@@ -59,15 +59,6 @@ fn bad_list(path: PathBuf, reason: &str) -> Error {
              ({reason}); they must not be relied upon: run `dtar gc`, which makes a new list"
         ),
         exit: Exit::Damaged,
-    }
-}
-
-fn without_path(error: Error) -> String {
-    match error {
-        Error::Decode { source, .. } => source.to_string(),
-        Error::Io { source, .. } => source.to_string(),
-        Error::Refused { message, .. } => message,
-        other => other.to_string(),
     }
 }
 

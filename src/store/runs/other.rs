@@ -98,6 +98,13 @@ impl OtherRun {
         kind == Some(NoteKind::ArchiverLease)
     }
 
+    /// The same without the lock of a dead run: whoever only looks must not make it seem
+    /// alive to others.
+    #[must_use]
+    pub fn without_lock(self) -> Self {
+        Self { lock: None, ..self }
+    }
+
     /// Ends it: from now on it can neither publish nor delete.
     ///
     /// # Errors
@@ -119,19 +126,20 @@ fn open(path: &Path) -> std::io::Result<File> {
 }
 
 /// Removes what is left of runs that are gone: what stands in `tmp/`, and the folders of
-/// dead archivers, which are returned. Dead gcs are for the next gc.
+/// dead archivers; their names and leases are returned. Dead gcs are for the next gc.
 ///
 /// # Errors
 /// [`crate::Error::Io`].
-pub fn clean_up(store: &Store, keys: &PutKeys) -> Result<Vec<Note>> {
+pub fn clean_up(store: &Store, keys: &PutKeys) -> Result<Vec<(RunName, Note)>> {
     let mut ended = Vec::new();
     for name in store.layout().leases()? {
         let Some(run) = OtherRun::look(store, keys, &name)? else {
             continue;
         };
         if run.is_dead && run.is_archiver() {
-            ended.extend(run.lease.clone());
+            let lease = run.lease.clone();
             run.end(store)?;
+            ended.extend(lease.map(|lease| (name, lease)));
         }
     }
     store.remove_stale()?;

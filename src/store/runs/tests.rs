@@ -85,7 +85,7 @@ fn only_dead_archivers_are_cleaned_up() {
     fs::write(remains.join("half"), b"half").unwrap();
     let ended = clean_up(&store, &keys).unwrap();
     assert_eq!(ended.len(), 1);
-    assert_eq!(ended[0].kind, NoteKind::ArchiverLease);
+    assert_eq!(ended[0].1.kind, NoteKind::ArchiverLease);
     assert_eq!(entries(&store.layout().temp_dir()), 0);
     assert_eq!(store.layout().leases().unwrap().len(), 2);
     living.require().unwrap();

@@ -9,7 +9,7 @@ use dtar::id::{BrickName, ChunkId, Class, Epoch, StoreId, WriterId};
 use super::super::forge::{self, Random, master, toc_plain};
 use super::super::run;
 use super::super::vector::Vector;
-use super::{Made, PREFIX_FAULTS, put};
+use super::{Made, PREFIX_FAULTS, add_prefix_faults, altered, damaged, put};
 
 fn sealer(name: &str) -> BrickSealer {
     let recipient = PublicKey::from_bytes(&forge::public_key(&master())).unwrap();
@@ -59,17 +59,11 @@ pub fn headers() -> Made {
             0,
         ),
     );
-    for (name, comment, expect, offset, byte) in PREFIX_FAULTS {
-        let vector = vector(comment, expect, &edited(offset, byte));
-        made.add(
-            name,
-            if expect == "ok" {
-                fields(vector, 0)
-            } else {
-                vector
-            },
-        );
-    }
+    add_prefix_faults(
+        &mut made,
+        |comment, expect, offset, byte| vector(comment, expect, &edited(offset, byte)),
+        |vector| fields(vector, 0),
+    );
     made.add(
         "class",
         vector("an unknown class", "value: class", &edited(52, 2)),
@@ -78,12 +72,8 @@ pub fn headers() -> Made {
         "epoch-zero",
         vector("epochs begin with 1", "value: epoch", &edited(48, 0)),
     );
-    let mut damaged = good.clone();
-    damaged[20] ^= 1;
-    made.add(
-        "check",
-        vector("a damaged header", "check: check", &damaged),
-    );
+    let bad = damaged(&good, 20);
+    made.add("check", vector("a damaged header", "check: check", &bad));
     made.add("cut", vector("cut short", "truncated: check", &good[..79]));
     made
 }
@@ -122,21 +112,14 @@ pub fn footers() -> Made {
             3044,
         )),
     );
-    for (name, comment, expect, offset, byte) in PREFIX_FAULTS {
-        let vector = vector(comment, expect, &edited(offset, byte), 3044);
-        made.add(
-            name,
-            if expect == "ok" {
-                fields(vector)
-            } else {
-                vector
-            },
-        );
-    }
-    let mut damaged = good.clone();
-    damaged[63] ^= 1;
+    add_prefix_faults(
+        &mut made,
+        |comment, expect, offset, byte| vector(comment, expect, &edited(offset, byte), 3044),
+        fields,
+    );
+    let bad = damaged(&good, 63);
     for (name, comment, expect, footer, length) in [
-        ("check", "a damaged check", "check: check", damaged, 3044),
+        ("check", "a damaged check", "check: check", bad, 3044),
         (
             "brick-cut",
             "a brick shorter than the footer says",
@@ -382,21 +365,14 @@ fn tocs_in_bricks(made: &mut Made, salt: &[u8; 16], good: &[u8]) {
 }
 
 fn toc_headers(made: &mut Made, salt: &[u8; 16], plain: &[u8], good: &[u8]) {
-    for (name, comment, expect, offset, byte) in PREFIX_FAULTS {
-        let vector = toc_vector(
-            comment,
-            expect,
-            &forge::toc(salt, plain, put(offset, [byte])),
-        );
-        made.add(
-            name,
-            if expect == "ok" {
-                holds(vector)
-            } else {
-                vector
-            },
-        );
-    }
+    add_prefix_faults(
+        made,
+        |comment, expect, offset, byte| {
+            let toc = forge::toc(salt, plain, put(offset, [byte]));
+            toc_vector(comment, expect, &toc)
+        },
+        holds,
+    );
     for (name, comment, expect, offset, number) in [
         (
             "sealed-long",
@@ -437,25 +413,19 @@ fn toc_headers(made: &mut Made, salt: &[u8; 16], plain: &[u8], good: &[u8]) {
         ("seal-content", "damaged sealed bytes", "check: seal", 100),
         ("seal-tag", "a damaged tag", "check: seal", good.len() - 1),
     ] {
-        let mut bad = good.to_vec();
-        bad[offset] ^= 1;
-        made.add(name, toc_vector(comment, expect, &bad));
+        made.add(name, toc_vector(comment, expect, &damaged(good, offset)));
     }
-    let mut altered = good.to_vec();
-    altered[24] ^= 1;
-    forge::recheck(&mut altered[..88]);
+    let store = altered(good, 24, 88);
     made.add(
         "altered-store",
-        toc_vector("the store id was altered", "value: store id", &altered),
+        toc_vector("the store id was altered", "value: store id", &store),
     );
     for (name, comment, offset) in [
         ("altered-bits", "a compatible-feature bit was altered", 10),
         ("altered-salt", "the salt was altered", 40),
         ("altered-siv", "the SIV was altered", 71),
     ] {
-        let mut bad = good.to_vec();
-        bad[offset] ^= 1;
-        forge::recheck(&mut bad[..88]);
+        let bad = altered(good, offset, 88);
         made.add(name, toc_vector(comment, "check: seal", &bad));
     }
     let siv = forge::toc_with_siv(salt, plain, &plain[1..], |_| ());
@@ -697,8 +667,7 @@ pub fn sidecars() -> Made {
         ("seal", "damaged last bytes", good.len() - 1),
         ("toc", "a damaged TOC", 100),
     ] {
-        let mut bad = good.clone();
-        bad[offset] ^= 1;
+        let bad = damaged(&good, offset);
         made.add(file, vector(comment, "check: sidecar seal", &name, &bad));
     }
     made.add(

@@ -6,7 +6,7 @@ use dtar::id::{Class, Epoch, StoreId};
 
 use super::super::forge::{self, Block, Frame, Random, master, opened, stored, uv, zstd};
 use super::super::vector::Vector;
-use super::{Made, PREFIX_FAULTS, put};
+use super::{Made, PREFIX_FAULTS, damaged, put};
 
 const CHUNKS: [&[u8]; 2] = [b"first chunk", b"second"];
 
@@ -302,9 +302,7 @@ fn headers(made: &mut Made) {
         ("seal-content", "damaged sealed bytes", "seal", header),
         ("seal-tag", "a damaged tag", "seal", frame.len() - 1),
     ] {
-        let mut bad = frame.clone();
-        bad[offset] ^= 1;
-        made.add(name, vector(comment, expect, &bad));
+        made.add(name, vector(comment, expect, &damaged(&frame, offset)));
     }
     let cut = &frame[..frame.len() - 1];
     made.add(

@@ -3,7 +3,7 @@
 use super::super::forge::{self, Random, kdf, key_text, key_text_lower, master};
 use super::super::run;
 use super::super::vector::Vector;
-use super::Made;
+use super::{Made, damaged};
 
 /// What SIVs are made of.
 const CONTENT: &[u8] = b"a content";
@@ -478,8 +478,7 @@ pub fn entries() -> Made {
         ("entry-wrapped-key", "a damaged wrapped key", 1150),
         ("entry-tag", "a damaged tag", 1193),
     ] {
-        let mut bad = good.clone();
-        bad[offset] ^= 1;
+        let bad = damaged(&good, offset);
         made.add(name, vector(comment, "seal", &salt, &bad));
     }
     let expect = "not sealed to this key";

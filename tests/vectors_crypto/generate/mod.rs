@@ -12,7 +12,8 @@ mod roots;
 mod snapshots;
 mod stores;
 
-use super::harness::Made;
+use super::forge;
+use super::harness::{Made, PREFIX_FAULTS};
 use super::vector::Vector;
 
 pub fn all() -> Vec<(String, Vector)> {
@@ -42,22 +43,35 @@ fn put<const N: usize>(offset: usize, bytes: [u8; N]) -> impl Fn(&mut [u8]) {
     move |header| header[offset..offset + N].copy_from_slice(&bytes)
 }
 
-/// Faults of a prefix, with the offsets at which they are made.
-const PREFIX_FAULTS: [(&str, &str, &str, usize, u8); 4] = [
-    ("magic", "another magic", "magic: magic", 7, b'?'),
-    ("version", "a newer major version", "version: version", 8, 2),
-    (
-        "feature-bit",
-        "an incompatible-feature bit that nobody knows",
-        "feature bit: incompatible features",
-        13,
-        4,
-    ),
-    (
-        "compatible-bit",
-        "a compatible-feature bit that nobody knows is ignored",
-        "ok",
-        10,
-        1,
-    ),
-];
+/// Adds a vector for each fault of a prefix; `holds` is for the one that is ignored.
+fn add_prefix_faults(
+    made: &mut Made,
+    vector: impl Fn(&str, &str, usize, u8) -> Vector,
+    holds: impl Fn(Vector) -> Vector,
+) {
+    for (name, comment, expect, offset, byte) in PREFIX_FAULTS {
+        let vector = vector(comment, expect, offset, byte);
+        made.add(
+            name,
+            if expect == "ok" {
+                holds(vector)
+            } else {
+                vector
+            },
+        );
+    }
+}
+
+/// The bytes with a damaged one.
+fn damaged(bytes: &[u8], offset: usize) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes[offset] ^= 1;
+    bytes
+}
+
+/// As [`damaged`], with a check of the header that is right all the same.
+fn altered(bytes: &[u8], offset: usize, header: usize) -> Vec<u8> {
+    let mut bytes = damaged(bytes, offset);
+    forge::recheck(&mut bytes[..header]);
+    bytes
+}

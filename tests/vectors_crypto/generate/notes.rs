@@ -7,7 +7,7 @@ use dtar::id::{BrickName, Epoch, StoreId, WriterId};
 use super::super::forge::{self, Random, master, note_plain};
 use super::super::run;
 use super::super::vector::{Vector, hex};
-use super::{Made, PREFIX_FAULTS, put};
+use super::{Made, add_prefix_faults, altered, damaged, put};
 
 const TEXTS: [&[u8]; 3] = ["höst".as_bytes(), b"a boot id", b"nightly"];
 const ONE: [u8; 32] = [1; 32];
@@ -94,17 +94,11 @@ pub fn notes() -> Made {
 
 fn headers(made: &mut Made, salt: &[u8; 16], plain: &[u8]) {
     let edited = |edit: &dyn Fn(&mut [u8])| forge::note(salt, plain, plain, edit);
-    for (name, comment, expect, offset, byte) in PREFIX_FAULTS {
-        let vector = vector(comment, expect, &edited(&put(offset, [byte])));
-        made.add(
-            name,
-            if expect == "ok" {
-                holds(vector, NoteKind::DeadList, &[ONE, TWO])
-            } else {
-                vector
-            },
-        );
-    }
+    add_prefix_faults(
+        made,
+        |comment, expect, offset, byte| vector(comment, expect, &edited(&put(offset, [byte]))),
+        |vector| holds(vector, NoteKind::DeadList, &[ONE, TWO]),
+    );
     let long = edited(&put(16, ((1_u64 << 30) + 1).to_le_bytes()));
     made.add(
         "sealed-long",
@@ -120,16 +114,12 @@ fn headers(made: &mut Made, salt: &[u8; 16], plain: &[u8]) {
         ("check", "a damaged header", "check: check", 40),
         ("seal-content", "damaged sealed bytes", "check: seal", 110),
     ] {
-        let mut bad = good.clone();
-        bad[offset] ^= 1;
-        made.add(name, vector(comment, expect, &bad));
+        made.add(name, vector(comment, expect, &damaged(&good, offset)));
     }
-    let mut altered = good.clone();
-    altered[32] ^= 1;
-    forge::recheck(&mut altered[..96]);
+    let store = altered(&good, 32, 96);
     made.add(
         "altered-store",
-        vector("the store id was altered", "value: store id", &altered),
+        vector("the store id was altered", "value: store id", &store),
     );
     let siv = forge::note(salt, plain, b"other", |_| ());
     let comment = "the tag verifies, but the SIV is that of another content";

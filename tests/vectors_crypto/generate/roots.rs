@@ -7,7 +7,7 @@ use dtar::id::{BrickName, Epoch, StoreId, WriterId};
 use super::super::forge::{self, Random, master, root_plain};
 use super::super::run;
 use super::super::vector::{Vector, hex};
-use super::{Made, PREFIX_FAULTS, put};
+use super::{Made, add_prefix_faults, altered, damaged, put};
 
 const BRICKS: [([u8; 32], &[u8]); 2] = [([1; 32], &[0b1010_0001, 1]), ([2; 32], &[0x80])];
 
@@ -131,17 +131,11 @@ fn fields(made: &mut Made, salt: &[u8; 16]) {
 
 fn headers(made: &mut Made, salt: &[u8; 16], good: &[u8]) {
     let edited = |edit: &dyn Fn(&mut [u8])| forge::root(salt, &plain(&BRICKS), edit);
-    for (name, comment, expect, offset, byte) in PREFIX_FAULTS {
-        let vector = vector(comment, expect, &edited(&put(offset, [byte])));
-        made.add(
-            name,
-            if expect == "ok" {
-                holds(vector, &BRICKS)
-            } else {
-                vector
-            },
-        );
-    }
+    add_prefix_faults(
+        made,
+        |comment, expect, offset, byte| vector(comment, expect, &edited(&put(offset, [byte]))),
+        |vector| holds(vector, &BRICKS),
+    );
     for (name, comment, expect, length) in [
         (
             "sealed-long",
@@ -183,25 +177,19 @@ fn headers(made: &mut Made, salt: &[u8; 16], good: &[u8]) {
         ("seal-content", "damaged sealed bytes", "check: seal", 110),
         ("seal-tag", "a damaged tag", "check: seal", good.len() - 1),
     ] {
-        let mut bad = good.to_vec();
-        bad[offset] ^= 1;
-        made.add(name, vector(comment, expect, &bad));
+        made.add(name, vector(comment, expect, &damaged(good, offset)));
     }
-    let mut altered = good.to_vec();
-    altered[32] ^= 1;
-    forge::recheck(&mut altered[..96]);
+    let store = altered(good, 32, 96);
     made.add(
         "altered-store",
-        vector("the store id was altered", "value: store id", &altered),
+        vector("the store id was altered", "value: store id", &store),
     );
     for (name, comment, offset) in [
         ("altered-reserved", "a reserved byte was altered", 28),
         ("altered-salt", "the salt was altered", 48),
         ("altered-siv", "the SIV was altered", 79),
     ] {
-        let mut bad = good.to_vec();
-        bad[offset] ^= 1;
-        forge::recheck(&mut bad[..96]);
+        let bad = altered(good, offset, 96);
         made.add(name, vector(comment, "check: seal", &bad));
     }
     let siv = forge::root_with_siv(salt, &plain(&BRICKS), b"other", |_| ());

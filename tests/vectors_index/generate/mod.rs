@@ -14,7 +14,7 @@ mod restores;
 mod trailers;
 
 use super::forge;
-use super::harness::Made;
+use super::harness::{Made, PREFIX_FAULTS};
 use super::tokens::to_tokens;
 use super::vector::Vector;
 use super::write::{Archive, Index};
@@ -98,31 +98,14 @@ fn prefix_faults(
     good: &[u8],
     offset: usize,
 ) -> Vec<(&'static str, &'static str, &'static str, Vec<u8>)> {
-    [
-        ("magic", "another magic", "magic: magic", 7, b'?'),
-        ("version", "a newer major version", "version: version", 8, 2),
-        (
-            "feature-bit",
-            "an incompatible-feature bit that nobody knows",
-            "feature bit: incompatible features",
-            13,
-            4,
-        ),
-        (
-            "compatible-bit",
-            "a compatible-feature bit that nobody knows is ignored",
-            "ok",
-            10,
-            1,
-        ),
-    ]
-    .into_iter()
-    .map(|(name, comment, expect, place, byte)| {
-        let mut bytes = good.to_vec();
-        bytes[offset + place] = byte;
-        (name, comment, expect, bytes)
-    })
-    .collect()
+    PREFIX_FAULTS
+        .into_iter()
+        .map(|(name, comment, expect, place, byte)| {
+            let mut bytes = good.to_vec();
+            bytes[offset + place] = byte;
+            (name, comment, expect, bytes)
+        })
+        .collect()
 }
 
 /// A header block of a file with this size in the index, and so much of a name.
