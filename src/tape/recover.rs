@@ -227,7 +227,7 @@ impl Known {
         }
         for entry in entries
             .iter()
-            .filter(|entry| entry.kind == Kind::Unreadable)
+            .filter(|entry| matches!(entry.kind, Kind::Unreadable | Kind::Other))
         {
             let why = "its beginning cannot be read".into();
             report(RecoverEvent::LeftOut(entry.number, why));

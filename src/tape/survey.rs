@@ -181,8 +181,8 @@ pub fn catalog(drive: &mut dyn Drive, number: u32) -> Result<std::result::Result
         .map_err(|error| error.to_string()))
 }
 
-/// Reads the last catalog of a set on the tape that is not damaged. Says of the others
-/// why they are not used.
+/// Reads the last catalog of a set on the tape that is not damaged. Says of the files behind
+/// it that are, or may be, catalogs why they are not used.
 ///
 /// # Errors
 /// [`Error::Io`] if the drive fails.
@@ -191,11 +191,16 @@ pub fn last_catalog(
     entries: &[Entry],
     damaged: &mut dyn FnMut(u32, String),
 ) -> Result<Option<Catalog>> {
-    let catalogs = entries.iter().rev();
-    for entry in catalogs.filter(|entry| entry.kind == Kind::Catalog) {
-        match catalog(drive, entry.number)? {
-            Ok(catalog) => return Ok(Some(catalog)),
-            Err(why) => damaged(entry.number, why),
+    for entry in entries.iter().rev() {
+        match entry.kind {
+            Kind::Catalog => match catalog(drive, entry.number)? {
+                Ok(catalog) => return Ok(Some(catalog)),
+                Err(why) => damaged(entry.number, why),
+            },
+            Kind::Unreadable | Kind::Other => {
+                damaged(entry.number, "its beginning cannot be read".into());
+            }
+            Kind::Label | Kind::Container(_) => {}
         }
     }
     Ok(None)

@@ -184,7 +184,7 @@ fn a_damaged_catalog_is_told_and_other_tapes_have_it() {
     let _ = fs::remove_file(scene.path("library/loaded"));
     scene.run(["recover"], &shelf).exits(1).says(&["--to FILE"]);
     let to = ["recover", "--to", "set.catalog"];
-    scene.run(to, &shelf).exits(0).says(&["is damaged"]);
+    scene.run(to, &shelf).exits(0).says(&["is left out"]);
     // With one tape missing it is named, and what was on it.
     let to = ["recover", "--to", "part.catalog"];
     scene.run(to, &shelf[..shelf.len() - 1]).exits(3).says(&[

@@ -16,14 +16,7 @@ fn packed() -> (Scene, u32) {
 fn a_folder_is_a_tape_and_its_files_are_plain_containers() {
     let (scene, containers) = packed();
     fs::create_dir(scene.path("disk")).unwrap();
-    let drive = [
-        "--drive",
-        "folder:disk",
-        "--names",
-        "DISK",
-        "--reserve",
-        "0",
-    ];
+    let drive = ["--drive", "folder:disk", "--names", "DISK"];
     scene
         .write(&drive, &[])
         .exits(0)
@@ -99,7 +92,7 @@ fn a_tape_in_a_device_is_mounted_and_unmounted_around_the_run() {
     let unmount = "echo unmount >> log; rm -rf slot-$(cat device); \
                    mv \"$DTAR_TAPE_DIR\" slot-$(cat device); mkdir \"$DTAR_TAPE_DIR\"";
     let eject = "echo eject >> log; echo $(( $(cat device) + 1 )) > device";
-    for slot in 1..=3 {
+    for slot in 1..=6 {
         fs::create_dir(scene.path(&format!("slot-{slot}"))).unwrap();
     }
     fs::write(scene.path("device"), "1\n").unwrap();
@@ -116,13 +109,11 @@ fn a_tape_in_a_device_is_mounted_and_unmounted_around_the_run() {
             "--eject-command",
             eject,
             "--names",
-            "A,B,C",
+            "A,B,C,D,E,F",
             "--change-command",
             "true",
             "--capacity",
             "1500K",
-            "--reserve",
-            "0",
         ],
         &[],
     );

@@ -117,11 +117,8 @@ fn restore_one(scene: &Scene, again: &dyn Fn(&[&str]) -> Run) -> (usize, usize) 
         if run.code == Some(0) {
             break run.stdout;
         }
-        let missing = run
-            .stderr
-            .split_once("brick ")
-            .and_then(|(_, rest)| rest.split_once(" is missing"));
-        let (brick, _) = missing.unwrap_or_else(|| panic!("{}", run.stderr));
+        let path = run.stderr.split(".brick: brick is missing").next().unwrap();
+        let brick = &path[path.len() - 64..];
         assert!(needed.insert(brick.to_owned()), "{}", run.stderr);
         fs::write(scene.path("list"), format!("{brick}\n")).unwrap();
         let some = again(&["--only", "list", "--to", "thawed"]).exits(0);

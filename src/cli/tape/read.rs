@@ -52,7 +52,7 @@ pub fn list(args: &DriveArgs, say: Say) -> Result<Exit> {
     let entries = survey::entries(&mut *drive)?;
     let catalog = survey::last_catalog(&mut *drive, &entries, &mut |file, why| {
         say.warn(&format!(
-            "the catalog in tape file {file} is damaged: {why}"
+            "tape file {file}, perhaps the newest catalog, is damaged: {why}"
         ));
     })?;
     let mut out = String::new();
@@ -367,7 +367,7 @@ fn catalog_on(drive: &mut dyn Drive, label: &Label, say: Say) -> Result<Catalog>
     let entries = survey::entries(drive)?;
     let catalog = survey::last_catalog(drive, &entries, &mut |file, why| {
         say.warn(&format!(
-            "the catalog in tape file {file} is damaged: {why}"
+            "tape file {file}, perhaps the newest catalog, is damaged: {why}"
         ));
     })?;
     let catalog = catalog.ok_or_else(|| {
@@ -545,7 +545,7 @@ fn tell_recover(event: &RecoverEvent<'_>, say: Say) {
         RecoverEvent::Tape(label) => say.note(&format!("reading {}", label.name)),
         RecoverEvent::DamagedCatalog(file, why) => {
             say.warn(&format!(
-                "the catalog in tape file {file} is damaged: {why}"
+                "tape file {file}, perhaps the newest catalog, is damaged: {why}"
             ));
         }
         RecoverEvent::Reading(number) => say.note(&format!(
