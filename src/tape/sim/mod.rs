@@ -14,3 +14,6 @@ mod tape;
 
 pub use device::SimDevice;
 pub use settings::{Broken, Settings};
+
+#[cfg(test)]
+mod tests;

@@ -263,13 +263,3 @@ fn a_run_that_was_cut_off_anywhere_is_gone_on_with() {
         super::reading::assert_sound(&scene, "A", &log);
     }
 }
-
-#[test]
-fn a_tape_that_runs_out_of_data_fails_and_a_large_ring_prevents_it() {
-    let scene = Scene::new(&[10]);
-    scene.tape("A", "capacity = 1_000_000\nleast_rate = 1_000_000_000_000");
-    scene.tape("B", "capacity = 1_000_000\nleast_rate = 10_000");
-    let outcome = scene.write(&["A", "B"]);
-    outcome.done();
-    all_on_tape(&scene, 1);
-}
