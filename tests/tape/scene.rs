@@ -103,7 +103,9 @@ impl Scene {
     pub fn containers(&self) -> Vec<String> {
         let entries = fs::read_dir(self.path("containers")).unwrap();
         let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<_> = names.filter(|name| name.ends_with(".tar")).collect();
+        let mut names: Vec<_> = names
+            .filter(|name| !name.ends_with("-catalog.txt"))
+            .collect();
         names.sort();
         names
     }

@@ -118,7 +118,7 @@ pub struct DriveArgs {
     /// With ltfs: the device; the tape is mounted and unmounted then
     #[arg(long, value_name = "DEVICE", value_hint = ValueHint::FilePath)]
     pub device: Option<PathBuf>,
-    /// Run this to mount a tape, with DTAR_TAPE_DEVICE and DTAR_TAPE_DIR set
+    /// Run this to mount a tape, with `DTAR_TAPE_DEVICE` and `DTAR_TAPE_DIR` set
     /// [default: ltfs -o devname=DEVICE DIR]
     #[arg(long, value_name = "COMMAND", requires = "device")]
     pub mount_command: Option<String>,
@@ -130,9 +130,9 @@ pub struct DriveArgs {
     pub eject_command: Option<String>,
     /// Run this to change the tape, instead of asking on the terminal
     ///
-    /// It finds in its environment DTAR_TAPE_WANTED, a text; DTAR_TAPE_NAME, the name of
-    /// the tape if a certain one is wanted; DTAR_TAPE_ATTEMPT, from 1 to 5; and
-    /// DTAR_TAPE_DRIVE. It ends with 0 when the tape is in the drive, with 1 if there is
+    /// It finds in its environment `DTAR_TAPE_WANTED`, a text; `DTAR_TAPE_NAME`, the name of
+    /// the tape if a certain one is wanted; `DTAR_TAPE_ATTEMPT`, from 1 to 5; and
+    /// `DTAR_TAPE_DRIVE`. It ends with 0 when the tape is in the drive, with 1 if there is
     /// none.
     #[arg(long, value_name = "COMMAND", env = "DTAR_TAPE_CHANGE")]
     pub change_command: Option<String>,
@@ -142,6 +142,7 @@ pub struct DriveArgs {
 }
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct WriteArgs {
     /// The folder with the containers, as `dtar pack` makes them
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]

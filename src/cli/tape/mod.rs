@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 pub use args::TapeCommand;
 
 use super::args::GlobalArgs;
+use super::progress::Progress;
 use super::say::Say;
 use super::{setup, size};
 use dtar::archive::Monitor;
@@ -29,14 +30,30 @@ pub fn run(command: &TapeCommand, global: &GlobalArgs, say: Say) -> Result<Exit>
             block,
             drive,
         } => write::label(name, *overwrite, *block, drive, &monitor, say),
-        TapeCommand::Write(args) => write::write(args, global, &monitor, say),
-        TapeCommand::Verify { all, drive } => read::verify(*all, drive, &monitor, say),
+        TapeCommand::Write(args) => {
+            let _progress = progress(&monitor, say);
+            write::write(args, global, &monitor, say)
+        }
+        TapeCommand::Verify { all, drive } => {
+            let _progress = progress(&monitor, say);
+            read::verify(*all, drive, &monitor, say)
+        }
         TapeCommand::List { drive } => read::list(drive, say),
-        TapeCommand::Restore(args) => read::restore(args, global, &monitor, say),
+        TapeCommand::Restore(args) => {
+            let _progress = progress(&monitor, say);
+            read::restore(args, global, &monitor, say)
+        }
         TapeCommand::Recover { to, set, drive } => {
             read::recover(to.as_deref(), *set, drive, global, &monitor, say)
         }
     }
+}
+
+/// Tells how far the run has come as JSON lines. A bar would stand in the way of questions
+/// and of what is said of each container.
+fn progress(monitor: &Arc<Monitor>, say: Say) -> Option<Progress> {
+    say.is_json()
+        .then(|| Progress::start(say, monitor, "passed"))
 }
 
 /// The store, if it is at hand.

@@ -160,7 +160,7 @@ fn containers_text(numbers: &[u32]) -> String {
     match numbers {
         [] => "no container".into(),
         [one] => format!("container {one}"),
-        [first, .., last] if *last - *first == numbers.len() as u32 - 1 => {
+        [first, .., last] if numbers.iter().copied().eq(*first..=*last) => {
             format!("containers {first} to {last}")
         }
         _ => {

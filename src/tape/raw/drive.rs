@@ -356,6 +356,14 @@ impl<M: Medium> Drive for RawDrive<M> {
 
     fn create(&mut self, file: TapeFile) -> Result<()> {
         let number = file.number;
+        let status = self.medium.status().map_err(self.fault("examine"))?;
+        if status.write_protected {
+            return Err(Error::Refused {
+                path: self.medium.path().to_owned(),
+                message: "this tape is write-protected; move its tab, or put in another".into(),
+                exit: Exit::Failed,
+            });
+        }
         let cut_off = Place::CutOff(number.wrapping_sub(1));
         if ![Place::End(number), cut_off].contains(&self.place) {
             self.go_to(number)?;

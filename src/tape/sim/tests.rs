@@ -67,6 +67,15 @@ fn a_blank_tape_has_no_data_and_an_empty_drive_no_tape() {
 }
 
 #[test]
+fn a_write_protected_tape_is_told_before_anything_is_written() {
+    let dir = library("write_protected = true");
+    let mut drive = RawDrive::new(SimDevice::new(dir.path()));
+    drive.load().unwrap();
+    let error = drive.create(TapeFile::LABEL).unwrap_err();
+    assert!(error.to_string().contains("write-protected"), "{error}");
+}
+
+#[test]
 fn a_block_must_fit() {
     let dir = library("");
     let mut device = device(dir.path());

@@ -6,6 +6,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use super::{Containers, Next, Planned};
@@ -36,6 +38,8 @@ pub struct Folder {
     catalog: Catalog,
     /// What is remembered: the catalog with what has been read back from tapes.
     confirmed: BTreeSet<Place>,
+    /// Locked as long as this lives: two runs must not put the same container on tapes.
+    _lock: File,
     /// The store that is told, too.
     store: Option<Layout>,
     files: BTreeMap<u32, u64>,
@@ -47,6 +51,7 @@ impl Folder {
     /// # Errors
     /// [`Error::Refused`] if there is no set in it, or several; those of reading.
     pub fn open(dir: &Path, only: Option<SetPrefix>) -> Result<Self> {
+        let lock = lock(dir)?;
         let mut sets = BTreeMap::<_, BTreeMap<u32, u64>>::new();
         let fault = || Error::io("list", dir);
         for entry in fs::read_dir(dir).map_err(fault())? {
@@ -99,6 +104,7 @@ impl Folder {
         Ok(Self {
             dir: dir.to_owned(),
             confirmed: catalog.places.clone(),
+            _lock: lock,
             store: None,
             catalog,
             files,
@@ -141,6 +147,20 @@ impl Folder {
             whole: container.and_then(|container| container.whole),
             members: members.unwrap_or_default(),
         }
+    }
+}
+
+fn lock(dir: &Path) -> Result<File> {
+    let file = File::open(dir).map_err(Error::io("open", dir))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => Err(Error::Refused {
+            path: dir.to_owned(),
+            message: "another run is putting these containers on tapes; wait until it has ended"
+                .into(),
+            exit: Exit::Failed,
+        }),
+        Err(error) => Err(Error::io("lock", dir)(error.into())),
     }
 }
 

@@ -2,7 +2,7 @@ use std::fs;
 
 use super::scene::{Scene, options};
 use crate::error::Exit;
-use crate::tape::{LabelOptions, WriteOptions};
+use crate::tape::{Folder, LabelOptions, WriteOptions};
 
 /// The containers of a set are on tapes, each once, and all of them are right.
 #[track_caller]
@@ -140,6 +140,16 @@ fn other_tapes_are_refused_unless_they_may_be_overwritten() {
     };
     scene.write_with(&["foreign"], &told).done();
     all_on_tape(&scene, 1);
+}
+
+#[test]
+fn two_runs_do_not_write_from_one_folder() {
+    let scene = Scene::new(&[2]);
+    let first = scene.folder();
+    let error = Folder::open(&scene.containers(), None).unwrap_err();
+    assert!(error.to_string().contains("another run"), "{error}");
+    drop(first);
+    scene.folder();
 }
 
 #[test]
