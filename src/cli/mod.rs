@@ -24,6 +24,7 @@ mod setup;
 mod size;
 mod snapshots;
 mod store;
+mod tape;
 mod verify;
 
 use std::io::{self, Write};
@@ -87,6 +88,7 @@ fn dispatch(cli: &Cli, say: Say) -> Result<Exit> {
         Some(Command::Pack(args)) => pack::run_pack(args, global, say),
         Some(Command::Unpack(args)) => pack::run_unpack(args, say),
         Some(Command::Parity(command)) => parity::run(command, global, say),
+        Some(Command::Tape(command)) => tape::run(command, global, say),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "dtar", &mut script);

@@ -116,9 +116,26 @@ impl<'a> Search<'a> {
     fn find_moved(&mut self, wanted: &mut Wanted) -> Result<()> {
         let mut carriers = std::mem::take(&mut self.bricks.state().carriers);
         carriers.sort_unstable();
+        self.look_in(&carriers, wanted)?;
+        if self.nowhere.has_unmet() {
+            // A gc may have put it into bricks that came after this began to list them.
+            carriers.clear();
+            for shard in 0..=u8::MAX {
+                self.bricks
+                    .means
+                    .layout
+                    .sidecar_names(shard, &mut carriers)?;
+            }
+            carriers.retain(|name| !self.bricks.knows(name));
+            self.look_in(&carriers, wanted)?;
+        }
+        Ok(())
+    }
+
+    fn look_in(&mut self, carriers: &[BrickName], wanted: &mut Wanted) -> Result<()> {
         for name in carriers {
             self.bricks.monitor.check()?;
-            let Some(toc) = sidecar(self.keyed, &name) else {
+            let Some(toc) = sidecar(self.keyed, name) else {
                 continue;
             };
             for ((old, place), number) in moved(&toc) {
@@ -126,7 +143,7 @@ impl<'a> Search<'a> {
                     continue;
                 }
                 self.nowhere.meet_frame(&old, place);
-                if !self.is_harmed(&name, number) {
+                if !self.is_harmed(name, number) {
                     self.lost.meet_frame(&old, place);
                 } else if let Some(frame) = toc.frames().get(number as usize) {
                     let ids = toc.chunks_of(frame).iter().map(|chunk| chunk.id);
@@ -237,7 +254,11 @@ fn sidecar(keyed: &Keyed<'_>, name: &BrickName) -> Option<Toc> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::VerifyOptions;
+    use super::super::means::Means;
     use super::*;
+    use crate::archive::Monitor;
+    use crate::store::testing;
 
     const ONE: BrickName = BrickName([1; 32]);
     const TWO: BrickName = BrickName([2; 32]);
@@ -259,6 +280,35 @@ mod tests {
             }
             assert_eq!(Missing(needs).hits(&needed), hits, "{lost:?}");
         }
+    }
+
+    /// What a verify sees that lists a folder before a gc puts a new brick there, and the
+    /// next one after the old brick was deleted.
+    #[test]
+    fn what_was_moved_while_bricks_were_listed_is_not_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, keys) = testing::store(dir.path());
+        let key = testing::key(1);
+        let means = Means::with_key(&store, &key).unwrap();
+        let (monitor, options) = (Monitor::default(), VerifyOptions::default());
+        let found = |_: Finding| {};
+        let missing = |of: u32| {
+            let bricks = Bricks::new(&means, &options, &monitor, &[], &found).unwrap();
+            let mut search = Search::new(&bricks, means.keyed.as_ref().unwrap());
+            let needed = [0, 2].into_iter().collect();
+            search.add(std::path::Path::new("root"), &testing::name(of), &needed);
+            let lost = search.end().unwrap();
+            let missing = bricks.state().summary.missing;
+            (lost.is_empty(), missing)
+        };
+        let mut toc = testing::toc(&[&[1], &[2]]);
+        let old = testing::name(7);
+        toc.set_origins(&[vec![(old, 0)], vec![(old, 2)]], &[])
+            .unwrap();
+        assert_eq!(missing(7), (false, 1));
+        testing::write_sidecar(&store, &keys, &testing::name(8), &toc);
+        assert_eq!(missing(7).1, 0);
+        assert_eq!(missing(9).1, 1);
     }
 
     #[test]

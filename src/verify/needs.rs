@@ -59,6 +59,11 @@ impl Needs {
         unmet.is_some_and(|frames| !frames.is_empty())
     }
 
+    /// Whether anything is needed that nothing meets.
+    pub(super) fn has_unmet(&self) -> bool {
+        self.unmet.values().any(|frames| !frames.is_empty())
+    }
+
     /// Whether this frame is needed, and nothing meets that.
     pub(super) fn holds(&self, name: &BrickName, frame: u32) -> bool {
         let unmet = self.unmet.get(name);

@@ -13,7 +13,7 @@ use dtar::store::layout::RunName;
 
 use serde_json::Value;
 
-use super::files::files;
+pub use super::files::files;
 use super::sandbox::{KEY, Run};
 
 /// The key of the tests.
