@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dtar::container::PAGES;
 
@@ -271,7 +271,9 @@ fn no_gc_deletes_while_a_container_is_unpacked_into_the_store() {
     let mut unpack = unpack.spawn().unwrap();
     let mut stdin = unpack.stdin.take().unwrap();
     stdin.write_all(&container[..container.len() / 2]).unwrap();
+    let start = Instant::now();
     while fs::read_dir(store.join("runs")).unwrap().next().is_none() {
+        assert!(start.elapsed() < Duration::from_secs(60), "no lease");
         std::thread::sleep(Duration::from_millis(5));
     }
     let run = scene.sandbox.run(["gc"]).exits(1);
