@@ -62,12 +62,15 @@ pub enum TapeCommand {
     /// Containers that are on a tape already are left out; the folder remembers it, and the
     /// store if it is at hand. A run that was interrupted, or
     /// had no more tapes, is gone on with by the next one. Blank tapes are labelled. Each
-    /// tape ends with a catalog of the whole set, with SHA-256 checksums.
+    /// tape ends with a catalog of the whole set, with SHA-256 checksums. With --json a line
+    /// for each "tape" (with --dry-run `containers`, `bytes`, `free`), "container",
+    /// "written" (`megabytes_per_second`, `underruns`), "adopted" (found whole) and "done".
     Write(WriteArgs),
     /// Read a tape from front to back, and say what is damaged
     ///
     /// Containers are compared with their SHA-256 in the newest catalog on the tape, bricks
-    /// with their names. Exits with 3 if something is damaged.
+    /// with their names. Exits with 3 if something is damaged. With --json a line for each
+    /// "damage": `tape`, `file` (its number on the tape), `what`, `reason`.
     Verify {
         /// Go on with all other tapes that its catalog names
         #[arg(long)]

@@ -148,14 +148,15 @@ fn a_source_that_pauses_is_an_underrun() {
     let mut drive = Memory::default();
     let (_, pace) = STREAM
         .write(&mut drive, &Monitor::default(), |out| {
-            for _ in 0..3 {
+            for _ in 0..20 {
                 write_pieces(out, &content(6 * 512), 512)?;
-                thread::sleep(Duration::from_millis(100));
+                thread::sleep(Duration::from_millis(20));
             }
             Ok(())
         })
         .unwrap();
-    assert!((1..=3).contains(&pace.underruns), "{pace:?}");
+    // A busy machine may hide some of the pauses, but not all.
+    assert!((1..=20).contains(&pace.underruns), "{pace:?}");
 }
 
 #[test]
