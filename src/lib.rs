@@ -30,6 +30,7 @@ pub mod salvage;
 pub mod search;
 pub mod snapshot;
 pub mod store;
+pub mod tape;
 pub mod tar;
 mod threads;
 pub mod verify;

@@ -209,6 +209,12 @@ pub enum Command {
     /// Protect bricks with parity: what is lost or damaged comes back, without a key
     #[command(subcommand)]
     Parity(ParityCommand),
+    /// Put containers on tapes, and get them back
+    ///
+    /// A container is a plain tar of bricks. Each tape holds a label, containers and a
+    /// catalog of all containers so far, and can be read with mt and tar alone.
+    #[command(subcommand)]
+    Tape(super::tape::TapeCommand),
     /// Make sidecars again from their bricks, and the catalog from the sidecars
     ///
     /// For sidecars that are missing or damaged. What is left of a damaged brick that

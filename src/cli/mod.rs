@@ -39,6 +39,7 @@ mod store;
 mod sync;
 #[cfg(feature = "s3")]
 mod thaw;
+mod tape;
 mod verify;
 mod wait;
 
@@ -112,6 +113,7 @@ fn dispatch(cli: &Cli, say: Say) -> Result<Exit> {
         Some(Command::Plan(args)) => plan::run(args, global, say),
         Some(Command::Unpack(args)) => pack::run_unpack(args, say),
         Some(Command::Parity(command)) => parity::run(command, global, say),
+        Some(Command::Tape(command)) => tape::run(command, global, say),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "dtar", &mut script);

@@ -5,11 +5,11 @@
 //! gather (what is not packed, in which order) -> fill (what fits) -> write, hashed -> enter in the store
 //! ```
 
-mod catalog;
+pub(crate) mod catalog;
 mod docs;
 mod fill;
 mod gather;
-mod header;
+pub(crate) mod header;
 mod pack;
 mod part;
 mod read;

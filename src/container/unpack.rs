@@ -14,6 +14,7 @@ use crate::store::Store;
 use crate::store::atomic::TempFile;
 use crate::store::guard::refuse_links_to;
 use crate::store::layout::Layout;
+use crate::store::runs::Lease;
 
 /// The longest `store.toml`.
 const MAX_CONFIG: u64 = 1 << 20;
@@ -79,6 +80,7 @@ pub fn unpack<'a>(
     };
     let layout = Layout::new(&options.to);
     require_same_store(&layout, &label, path)?;
+    let lease = lease_in(&layout)?;
     summary.containers += 1;
     let mut ended = false;
     let mut out = Unpack {
@@ -89,6 +91,7 @@ pub fn unpack<'a>(
         summary,
         monitor,
         store: label.store,
+        lease: lease.as_ref(),
     };
     while let Some((name, length, offset)) = out.next_header()? {
         ended = name == CATALOG;
@@ -107,6 +110,7 @@ pub fn unpack<'a>(
     }
     // Only if it is empty: others may be at work there.
     let _ = fs::remove_dir(out.layout.foreign_temp_dir());
+    lease.as_ref().map_or(Ok(()), Lease::give_up)?;
     if !ended {
         let what = format!(
             "{}: cut short: it has no catalog at its end",
@@ -133,6 +137,26 @@ fn require_same_store(layout: &Layout, label: &Label, path: &Path) -> Result<()>
     })
 }
 
+/// In a store others may be at work: the folder of a run, so that no gc deletes meanwhile
+/// what was found there, or what a root that comes back needs. What a gc is deleting
+/// already is on a list that takes a key to be read.
+fn lease_in(layout: &Layout) -> Result<Option<Lease>> {
+    if !Store::stands_in(layout.path())? {
+        return Ok(None);
+    }
+    let lease = Lease::take_without_key(layout)?;
+    if let Some(list) = layout.dead_lists()?.first() {
+        return Err(Error::Refused {
+            path: layout.dead_path(list),
+            message: "a gc is deleting what stands in this list, or was cut off: wait for it, or \
+                      run `dtar gc`, and unpack then"
+                .into(),
+            exit: Exit::Failed,
+        });
+    }
+    Ok(Some(lease))
+}
+
 struct Unpack<'a> {
     walk: Walk<'a, Box<dyn Read + 'a>>,
     path: &'a Path,
@@ -141,6 +165,8 @@ struct Unpack<'a> {
     summary: &'a mut UnpackSummary,
     monitor: &'a Monitor,
     store: StoreId,
+    /// Where a store is.
+    lease: Option<&'a Lease>,
 }
 
 impl Unpack<'_> {
@@ -186,17 +212,11 @@ impl Unpack<'_> {
     }
 
     /// What is called `tmp` is dtar's own in a store alone.
-    fn temp_dir(&self) -> Result<PathBuf> {
-        let is_store = Store::stands_in(self.layout.path())?;
-        Ok(if is_store {
-            self.layout.temp_dir()
-        } else {
-            self.layout.foreign_temp_dir()
-        })
-    }
-
     fn temp_file(&self) -> Result<TempFile> {
-        let dir = self.temp_dir()?;
+        if let Some(lease) = self.lease {
+            return lease.temp_file();
+        }
+        let dir = self.layout.foreign_temp_dir();
         refuse_links_to(self.layout.path(), &dir.join("x"))?;
         TempFile::create(&dir)
     }

@@ -14,6 +14,7 @@ pub mod record;
 pub mod root;
 pub mod sealed;
 pub mod snapshot;
+pub mod tape;
 pub mod toc;
 pub mod trailer;
 pub mod wire;

@@ -89,6 +89,14 @@ impl TempFile {
         &self.path
     }
 
+    /// Cuts it off at this length, in bytes, or fills it up with zeros.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn set_len(&self, length: u64) -> io::Result<()> {
+        self.file.file().set_len(length)
+    }
+
     /// Makes it durable and gives it its final name, in a folder that is made
     /// if need be. Returns when name and content have reached the disk.
     ///

@@ -1,7 +1,10 @@
 //! Containers as `formats/container.md` says, read by others and by dtar.
 
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use dtar::container::PAGES;
 
@@ -251,4 +254,39 @@ fn what_gc_has_moved_is_packed() {
         "bricks",
     );
     scene.restores_from("only");
+}
+
+/// What comes back into a store may need what a gc is deleting.
+#[test]
+fn no_gc_deletes_while_a_container_is_unpacked_into_the_store() {
+    let scene = Scene::new(2);
+    scene.packs("packed", &[], "containers");
+    let container = fs::read(&scene.containers("packed")[0]).unwrap();
+    let store = scene.sandbox.store();
+    let mut unpack = scene.sandbox.command(["unpack", "-", "--to"]);
+    let unpack = unpack
+        .arg(&store)
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut unpack = unpack.spawn().unwrap();
+    let mut stdin = unpack.stdin.take().unwrap();
+    stdin.write_all(&container[..container.len() / 2]).unwrap();
+    let start = Instant::now();
+    while fs::read_dir(store.join("runs")).unwrap().next().is_none() {
+        assert!(start.elapsed() < Duration::from_secs(60), "no lease");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let run = scene.sandbox.run(["gc"]).exits(1);
+    run.says(&["may be another gc at work"]);
+    stdin.write_all(&container[container.len() / 2..]).unwrap();
+    drop(stdin);
+    assert!(unpack.wait().unwrap().success());
+    scene.sandbox.run(["gc"]).exits(0);
+    let dead = store.join("dead/00000000000000000007-0123456789abcdef.dead");
+    fs::create_dir_all(dead.parent().unwrap()).unwrap();
+    fs::write(&dead, b"").unwrap();
+    let mut arguments = vec!["unpack".into(), "--to".into(), store];
+    arguments.extend(scene.containers("packed"));
+    let run = scene.sandbox.run(&arguments).exits(1);
+    run.says(&["dtar gc"]);
 }

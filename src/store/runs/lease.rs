@@ -42,11 +42,30 @@ impl Lease {
     /// # Errors
     /// [`Error::Io`].
     pub fn take(store: &Store, keys: &PutKeys, kind: NoteKind, text: &str) -> Result<Self> {
-        let dir = store.layout().runs_dir();
-        guard::refuse_links(store.path(), &dir)?;
+        Self::make(store.layout(), &|lease| {
+            let note = Note {
+                text: text.as_bytes().to_vec(),
+                ..new_note(kind, Some(&lease.name), lease.writer)
+            };
+            seal_note(keys, &note)
+        })
+    }
+
+    /// Makes the folder of a run that has no key, durably. Its lease says nothing: a gc that
+    /// began before it waits for it, and one that begins later takes it for another gc's.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn take_without_key(layout: &Layout) -> Result<Self> {
+        Self::make(layout, &|_| Ok(Vec::new()))
+    }
+
+    fn make(layout: &Layout, note: &dyn Fn(&Self) -> Result<Vec<u8>>) -> Result<Self> {
+        let dir = layout.runs_dir();
+        guard::refuse_links(layout.path(), &dir)?;
         atomic::create_dir(&dir)?;
         for _ in 0..ATTEMPTS {
-            if let Some(lease) = Self::attempt(store, keys, kind, text)? {
+            if let Some(lease) = Self::attempt(layout.clone(), note)? {
                 return Ok(lease);
             }
         }
@@ -56,8 +75,7 @@ impl Lease {
     }
 
     /// Nothing, if the name is taken or somebody took the folder for that of a dead run.
-    fn attempt(store: &Store, keys: &PutKeys, kind: NoteKind, text: &str) -> Result<Option<Self>> {
-        let layout = store.layout().clone();
+    fn attempt(layout: Layout, note: &dyn Fn(&Self) -> Result<Vec<u8>>) -> Result<Option<Self>> {
         let name = RunName::draw(now())?;
         let dir = layout.run_dir(&name);
         match fs::create_dir(&dir) {
@@ -88,11 +106,7 @@ impl Lease {
         if !atomic::is_in_place(&lease.file, &path)? {
             return Ok(None);
         }
-        let note = Note {
-            text: text.as_bytes().to_vec(),
-            ..new_note(kind, Some(&lease.name), lease.writer)
-        };
-        let note = seal_note(keys, &note)?;
+        let note = note(&lease)?;
         // A gc may end it as soon as it is there.
         lease.settle(&note).map_err(|error| lease.explain(error))?;
         Ok(Some(lease))

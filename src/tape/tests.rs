@@ -1,0 +1,6 @@
+//! Whole runs over simulated tapes.
+
+mod faults;
+mod reading;
+mod scene;
+mod writing;
