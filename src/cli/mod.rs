@@ -37,9 +37,9 @@ mod snapshots;
 mod store;
 #[cfg(feature = "s3")]
 mod sync;
+mod tape;
 #[cfg(feature = "s3")]
 mod thaw;
-mod tape;
 mod verify;
 mod wait;
 

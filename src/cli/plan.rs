@@ -23,7 +23,9 @@ pub fn run(args: &PlanArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
         return print(EXAMPLE.as_bytes());
     }
     let Some(path) = &args.index else {
-        return Err(Error::Usage("name an index, or a snapshot such as @latest".into()));
+        return Err(Error::Usage(
+            "name an index, or a snapshot such as @latest".into(),
+        ));
     };
     let prices = args.prices.as_deref().map(read_prices).transpose()?;
     let (index, trailer) = open(path, args, global, say)?;
@@ -33,7 +35,12 @@ pub fn run(args: &PlanArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     for error in shelf.unreadable() {
         say.warn(&format!("{error}; this container is left out"));
     }
-    let folders: Vec<PathBuf> = args.bricks.iter().filter(|path| !path.is_file()).cloned().collect();
+    let folders: Vec<PathBuf> = args
+        .bricks
+        .iter()
+        .filter(|path| !path.is_file())
+        .cloned()
+        .collect();
     let places = Places {
         layout: &layout,
         bricks_in: &folders,
@@ -167,7 +174,11 @@ impl<'a> Told<'a> {
 
     /// One object a line: the bricks that are not here.
     fn list(&self) -> String {
-        let away = self.plan.bricks.iter().filter(|planned| planned.place.here.is_none());
+        let away = self
+            .plan
+            .bricks
+            .iter()
+            .filter(|planned| planned.place.here.is_none());
         let lines = away.map(|planned| {
             let name = planned.need.brick;
             format!("bricks/{:02x}/{name}.brick\n", name.as_bytes()[0])
@@ -203,12 +214,22 @@ impl<'a> Told<'a> {
         for (bucket, amount) in self.plan.buckets.iter().zip(&self.buckets) {
             if amount.bricks > 0 {
                 let class = bucket.class.as_deref().unwrap_or("STANDARD");
-                writeln!(out, "pushed      {}, to {} ({class})", amount.text(), bucket.url)?;
+                writeln!(
+                    out,
+                    "pushed      {}, to {} ({class})",
+                    amount.text(),
+                    bucket.url
+                )?;
             }
         }
         if !self.loads.is_empty() {
             let s = if self.loads.len() == 1 { "" } else { "s" };
-            writeln!(out, "on tape     {}, on {} tape{s}:", self.on_tape.text(), self.loads.len())?;
+            writeln!(
+                out,
+                "on tape     {}, on {} tape{s}:",
+                self.on_tape.text(),
+                self.loads.len()
+            )?;
             for load in &self.loads {
                 let files: Vec<_> = load.files.iter().map(|file| file.0.to_string()).collect();
                 let bricks = load.files.iter().map(|file| file.3.len() as u64).sum();
@@ -216,12 +237,22 @@ impl<'a> Told<'a> {
                     bricks,
                     bytes: load.bytes,
                 };
-                writeln!(out, "  {}  {}, tape file {}", load.name, amount.text(), files.join(", "))?;
+                writeln!(
+                    out,
+                    "  {}  {}, tape file {}",
+                    load.name,
+                    amount.text(),
+                    files.join(", ")
+                )?;
             }
         }
         for ((set, number), amount) in &self.containers {
             let set = set.get(..8).unwrap_or_default();
-            writeln!(out, "container   {}, in {set}-{number:06}.tar", amount.text())?;
+            writeln!(
+                out,
+                "container   {}, in {set}-{number:06}.tar",
+                amount.text()
+            )?;
         }
         if self.nowhere > 0 {
             writeln!(
@@ -231,7 +262,9 @@ impl<'a> Told<'a> {
             )?;
         }
         let pushed = self.pushed();
-        for cost in prices.map_or(Vec::new(), |prices| prices.costs(pushed.bricks, pushed.bytes)) {
+        for cost in prices.map_or(Vec::new(), |prices| {
+            prices.costs(pushed.bricks, pushed.bytes)
+        }) {
             let currency = prices.map_or("", |prices| &prices.currency);
             writeln!(
                 out,
@@ -248,7 +281,10 @@ impl<'a> Told<'a> {
             let containers = place.containers.iter().map(|at| {
                 json!({ "set": at.set.to_string(), "container": at.container, "offset": at.offset })
             });
-            let buckets = place.buckets.iter().filter_map(|&at| self.plan.buckets.get(at));
+            let buckets = place
+                .buckets
+                .iter()
+                .filter_map(|&at| self.plan.buckets.get(at));
             json!({
                 "name": need.brick.to_string(),
                 "bytes": need.length,
@@ -262,9 +298,8 @@ impl<'a> Told<'a> {
         let tapes = self.loads.iter().map(|load| {
             let files = load.files.iter().map(|(file, set, container, bricks)| {
                 let bricks = bricks.iter();
-                let bricks = bricks.map(|(offset, name)| {
-                    json!({ "name": name.to_string(), "offset": offset })
-                });
+                let bricks = bricks
+                    .map(|(offset, name)| json!({ "name": name.to_string(), "offset": offset }));
                 json!({
                     "file": file,
                     "set": set.to_string(),

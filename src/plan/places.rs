@@ -84,7 +84,8 @@ impl Places<'_> {
     /// [`Places::catalogs`] that cannot be read. A damaged one in the store is left out.
     pub fn find(&self, needs: Vec<Need>) -> Result<Plan> {
         let mut plan = Plan::default();
-        let numbers: HashMap<BrickName, usize> = needs.iter().map(|need| need.brick).zip(0..).collect();
+        let numbers: HashMap<BrickName, usize> =
+            needs.iter().map(|need| need.brick).zip(0..).collect();
         for need in needs {
             let place = Place {
                 here: self.here(&need.brick),
@@ -94,7 +95,8 @@ impl Places<'_> {
         }
         for stored in sets(self.layout)? {
             if let Err(error) = catalog(&mut plan, &numbers, &stored.path) {
-                plan.warnings.push(format!("{error}; this catalog is left out"));
+                plan.warnings
+                    .push(format!("{error}; this catalog is left out"));
             }
         }
         for path in self.catalogs {

@@ -54,7 +54,9 @@ pub fn loads(plan: &Plan, with_pushed: bool) -> (Vec<Load>, Vec<BrickName>) {
         let weight = |files: &[(u32, ContainerSetId, u32, u64, BrickName)]| {
             let bricks: BTreeSet<_> = files.iter().map(|file| file.4).collect();
             let lengths = bricks.iter().filter_map(|name| left.get(name));
-            lengths.map(|planned| planned.need.length.max(1)).sum::<u64>()
+            lengths
+                .map(|planned| planned.need.length.max(1))
+                .sum::<u64>()
         };
         let best = tapes
             .iter()

@@ -18,7 +18,7 @@ use crate::archive::Monitor;
 use crate::error::{Error, Exit, Result};
 use crate::id::{BrickName, Class};
 use crate::store::away::{self, AwayPlace};
-use crate::store::layout::{Layout, Mark};
+use crate::store::layout::Layout;
 use crate::store::{guard, is_missing};
 
 /// Bricks that are confirmed before they are written down.
@@ -206,7 +206,7 @@ impl Push<'_> {
     }
 
     fn has_unmarked_damage(&self) -> Result<bool> {
-        let marked = self.layout.marked(Mark::Bad)?;
+        let marked = self.layout.marked()?;
         let damaged = self.summary.damaged.iter();
         let mut bricks = damaged.filter_map(|(path, _)| {
             let path = path.strip_prefix(self.layout.path()).ok()?.to_str()?;
