@@ -47,11 +47,7 @@ impl UnpackSummary {
     /// How a program should end.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        if self.damaged.is_empty() {
-            Exit::Done
-        } else {
-            Exit::Damaged
-        }
+        Exit::of_damage(!self.damaged.is_empty())
     }
 }
 
@@ -203,12 +199,7 @@ impl Unpack<'_> {
             self.summary.there += 1;
             return Ok(());
         }
-        let stated = match &name {
-            MemberName::Brick(name) | MemberName::Meta(name) => Some(*name.as_bytes()),
-            MemberName::Parity(name) => Some(*name.as_bytes()),
-            _ => None,
-        };
-        self.file(&target, length, stated)
+        self.file(&target, length, name.promised_hash())
     }
 
     /// What is called `tmp` is dtar's own in a store alone.
