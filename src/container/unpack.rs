@@ -104,6 +104,8 @@ pub fn unpack<'a>(
         }
         Monitor::add(&monitor.stream, BLOCK + padded(length));
     }
+    // Whoever writes into a pipe must not find it closed before the container ends.
+    out.walk.finish_record();
     // Only if it is empty: others may be at work there.
     let _ = fs::remove_dir(out.layout.foreign_temp_dir());
     lease.as_ref().map_or(Ok(()), Lease::give_up)?;
