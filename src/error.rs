@@ -27,6 +27,18 @@ pub enum Exit {
     Interrupted = 130,
 }
 
+impl Exit {
+    /// How a check or a copy ends that was not hindered: whether it found damage.
+    #[must_use]
+    pub const fn of_damage(is_damaged: bool) -> Self {
+        if is_damaged {
+            Self::Damaged
+        } else {
+            Self::Done
+        }
+    }
+}
+
 /// All errors of the library.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -1,7 +1,7 @@
 //! What fits into a container.
 
 use super::catalog::MAX_END_LINE;
-use super::header::{BLOCK, RECORD, padded};
+use super::header::{BLOCK, padded, whole};
 use super::write::Member;
 
 /// The members of one container, as far as the bound allows.
@@ -50,8 +50,7 @@ impl Fill {
 }
 
 const fn length(used: u64, catalog: u64) -> u64 {
-    let blocks = used.saturating_add(BLOCK + padded(catalog) + 2 * BLOCK);
-    blocks.div_ceil(RECORD).saturating_mul(RECORD)
+    whole(used.saturating_add(BLOCK + padded(catalog)))
 }
 
 /// The longest line of a member of a container with this bound.

@@ -15,7 +15,14 @@ pub(crate) const MAX_BODY: u64 = (1 << 33) - 1;
 
 /// A length with what fills the last block.
 pub(crate) const fn padded(length: u64) -> u64 {
-    length.next_multiple_of(BLOCK)
+    length.div_ceil(BLOCK).saturating_mul(BLOCK)
+}
+
+/// How long a tar is whose last body, with what fills its block, ends here.
+pub(crate) const fn whole(end: u64) -> u64 {
+    end.saturating_add(2 * BLOCK)
+        .div_ceil(RECORD)
+        .saturating_mul(RECORD)
 }
 
 /// The header of a member.

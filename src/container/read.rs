@@ -248,6 +248,12 @@ impl<'a, R: Read> Walk<'a, R> {
         Ok(Some((name, length, self.position)))
     }
 
+    /// Reads on to where the tar ends, if its end has come; it may also be cut short here.
+    pub(crate) fn finish_record(&mut self) {
+        let end = self.position.next_multiple_of(super::header::RECORD);
+        let _ = self.pass(end - self.position);
+    }
+
     /// Reads on, past `length` bytes.
     fn pass(&mut self, length: u64) -> Result<()> {
         let mut rest = (&mut self.input).take(length);

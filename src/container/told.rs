@@ -65,11 +65,7 @@ impl PackSummary {
     /// How a program should end.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        if self.damaged.is_empty() {
-            Exit::Done
-        } else {
-            Exit::Damaged
-        }
+        Exit::of_damage(!self.damaged.is_empty())
     }
 }
 

@@ -47,11 +47,7 @@ impl UnpackSummary {
     /// How a program should end.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        if self.damaged.is_empty() {
-            Exit::Done
-        } else {
-            Exit::Damaged
-        }
+        Exit::of_damage(!self.damaged.is_empty())
     }
 }
 
@@ -108,6 +104,8 @@ pub fn unpack<'a>(
         }
         Monitor::add(&monitor.stream, BLOCK + padded(length));
     }
+    // Whoever writes into a pipe must not find it closed before the container ends.
+    out.walk.finish_record();
     // Only if it is empty: others may be at work there.
     let _ = fs::remove_dir(out.layout.foreign_temp_dir());
     lease.as_ref().map_or(Ok(()), Lease::give_up)?;
@@ -203,12 +201,7 @@ impl Unpack<'_> {
             self.summary.there += 1;
             return Ok(());
         }
-        let stated = match &name {
-            MemberName::Brick(name) | MemberName::Meta(name) => Some(*name.as_bytes()),
-            MemberName::Parity(name) => Some(*name.as_bytes()),
-            _ => None,
-        };
-        self.file(&target, length, stated)
+        self.file(&target, length, name.promised_hash())
     }
 
     /// What is called `tmp` is dtar's own in a store alone.

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::catalog::{Head, Writing};
 use super::docs::PAGES;
-use super::header::{BLOCK, BLOCK_SIZE, RECORD, RECORD_SIZE, header, padded};
+use super::header::{BLOCK, BLOCK_SIZE, RECORD_SIZE, header, padded, whole};
 use crate::archive::Monitor;
 use crate::error::{Error, Exit, Result};
 use crate::format::container::{CATALOG, LABEL, Label, Line, MemberName, Sum, put_line};
@@ -205,12 +205,7 @@ impl<'a, W: Write> Writer<'a, W> {
         let copied = self.copy(&mut file, path, *length, &mut hasher, &mut buffer);
         self.buffer = buffer;
         copied?;
-        let stated = match name {
-            MemberName::Brick(name) | MemberName::Meta(name) => Some(*name.as_bytes()),
-            MemberName::Parity(name) => Some(*name.as_bytes()),
-            _ => None,
-        };
-        if let Some(stated) = stated
+        if let Some(stated) = name.promised_hash()
             && hasher.finalize() != stated
         {
             return Err(Trouble::Source(not_its_hash(path, &hasher)));
@@ -282,8 +277,9 @@ impl<'a, W: Write> Writer<'a, W> {
             .write(&mut Counted(&mut self), before_path)
             .map_err(Error::io("write", path))??;
         self.fill_block()?;
+        let end = whole(self.position);
         self.put(&ZEROS[..2 * BLOCK_SIZE])?;
-        let missing = self.position.next_multiple_of(RECORD) - self.position;
+        let missing = end - self.position;
         self.put(&ZEROS[..usize::try_from(missing).unwrap_or_default()])?;
         let sum = Sum {
             length: self.position,

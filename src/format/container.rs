@@ -178,6 +178,16 @@ impl MemberName {
         }
     }
 
+    /// BLAKE3-256 of the member's bytes, if it is named after that.
+    #[must_use]
+    pub const fn promised_hash(&self) -> Option<[u8; 32]> {
+        match self {
+            Self::Brick(name) | Self::Meta(name) => Some(name.0),
+            Self::Parity(name) => Some(name.0),
+            Self::Sidecar(_) | Self::Snapshot(_) | Self::Root(_) => None,
+        }
+    }
+
     /// The brick that it is, if it is one.
     #[must_use]
     pub const fn as_brick(&self) -> Option<&BrickName> {

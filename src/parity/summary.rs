@@ -56,11 +56,7 @@ impl CheckSummary {
     #[must_use]
     pub fn exit(&self) -> Exit {
         let damaged = self.missing + self.damaged + self.damaged_files + self.wrong_sets;
-        if damaged == 0 && self.failed.is_empty() {
-            Exit::Done
-        } else {
-            Exit::Damaged
-        }
+        Exit::of_damage(damaged > 0 || !self.failed.is_empty())
     }
 
     /// How a repair ends: what could not be repaired is damage.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, bounded, select};
 
 use super::slot::{Failure, Slot};
 use crate::id::ChunkHash;
@@ -88,28 +88,46 @@ pub(super) struct Batches {
     out: Sender<(Batch, Option<Permit>)>,
     permits: Receiver<()>,
     give_back: Sender<()>,
+    /// Disconnected once the other end is gone. Then batches may be left in the queue, and
+    /// hold permits that come back only when the queue itself goes.
+    gone: Receiver<()>,
+}
+
+/// Where batches come from.
+pub(super) struct Arriving {
+    pub(super) batches: Receiver<(Batch, Option<Permit>)>,
+    _here: Sender<()>,
 }
 
 impl Batches {
     /// The walk's end of the queue, and the other.
-    pub(super) fn queue() -> (Self, Receiver<(Batch, Option<Permit>)>) {
+    pub(super) fn queue() -> (Self, Arriving) {
         let (out, batches) = bounded(WAITING);
         let (give_back, permits) = bounded(WITH_FRAMES);
         for _ in 0..WITH_FRAMES {
             let _ = give_back.try_send(());
         }
+        let (here, gone) = bounded(0);
         let this = Self {
             out,
             permits,
             give_back,
+            gone,
         };
-        (this, batches)
+        let arriving = Arriving {
+            batches,
+            _here: here,
+        };
+        (this, arriving)
     }
 
     /// Sends a batch, once there is room for it.
     pub(super) fn send(&self, batch: Batch) -> Result<(), Gone> {
         let permit = if batch.frame_bytes > 0 {
-            self.permits.recv().map_err(|_| Gone)?;
+            select! {
+                recv(self.permits) -> _ => {}
+                recv(self.gone) -> _ => return Err(Gone),
+            }
             Some(Permit(self.give_back.clone()))
         } else {
             None
@@ -120,3 +138,41 @@ impl Batches {
 
 /// The other end of the queue is gone: it has failed, or needs no more.
 pub(super) struct Gone;
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+
+    fn batch() -> Batch {
+        Batch {
+            frame_bytes: 1,
+            ..Batch::default()
+        }
+    }
+
+    /// A restore that failed hung when the queue held all permits.
+    #[test]
+    fn whoever_waits_for_a_permit_learns_that_the_other_end_is_gone() {
+        for taken in 0..=WITH_FRAMES {
+            let (out, arriving) = Batches::queue();
+            for _ in 0..WITH_FRAMES {
+                assert!(out.send(batch()).is_ok());
+            }
+            for _ in 0..taken {
+                drop(arriving.batches.recv());
+            }
+            let (ended, end) = bounded(1);
+            let walk = thread::spawn(move || {
+                while out.send(batch()).is_ok() {}
+                let _ = ended.send(());
+            });
+            drop(arriving);
+            // So long only if it never ends.
+            assert!(end.recv_timeout(Duration::from_secs(60)).is_ok(), "{taken}");
+            walk.join().unwrap();
+        }
+    }
+}

@@ -62,7 +62,7 @@ use crate::store::layout::Layout;
 use crate::threads;
 use crate::verify::Share;
 use ahead::Ahead;
-use batch::{Batch, Batches, Permit};
+use batch::{Arriving, Batch, Batches, Permit};
 use bricks::Bricks;
 use elsewhere::Elsewhere;
 use emit::Emitter;
@@ -324,7 +324,7 @@ fn frame_cache(
 /// Runs the walk on a thread of its own and writes what comes from it.
 fn run<W: Write>(
     walk: impl FnOnce() -> Result<Walked> + Send,
-    batches: Receiver<(Batch, Option<Permit>)>,
+    arriving: Arriving,
     output: W,
     elsewhere: Option<Arc<Elsewhere>>,
     expected: Option<(u64, u128)>,
@@ -333,9 +333,9 @@ fn run<W: Write>(
 ) -> Result<RestoreSummary> {
     thread::scope(|scope| {
         let walk = threads::start_in(scope, "walk", walk)?;
-        let emitted = emit(&batches, output, elsewhere, on_hit, monitor);
+        let emitted = emit(&arriving.batches, output, elsewhere, on_hit, monitor);
         // Lets the walk end if it waits to send.
-        drop(batches);
+        drop(arriving);
         let walked = walk
             .join()
             .unwrap_or_else(|_| Err(Error::Internal("the walk through the index failed".into())));

@@ -17,16 +17,6 @@ pub struct Checker<'a> {
     sound: u64,
 }
 
-/// The hash that a member's name promises, if it does.
-#[must_use]
-pub const fn promised_hash(name: &MemberName) -> Option<[u8; 32]> {
-    match name {
-        MemberName::Brick(name) | MemberName::Meta(name) => Some(name.0),
-        MemberName::Parity(name) => Some(name.0),
-        _ => None,
-    }
-}
-
 impl<'a> Checker<'a> {
     /// A checker of these members, in order of their offsets.
     #[must_use]
@@ -75,8 +65,10 @@ impl<'a> Checker<'a> {
     }
 
     fn end_member(&mut self, member: &'a Member) {
-        let wrong =
-            promised_hash(&member.name).is_some_and(|promised| self.hash.finalize() != promised);
+        let wrong = member
+            .name
+            .promised_hash()
+            .is_some_and(|promised| self.hash.finalize() != promised);
         if wrong || self.hole {
             self.damaged.push(&member.name);
         } else {

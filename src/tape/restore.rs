@@ -9,7 +9,6 @@ use super::catalog::{Catalog, Member};
 use super::change::{Changer, Obtained, Wanted, obtain};
 use super::digest::Digester;
 use super::drive::{Drive, Opened};
-use super::members::promised_hash;
 use super::ring::{Go, Pace, Piece, Stream};
 use super::survey::{self, Labelled};
 use super::ustar;
@@ -593,7 +592,10 @@ impl<'a> Taker<'a> {
             self.put(Some(&[]))?;
         }
         let sound = self.current.take().filter(|(_, hash)| {
-            promised_hash(&member.name).is_none_or(|promised| hash.finalize() == promised)
+            member
+                .name
+                .promised_hash()
+                .is_none_or(|promised| hash.finalize() == promised)
         });
         let Some((temp, _)) = sound.filter(|_| !hole) else {
             self.lost.push(member.name.clone());

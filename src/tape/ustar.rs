@@ -2,30 +2,14 @@
 
 use crate::Result;
 use crate::container::header;
-
-/// The length of a header, and the unit of bodies.
-pub const BLOCK: usize = 512;
-/// The unit of the length of a whole tar.
-pub const RECORD: usize = 10_240;
+pub(crate) use crate::container::header::{
+    BLOCK_SIZE as BLOCK, RECORD_SIZE as RECORD, padded, whole,
+};
 
 /// A member's name and the length of its body, if bytes begin with its header.
 #[must_use]
 pub fn parse(bytes: &[u8]) -> Option<(String, u64)> {
     header::parse(bytes.get(..BLOCK)?.try_into().ok()?)
-}
-
-/// How long a body is with the zeros behind it.
-#[must_use]
-pub const fn padded(length: u64) -> u64 {
-    length.div_ceil(BLOCK as u64).saturating_mul(BLOCK as u64)
-}
-
-/// How long a tar is that ends with a member whose body, with its zeros, ends here.
-#[must_use]
-pub const fn whole(end: u64) -> u64 {
-    end.saturating_add(2 * BLOCK as u64)
-        .div_ceil(RECORD as u64)
-        .saturating_mul(RECORD as u64)
 }
 
 /// Appends a member to a tar in memory.

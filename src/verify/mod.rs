@@ -172,11 +172,7 @@ impl Summary {
     /// How a program should end.
     #[must_use]
     pub const fn exit(&self) -> Exit {
-        if self.faults + self.hits + self.members > 0 {
-            Exit::Damaged
-        } else {
-            Exit::Done
-        }
+        Exit::of_damage(self.faults + self.hits + self.members > 0)
     }
 }
 

@@ -92,11 +92,7 @@ impl RebuildSummary {
     /// How a program should end.
     #[must_use]
     pub const fn exit(&self) -> Exit {
-        if self.faults > 0 {
-            Exit::Damaged
-        } else {
-            Exit::Done
-        }
+        Exit::of_damage(self.faults > 0)
     }
 }
 

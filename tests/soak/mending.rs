@@ -142,6 +142,11 @@ impl World {
         let left = self.model.damages.iter();
         let left: Vec<_> = left
             .filter(|damage| damage.part == Part::Sidecar)
+            // Gc deletes what nobody needs, with or without a sidecar.
+            .filter(|damage| {
+                let name = damage.brick.expect("the sidecar of a brick");
+                self.files_of(&name).iter().any(|path| path.exists())
+            })
             .map(|damage| damage.path.clone())
             .collect();
         // A gc that was killed has put its brick on a list, and the next one decides.

@@ -43,7 +43,7 @@ fn every_vector_can_be_made_again() {
 }
 
 /// Folders whose vectors other tests run.
-const ELSEWHERE: [&str; 18] = [
+const ELSEWHERE: [&str; 20] = [
     "body-list",
     "body-record",
     "body-run",
@@ -61,6 +61,8 @@ const ELSEWHERE: [&str; 18] = [
     "parity-head",
     "parity-set",
     "stream",
+    "tape-file",
+    "tape-label",
     "uv",
 ];
 

@@ -331,11 +331,7 @@ pub fn restore(
             "lost": summary.lost.len(),
         }),
     );
-    Ok(if summary.lost.is_empty() {
-        Exit::Done
-    } else {
-        Exit::Damaged
-    })
+    Ok(Exit::of_damage(!summary.lost.is_empty()))
 }
 
 /// The catalog that was named, or the store's, if it knows of tapes.
@@ -514,11 +510,7 @@ pub fn recover(
             "elsewhere": summary.elsewhere.keys().collect::<Vec<_>>(),
         }),
     );
-    Ok(if summary.elsewhere.is_empty() {
-        Exit::Done
-    } else {
-        Exit::Damaged
-    })
+    Ok(Exit::of_damage(!summary.elsewhere.is_empty()))
 }
 
 fn no_store(global: &GlobalArgs) -> Result<Error> {

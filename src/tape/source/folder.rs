@@ -5,6 +5,8 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -150,18 +152,26 @@ impl Folder {
     }
 }
 
+/// How often is looked whether the folder is free, and how long between.
+const LOOKS: u32 = 100;
+const BETWEEN: Duration = Duration::from_millis(50);
+
+/// A run that has just ended may still hold it for a moment: a program that was started
+/// meanwhile, such as a change command, holds what was open until it has begun.
 fn lock(dir: &Path) -> Result<File> {
     let file = File::open(dir).map_err(Error::io("open", dir))?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(file),
-        Err(Errno::WOULDBLOCK) => Err(Error::Refused {
-            path: dir.to_owned(),
-            message: "another run is putting these containers on tapes; wait until it has ended"
-                .into(),
-            exit: Exit::Failed,
-        }),
-        Err(error) => Err(Error::io("lock", dir)(error.into())),
+    for _ in 0..LOOKS {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(Errno::WOULDBLOCK) => thread::sleep(BETWEEN),
+            Err(error) => return Err(Error::io("lock", dir)(error.into())),
+        }
     }
+    Err(Error::Refused {
+        path: dir.to_owned(),
+        message: "another run is putting these containers on tapes; wait until it has ended".into(),
+        exit: Exit::Failed,
+    })
 }
 
 fn state_name(set: SetPrefix) -> String {
