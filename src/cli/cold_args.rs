@@ -80,6 +80,6 @@ pub struct PlanArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub prices: Option<PathBuf>,
     /// Print an example of such a file, and end
-    #[arg(long, exclusive = true)]
+    #[arg(long)]
     pub example_prices: bool,
 }

@@ -231,8 +231,12 @@ impl<'a> Told<'a> {
                 self.loads.len()
             )?;
             for load in &self.loads {
-                let files: Vec<_> = load.files.iter().map(|file| file.0.to_string()).collect();
-                let bricks = load.files.iter().map(|file| file.3.len() as u64).sum();
+                let files: Vec<_> = load
+                    .files
+                    .iter()
+                    .map(|file| file.file.to_string())
+                    .collect();
+                let bricks = load.files.iter().map(|file| file.bricks.len() as u64).sum();
                 let amount = Amount {
                     bricks,
                     bytes: load.bytes,
@@ -296,14 +300,14 @@ impl<'a> Told<'a> {
             })
         });
         let tapes = self.loads.iter().map(|load| {
-            let files = load.files.iter().map(|(file, set, container, bricks)| {
-                let bricks = bricks.iter();
+            let files = load.files.iter().map(|file| {
+                let bricks = file.bricks.iter();
                 let bricks = bricks
                     .map(|(offset, name)| json!({ "name": name.to_string(), "offset": offset }));
                 json!({
-                    "file": file,
-                    "set": set.to_string(),
-                    "container": container,
+                    "file": file.file,
+                    "set": file.set.to_string(),
+                    "container": file.container,
                     "bricks": bricks.collect::<Vec<_>>(),
                 })
             });

@@ -24,6 +24,7 @@ pub const PAGES: &[Page] = pages![
     "index.md",
     "keys.md",
     "parity.md",
+    "push.md",
     "snapshot.md",
     "store.md",
     "stream.md",

@@ -10,4 +10,4 @@ mod tapes;
 
 pub use cost::{Cost, EXAMPLE, PriceError, Prices, Tier};
 pub use places::{InContainer, Place, Places, Plan, Planned};
-pub use tapes::{Load, loads};
+pub use tapes::{Load, TapeFile, loads};

@@ -12,12 +12,27 @@ pub struct Load {
     pub tape: TapeId,
     /// What its sticker says.
     pub name: String,
-    /// What to read: tape file, set, container, and bricks with the offsets at which they
-    /// begin in it, in the order in which they stand on the tape.
-    pub files: Vec<(u32, ContainerSetId, u32, Vec<(u64, BrickName)>)>,
+    /// What to read, in the order in which it stands on the tape.
+    pub files: Vec<TapeFile>,
     /// Bytes of the bricks.
     pub bytes: u64,
 }
+
+/// What to read of a tape file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TapeFile {
+    /// Its number on the tape.
+    pub file: u32,
+    /// The set of the container in it.
+    pub set: ContainerSetId,
+    /// The number of the container.
+    pub container: u32,
+    /// Bricks, and where they begin in the container, ascending.
+    pub bricks: Vec<(u64, BrickName)>,
+}
+
+/// A brick on a tape: tape file, set, container, offset in it, brick.
+type OnIt = (u32, ContainerSetId, u32, u64, BrickName);
 
 /// The tapes to load for what is neither here nor, unless `with_pushed`, in an object
 /// store: few of them, by taking the one that has most of what is left again and again.
@@ -35,8 +50,7 @@ pub fn loads(plan: &Plan, with_pushed: bool) -> (Vec<Load>, Vec<BrickName>) {
         .map(|planned| (planned.need.brick, planned))
         .collect();
     // By tape: the bricks, and where they are on it.
-    let mut tapes: BTreeMap<TapeId, Vec<(u32, ContainerSetId, u32, u64, BrickName)>> =
-        BTreeMap::new();
+    let mut tapes: BTreeMap<TapeId, Vec<OnIt>> = BTreeMap::new();
     let mut names: BTreeMap<TapeId, &str> = BTreeMap::new();
     for planned in left.values() {
         for at in &planned.place.containers {
@@ -51,7 +65,7 @@ pub fn loads(plan: &Plan, with_pushed: bool) -> (Vec<Load>, Vec<BrickName>) {
     }
     let mut loads = Vec::new();
     loop {
-        let weight = |files: &[(u32, ContainerSetId, u32, u64, BrickName)]| {
+        let weight = |files: &[OnIt]| {
             let bricks: BTreeSet<_> = files.iter().map(|file| file.4).collect();
             let lengths = bricks.iter().filter_map(|name| left.get(name));
             lengths
@@ -67,14 +81,19 @@ pub fn loads(plan: &Plan, with_pushed: bool) -> (Vec<Load>, Vec<BrickName>) {
         };
         let mut on_it = tapes.remove(&tape).unwrap_or_default();
         on_it.sort_unstable_by_key(|file| (file.0, file.3));
-        let mut files: Vec<(u32, ContainerSetId, u32, Vec<(u64, BrickName)>)> = Vec::new();
+        let mut files: Vec<TapeFile> = Vec::new();
         for (file, set, container, offset, brick) in on_it {
             if left.remove(&brick).is_none() {
                 continue;
             }
             match files.last_mut() {
-                Some(last) if last.0 == file => last.3.push((offset, brick)),
-                _ => files.push((file, set, container, vec![(offset, brick)])),
+                Some(last) if last.file == file => last.bricks.push((offset, brick)),
+                _ => files.push(TapeFile {
+                    file,
+                    set,
+                    container,
+                    bricks: vec![(offset, brick)],
+                }),
             }
         }
         loads.push(Load {
@@ -148,14 +167,19 @@ mod tests {
         let (loads, nowhere) = loads(&plan, true);
         assert_eq!(nowhere, [BrickName([4; 32])]);
         assert_eq!(loads.len(), 1);
-        let name = |name: u8| BrickName([name; 32]);
-        assert_eq!(
-            loads[0].files,
-            [
-                (1, SET, 1, vec![(500, name(2))]),
-                (2, SET, 2, vec![(100, name(3)), (900, name(1))]),
-            ]
-        );
+        let file = |file: u32, bricks: &[(u64, u8)]| {
+            let bricks = bricks.iter();
+            TapeFile {
+                file,
+                set: SET,
+                container: file,
+                bricks: bricks
+                    .map(|&(at, name)| (at, BrickName([name; 32])))
+                    .collect(),
+            }
+        };
+        let files = [file(1, &[(500, 2)]), file(2, &[(100, 3), (900, 1)])];
+        assert_eq!(loads[0].files, files);
         assert_eq!(loads[0].bytes, 300);
     }
 
