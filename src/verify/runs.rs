@@ -1,5 +1,8 @@
 //! Roots and snapshots, and which runs a fault hits.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use super::bricks::{Bricks, fault_of};
 use super::finding::{Fault, Finding, Kind, RunHit};
 use super::healed::{Missing, Search};
@@ -17,6 +20,11 @@ use crate::store::guard::open_file;
 use crate::store::layout::RunName;
 use crate::store::{MAX_ROOT_LENGTH, MAX_SNAPSHOT_LENGTH, is_missing, read_limited};
 
+/// How long a run may be without its snapshot while it is written or forgotten, and how
+/// often that is looked at.
+const MOMENT: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_millis(25);
+
 /// Looks at the roots and snapshots of `runs`, once all bricks were looked at.
 pub(super) fn check(bricks: &Bricks<'_>, runs: &[RunName]) -> Result<()> {
     let Some(keyed) = &bricks.means.keyed else {
@@ -27,10 +35,14 @@ pub(super) fn check(bricks: &Bricks<'_>, runs: &[RunName]) -> Result<()> {
         return Ok(());
     };
     let mut search = Search::new(bricks, keyed);
+    let mut without = Vec::new();
     for run in runs {
         bricks.monitor.check()?;
-        opened(bricks, keyed, run, &mut search)?;
+        if opened(bricks, keyed, run, &mut search) == Snapshot::Missing {
+            without.push(run);
+        }
     }
+    missing_snapshots(bricks, keyed, without)?;
     let lost = search.end()?;
     if lost.is_empty() {
         return Ok(());
@@ -103,12 +115,59 @@ fn note(bricks: &Bricks<'_>, kind: Kind, path: &std::path::Path, outcome: Result
     false
 }
 
+/// What there is to say of the snapshot of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Snapshot {
+    /// All was said.
+    Told,
+    /// It is not there, though the root is.
+    Missing,
+}
+
+/// Runs without their snapshots are looked at once more, a moment later: `forget` deletes
+/// the snapshot first, then the root, and whoever archives writes it behind the root.
+fn missing_snapshots(
+    bricks: &Bricks<'_>,
+    keyed: &Keyed<'_>,
+    mut runs: Vec<&RunName>,
+) -> Result<()> {
+    let layout = &bricks.means.layout;
+    let start = Instant::now();
+    loop {
+        let mut left = Vec::new();
+        for run in runs {
+            let path = layout.root_path(run);
+            // One that does not open was reported.
+            if let Ok(root) = keyed.store.read_root(&keyed.keys, &path, run.time)
+                && check_snapshot(bricks, keyed, run, &root) == Snapshot::Missing
+            {
+                left.push(run);
+            }
+        }
+        runs = left;
+        if runs.is_empty() || start.elapsed() >= MOMENT {
+            break;
+        }
+        bricks.monitor.check()?;
+        thread::sleep(LOOK);
+    }
+    for run in runs {
+        let message = "missing, though its run has a root";
+        bricks.report(Fault::new(
+            Kind::Snapshot,
+            layout.snapshot_path(run),
+            message,
+        ));
+    }
+    Ok(())
+}
+
 fn opened(
     bricks: &Bricks<'_>,
     keyed: &Keyed<'_>,
     run: &RunName,
     search: &mut Search<'_>,
-) -> Result<()> {
+) -> Snapshot {
     let path = bricks.means.layout.root_path(run);
     let root = match keyed.store.read_root(&keyed.keys, &path, run.time) {
         Ok(root) => root,
@@ -117,7 +176,7 @@ fn opened(
                 bricks.cannot_tell();
             }
             note(bricks, Kind::Root, &path, Err(error));
-            return Ok(());
+            return Snapshot::Told;
         }
     };
     bricks.state().summary.roots += 1;
@@ -125,32 +184,23 @@ fn opened(
         bricks.needs(name);
         search.add(&path, name, frames);
     }
-    if root.snapshot.is_some() {
-        check_snapshot(bricks, run, &root)?;
-    }
-    Ok(())
+    check_snapshot(bricks, keyed, run, &root)
 }
 
-fn check_snapshot(bricks: &Bricks<'_>, run: &RunName, root: &Root) -> Result<()> {
-    let (Some(keyed), Some(stated)) = (&bricks.means.keyed, root.snapshot) else {
-        return Ok(());
+fn check_snapshot(bricks: &Bricks<'_>, keyed: &Keyed<'_>, run: &RunName, root: &Root) -> Snapshot {
+    let Some(stated) = root.snapshot else {
+        return Snapshot::Told;
     };
     let path = bricks.means.layout.snapshot_path(run);
     let fault = |message: &str| {
         bricks.report(Fault::new(Kind::Snapshot, &path, message));
-        Ok(())
+        Snapshot::Told
     };
     let bytes = match keyed.store.read_snapshot(run) {
-        Err(Error::Io { source, .. }) if is_missing(&source) => {
-            // `forget` deletes the snapshot first, then the root.
-            if bricks.means.layout.root_path(run).exists() {
-                return fault("missing, though its run has a root");
-            }
-            return Ok(());
-        }
+        Err(Error::Io { source, .. }) if is_missing(&source) => return Snapshot::Missing,
         Err(error) => {
             note(bricks, Kind::Snapshot, &path, Err(error));
-            return Ok(());
+            return Snapshot::Told;
         }
         Ok(bytes) => bytes,
     };
@@ -161,7 +211,7 @@ fn check_snapshot(bricks: &Bricks<'_>, run: &RunName, root: &Root) -> Result<()>
         match open_snapshot(opener, &path, bytes) {
             Err(error) => {
                 note(bricks, Kind::Snapshot, &path, Err(error));
-                return Ok(());
+                return Snapshot::Told;
             }
             Ok(found) => {
                 let expected = (root.time, root.writer, stated.index_length);
@@ -172,7 +222,7 @@ fn check_snapshot(bricks: &Bricks<'_>, run: &RunName, root: &Root) -> Result<()>
         }
     }
     bricks.state().summary.snapshots += 1;
-    Ok(())
+    Snapshot::Told
 }
 
 /// Says whether what was found hits a run, and its members.
