@@ -139,13 +139,17 @@ impl World {
         let run = self.run("rebuild", &mut command);
         assert!(matches!(run.code, Some(0 | 3)), "{run:?}");
         self.tally.by_rebuild += self.settle(Part::Sidecar);
+        // A gc that was killed deletes sidecars first: of what is on its list and nobody
+        // needs, none is made again.
+        let is_collecting = !files(&self.sandbox.store().join("dead")).is_empty();
         let left = self.model.damages.iter();
         let left: Vec<_> = left
             .filter(|damage| damage.part == Part::Sidecar)
             // Gc deletes what nobody needs, with or without a sidecar.
             .filter(|damage| {
                 let name = damage.brick.expect("the sidecar of a brick");
-                self.files_of(&name).iter().any(|path| path.exists())
+                let may_be_gone = is_collecting && !self.model.is_needed(&name);
+                !may_be_gone && self.files_of(&name).iter().any(|path| path.exists())
             })
             .map(|damage| damage.path.clone())
             .collect();

@@ -172,4 +172,17 @@ impl Model {
         }
         suspects
     }
+
+    /// Whether an archive needs something that a brick holds.
+    pub fn is_needed(&self, name: &BrickName) -> bool {
+        let brick = self.bricks.get(name);
+        let origins = brick.into_iter().flat_map(|brick| brick.origins.iter());
+        let mut names: BTreeSet<_> = origins.flatten().map(|(old, _)| *old).collect();
+        names.insert(*name);
+        let mut needs = self
+            .archives
+            .iter()
+            .flat_map(|archive| archive.needs.keys());
+        needs.any(|needed| names.contains(needed))
+    }
 }
