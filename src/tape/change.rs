@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use rustix::io::Errno;
+
 use super::drive::Drive;
 use super::survey::{self, Labelled};
 use crate::format::tape::TapeName;
@@ -89,6 +91,12 @@ impl<T> Obtained<T> {
     }
 }
 
+/// Whether the drive is empty.
+pub(super) fn is_no_tape(error: &Error) -> bool {
+    let none = Errno::NOMEDIUM.raw_os_error();
+    matches!(error, Error::Io { source, .. } if source.raw_os_error() == Some(none))
+}
+
 /// Loads tapes until `check` accepts one. The one that is in the drive comes first, if
 /// `first` says so.
 ///
@@ -129,7 +137,9 @@ pub fn obtain<T>(
             Err(error) => {
                 // Whoever ran the command may not have put any tape in yet: to say so
                 // would be noise.
-                changer.refuse(&error);
+                if attempt > 0 || !is_no_tape(&error) {
+                    changer.refuse(&error);
+                }
                 // A tape that does not even load may not unload either.
                 let _ = drive.unload();
                 last = Some(error);

@@ -1,5 +1,6 @@
 //! How much is free on a tape.
 
+use super::change::is_no_tape;
 use super::drive::Drive;
 use super::label::label_length;
 use super::plan::Room;
@@ -54,6 +55,13 @@ pub fn look(
         (Ok(found), _) => found,
         // Without a tape to ask, what was told must do.
         (Err(_), Some(told)) => return Ok((None, blank(told))),
+        (Err(error), None) if is_no_tape(&error) => {
+            return Err(survey::refused(
+                drive,
+                "there is no tape in it to ask how much it holds: put one in, or say it with \
+                 --capacity, such as LTO-8",
+            ));
+        }
         (Err(error), None) => return Err(error),
     };
     let holds = capacity(drive, options.capacity)?;

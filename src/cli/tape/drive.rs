@@ -10,7 +10,7 @@ use crate::cli::say::Say;
 use dtar::error::{Error, Result};
 #[cfg(target_os = "linux")]
 use dtar::tape::raw::StDevice;
-use dtar::tape::sim::SimDevice;
+use dtar::tape::sim::{Robot, SimDevice};
 use dtar::tape::{
     Changer, Drive, MountCommands, MountOptions, MountedDrive, RawDrive, Request, Wanted,
 };
@@ -69,20 +69,26 @@ fn mount_commands(args: &DriveArgs) -> Option<MountCommands> {
     Some(commands)
 }
 
-/// Who changes tapes: a command, or a person at the terminal.
-pub struct Hands {
+/// Who changes the tapes of the drive that the options name: a command if there is one, the
+/// robot of a simulated library, or a person at the terminal.
+pub fn changer(args: &DriveArgs, say: Say) -> Box<dyn Changer> {
+    let command = args.change_command.clone();
+    match args.drive.split_once(':') {
+        Some(("sim", library)) if command.is_none() => {
+            let tell = move |what: &str| say.note(what);
+            Box::new(Robot::new(Path::new(library), tell))
+        }
+        _ => Box::new(Hands { command, say }),
+    }
+}
+
+/// A command, or a person at the terminal.
+struct Hands {
     command: Option<String>,
     say: Say,
 }
 
 impl Hands {
-    pub fn new(args: &DriveArgs, say: Say) -> Self {
-        Self {
-            command: args.change_command.clone(),
-            say,
-        }
-    }
-
     fn run(&self, command: &str, request: &Request<'_>) -> Result<bool> {
         let name = match request.wanted {
             Wanted::Tape(name) => name.to_string(),

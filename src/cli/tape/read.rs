@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::args::{DriveArgs, RestoreArgs};
-use super::drive::{self, Hands};
+use super::drive::{self, changer};
 use super::{count, megabytes, show_pace};
 use crate::cli::args::GlobalArgs;
 use crate::cli::say::Say;
@@ -18,15 +18,16 @@ use dtar::error::{Error, Exit, Result};
 use dtar::format::container::MemberName;
 use dtar::format::tape::{Label, SetPrefix, TapeName};
 use dtar::id::BrickName;
-use dtar::store::atomic;
+use dtar::store::layout::Layout;
+use dtar::store::{Store, atomic};
 use dtar::tape::survey::{self, Kind, Labelled};
 use dtar::tape::{
-    self, Catalog, Checked, Drive, FileState, Pace, RecoverEvent, RestoreEvent, RestoreOptions,
-    Wanted, What,
+    self, Catalog, Changer, Checked, Drive, FileState, Pace, RecoverEvent, RestoreEvent,
+    RestoreOptions, Wanted, What,
 };
 
 /// The tape in the drive, if it is one of dtar's.
-fn label_in(drive: &mut dyn Drive, hands: &mut Hands, wanted: &Wanted) -> Result<Label> {
+fn label_in(drive: &mut dyn Drive, hands: &mut dyn Changer, wanted: &Wanted) -> Result<Label> {
     let obtained = tape::obtain(drive, hands, wanted, true, |drive, found| match found {
         Labelled::Yes(label) => Ok(label),
         Labelled::Blank => Err(refuse(drive, "this tape is blank")),
@@ -48,7 +49,7 @@ fn refuse(drive: &dyn Drive, message: &str) -> Error {
 
 pub fn list(args: &DriveArgs, say: Say) -> Result<Exit> {
     let (mut drive, _) = drive::open(args)?;
-    let label = label_in(&mut *drive, &mut Hands::new(args, say), &Wanted::Any)?;
+    let label = label_in(&mut *drive, &mut *changer(args, say), &Wanted::Any)?;
     let entries = survey::entries(&mut *drive)?;
     let catalog = survey::last_catalog(&mut *drive, &entries, &mut |file, why| {
         say.warn(&format!(
@@ -145,9 +146,9 @@ fn put_entry(
 
 pub fn verify(all: bool, args: &DriveArgs, monitor: &Monitor, say: Say) -> Result<Exit> {
     let (mut drive, _) = drive::open(args)?;
-    let mut hands = Hands::new(args, say);
+    let mut hands = changer(args, say);
     let mut tally = Tally::default();
-    let mut label = label_in(&mut *drive, &mut hands, &Wanted::Any)?;
+    let mut label = label_in(&mut *drive, &mut *hands, &Wanted::Any)?;
     let mut catalog = None;
     let mut todo: Option<BTreeSet<TapeName>> = None;
     loop {
@@ -173,7 +174,7 @@ pub fn verify(all: bool, args: &DriveArgs, monitor: &Monitor, say: Say) -> Resul
         let obtained =
             tape::obtain(
                 &mut *drive,
-                &mut hands,
+                &mut *hands,
                 &wanted,
                 false,
                 |drive, found| match found {
@@ -273,7 +274,7 @@ pub fn restore(
 ) -> Result<Exit> {
     let what = what(args)?;
     let (mut drive, _) = drive::open(&args.drive)?;
-    let mut hands = Hands::new(&args.drive, say);
+    let mut hands = changer(&args.drive, say);
     let (catalog, in_drive) = if let Some(catalog) = known_catalog(args, global)? {
         // Whatever is in the drive may be the first tape that is needed.
         let label = drive.load().and_then(|()| survey::label(&mut *drive));
@@ -283,7 +284,7 @@ pub fn restore(
         };
         (catalog, id)
     } else {
-        let label = label_in(&mut *drive, &mut hands, &Wanted::Any)?;
+        let label = label_in(&mut *drive, &mut *hands, &Wanted::Any)?;
         (catalog_on(&mut *drive, &label, say)?, Some(label.id))
     };
     let options = RestoreOptions {
@@ -293,12 +294,16 @@ pub fn restore(
     let summary = tape::restore(
         &catalog,
         &mut *drive,
-        &mut hands,
+        &mut *hands,
         in_drive,
         &options,
         monitor,
         &mut |event| tell_restore(&event, say),
     )?;
+    if (args.hot || args.unpack) && Store::stands_in(&args.to)? {
+        // So that plans know what is on which tape.
+        tape::put(&Layout::new(&args.to), &catalog)?;
+    }
     for lost in &summary.lost {
         if say.is_json() {
             say.event(&json!({ "type": "damage", "path": lost, "reason": "not restored" }));
@@ -465,8 +470,8 @@ pub fn recover(
         return Err(no_store(global)?);
     }
     let (mut drive, _) = drive::open(args)?;
-    let mut hands = Hands::new(args, say);
-    let summary = tape::recover(&mut *drive, &mut hands, set, monitor, &mut |event| {
+    let mut hands = changer(args, say);
+    let summary = tape::recover(&mut *drive, &mut *hands, set, monitor, &mut |event| {
         tell_recover(&event, say);
     })?;
     let to = match (to, store) {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::args::{DriveArgs, WriteArgs};
-use super::drive::{self, Hands, Kind};
+use super::drive::{self, Kind, changer};
 use super::{count, megabytes, now, show_pace};
 use crate::cli::args::GlobalArgs;
 use crate::cli::say::Say;
@@ -35,10 +35,10 @@ pub fn label(
         overwrite,
         time: now(),
     };
-    let mut hands = Hands::new(args, say);
+    let mut hands = changer(args, say);
     let labelled = tape::obtain(
         &mut *drive,
-        &mut hands,
+        &mut *hands,
         &Wanted::Any,
         true,
         |drive, found| tape::label_tape(drive, &found, name.clone(), &options, monitor),
@@ -91,12 +91,12 @@ pub fn write(args: &WriteArgs, global: &GlobalArgs, monitor: &Monitor, say: Say)
         tell_plan(&plan, say);
         return Ok(Exit::Done);
     }
-    let mut hands = Hands::new(&args.drive, say);
+    let mut hands = changer(&args.drive, say);
     let mut report = |event: Event<'_>| tell(&event, say);
     let summary = tape::write(
         &mut containers,
         &mut *drive,
-        &mut hands,
+        &mut *hands,
         &options,
         monitor,
         &mut report,

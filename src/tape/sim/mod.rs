@@ -6,13 +6,15 @@
 //! LIBRARY/NAME/data          its blocks, one behind the other
 //! LIBRARY/NAME/layout        a line for each block (its length) and filemark (`mark`)
 //! ```
-//! To change the tape is to write another name into `loaded`.
+//! To change the tape is to write another name into `loaded`: the [`Robot`] does it.
 
 mod device;
+mod robot;
 mod settings;
 mod tape;
 
 pub use device::SimDevice;
+pub use robot::Robot;
 pub use settings::{Broken, Settings};
 
 #[cfg(test)]
