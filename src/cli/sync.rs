@@ -25,8 +25,12 @@ pub fn run(args: &SyncArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let start = Instant::now();
     let progress = Progress::start(say, &monitor, "fetched");
     let summary = dtar::remote::sync(&layout, &bucket, key.as_ref(), &options, &monitor);
+    let listed = summary.and_then(|summary| {
+        let warn = &mut |warning: String| say.warn(&warning);
+        dtar::remote::list_bricks(&layout, &bucket, warn).map(|()| summary)
+    });
     drop(progress);
-    let summary = summary?;
+    let summary = listed?;
     remote::tell_download(&summary, say);
     say.summary(
         &format!(

@@ -28,6 +28,7 @@ use super::pace::{Pace, Paced};
 use super::place::Place;
 use crate::archive::Monitor;
 use crate::error::{Error, Exit, Result};
+use crate::store::away::AwayPlace;
 
 /// How often a request is tried, unless `AWS_MAX_ATTEMPTS` says otherwise.
 const ATTEMPTS: u32 = 8;
@@ -168,6 +169,15 @@ impl Bucket {
     #[must_use]
     pub fn endpoint(&self) -> Option<&str> {
         self.endpoint.as_deref()
+    }
+
+    /// How away lists name it.
+    pub(super) fn away_place(&self) -> AwayPlace {
+        AwayPlace {
+            url: self.place.to_string(),
+            endpoint: self.endpoint.clone(),
+            class: None,
+        }
     }
 
     pub(super) const fn client(&self) -> &Client {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::bucket::Bucket;
 use super::config;
+use super::confirmed::Confirmed;
 use super::listing::{Entry, Side, Sides};
 use super::local::{Folder, LocalFiles, Name};
 use super::parallel::{each_in_parallel, lock};
@@ -18,6 +19,7 @@ use crate::format::sealed::{self, SealedHeader};
 use crate::format::toc::TocHeader;
 use crate::id::{BrickName, StoreId};
 use crate::store::atomic::{self, TempFile};
+use crate::store::away;
 use crate::store::layout::Layout;
 use crate::store::{MAX_ROOT_LENGTH, MAX_SIDECAR_LENGTH, MAX_SNAPSHOT_LENGTH, Store, guard};
 
@@ -286,6 +288,27 @@ pub fn sync(
     downloader.fetch_folder(Folder::Snapshots, Some(snapshots), &mut summary)?;
     downloader.fetch_folder(Folder::Roots, Some(roots), &mut summary)?;
     Ok(summary)
+}
+
+/// Puts the data bricks that stand in the bucket, and on no away list of the store
+/// `layout`, on one: plans rely on these lists. `warn` gets what is wrong with a list.
+///
+/// # Errors
+/// What the server or the network says, or a disk.
+pub fn list_bricks(layout: &Layout, bucket: &Bucket, warn: &mut dyn FnMut(String)) -> Result<()> {
+    let confirmed = Confirmed::new(layout, bucket.away_place());
+    let known = away::known(layout, &confirmed.place, warn)?;
+    let mut listing = bucket.list(Folder::Bricks.path());
+    while let Some(entry) = listing.next_entry()? {
+        if let Some(Name::Hash(name)) = Folder::Bricks.name_of(&entry.path)
+            && known
+                .binary_search_by_key(&name, |(known, _)| *known)
+                .is_err()
+        {
+            confirmed.add(name, entry.length, entry.class);
+        }
+    }
+    confirmed.write()
 }
 
 /// Brings `store.toml` here, if it is not.

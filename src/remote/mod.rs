@@ -12,6 +12,7 @@
 mod bucket;
 mod checksum;
 mod config;
+mod confirmed;
 mod download;
 mod fault;
 mod listing;
@@ -26,7 +27,7 @@ mod upload;
 mod wait;
 
 pub use bucket::{Access, Asked, Bucket, Object, State};
-pub use download::{DownloadSummary, SyncOptions, Wanted, pull, sync, sync_config};
+pub use download::{DownloadSummary, SyncOptions, Wanted, list_bricks, pull, sync, sync_config};
 pub use listing::{Entry, Listing};
 pub use local::Folder;
 pub use place::{ParsePlaceError, Place};

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::bucket::Bucket;
 use super::checksum::{self, Comparison};
 use super::config;
+use super::confirmed::Confirmed;
 use super::listing::{Side, Sides};
 use super::local::{Folder, LocalFile, LocalFiles, Name};
 use super::parallel::{each_in_parallel, lock};
@@ -21,8 +22,6 @@ use crate::store::away::{self, AwayPlace};
 use crate::store::layout::Layout;
 use crate::store::{guard, is_missing};
 
-/// Bricks that are confirmed before they are written down.
-const BATCH: usize = 1024;
 /// Lists of one place before they are made into one.
 const MOST_LISTS: usize = 16;
 /// How often to look again if a gc took files away meanwhile.
@@ -102,9 +101,8 @@ pub fn push(
     warn: &mut dyn FnMut(String),
 ) -> Result<PushSummary> {
     let place = AwayPlace {
-        url: bucket.place().to_string(),
-        endpoint: bucket.endpoint().map(str::to_owned),
         class: options.storage_class.clone(),
+        ..bucket.away_place()
     };
     config::send(layout, bucket, options.dry_run, monitor)?;
     let known = away::known(layout, &place, warn)?;
@@ -525,68 +523,4 @@ struct Found {
     there: u64,
     bricks: Vec<BrickName>,
     warnings: Vec<String>,
-}
-
-/// Bricks that the bucket has confirmed, and that go on away lists.
-struct Confirmed<'a> {
-    layout: &'a Layout,
-    place: AwayPlace,
-    state: Mutex<ConfirmedState>,
-}
-
-#[derive(Default)]
-struct ConfirmedState {
-    /// By storage class, those that are not written yet.
-    waiting: BTreeMap<Option<String>, Vec<(BrickName, u64)>>,
-    count: usize,
-    all: HashSet<BrickName>,
-    failure: Option<Error>,
-}
-
-impl<'a> Confirmed<'a> {
-    fn new(layout: &'a Layout, place: AwayPlace) -> Self {
-        Self {
-            layout,
-            place,
-            state: Mutex::default(),
-        }
-    }
-
-    fn add(&self, name: BrickName, length: u64, class: Option<String>) {
-        let mut state = lock(&self.state);
-        if !state.all.insert(name) {
-            return;
-        }
-        state.waiting.entry(class).or_default().push((name, length));
-        state.count += 1;
-        if state.count >= BATCH && state.failure.is_none() {
-            state.failure = self.write_waiting(&mut state).err();
-        }
-    }
-
-    fn all(&self) -> HashSet<BrickName> {
-        lock(&self.state).all.clone()
-    }
-
-    fn write_waiting(&self, state: &mut ConfirmedState) -> Result<()> {
-        state.count = 0;
-        for (class, mut bricks) in std::mem::take(&mut state.waiting) {
-            bricks.sort_unstable();
-            let place = AwayPlace {
-                class,
-                ..self.place.clone()
-            };
-            away::write(self.layout, &place, &bricks)?;
-        }
-        Ok(())
-    }
-
-    /// Writes down what is not yet.
-    fn write(&self) -> Result<()> {
-        let mut state = lock(&self.state);
-        if let Some(error) = state.failure.take() {
-            return Err(error);
-        }
-        self.write_waiting(&mut state)
-    }
 }
