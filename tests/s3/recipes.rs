@@ -7,16 +7,13 @@ use std::process::{Command, Output};
 use crate::common::sandbox::Sandbox;
 use crate::server::{Server, tools};
 
-/// The lines of the section about object stores that are commands: indented ones, and
-/// those in a block of `sh`.
-fn recipes() -> (Vec<String>, Vec<String>) {
+/// The lines of a section that are commands: those in a block of `sh`, and indented ones.
+fn recipes(section: &str) -> (Vec<String>, Vec<String>) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = fs::read_to_string(path).unwrap();
-    let section = readme
-        .split("\n## ")
-        .find(|part| part.starts_with("To an object store"));
+    let text = readme.split("\n## ").find(|part| part.starts_with(section));
     let (mut indented, mut block, mut in_block) = (Vec::new(), Vec::new(), false);
-    for line in section.expect("the section about object stores").lines() {
+    for line in text.expect(section).lines() {
         if line.starts_with("```") {
             in_block = line == "```sh";
         } else if in_block {
@@ -103,7 +100,7 @@ impl Place {
 #[test]
 fn s3cmd_and_dtar_store_and_restore_as_the_readme_says() {
     let Some(place) = Place::new() else { return };
-    let (_, commands) = recipes();
+    let (_, commands) = recipes("To an object store");
     assert_eq!(commands.len(), 3, "{commands:?}");
     let mut commands = commands.iter();
     place.must(commands.next().unwrap());
@@ -122,7 +119,7 @@ fn s3cmd_and_dtar_store_and_restore_as_the_readme_says() {
 #[test]
 fn the_commands_of_the_readme_for_a_cold_bucket_do_what_it_says() {
     let Some(place) = Place::new() else { return };
-    let (commands, _) = recipes();
+    let (commands, _) = recipes("To an object store");
     assert_eq!(commands.len(), 5, "{commands:?}");
     for command in &commands {
         let command = command.replace("tar x", "tar x -C out");
@@ -131,4 +128,22 @@ fn the_commands_of_the_readme_for_a_cold_bucket_do_what_it_says() {
     place.must("test ! -e out/srv && diff -r tree/etc out/etc");
     place.must("test -z \"$(find STORE/bricks -type f)\"");
     println!("{} commands of the README with dtar", commands.len());
+}
+
+#[test]
+fn a_plan_tells_s3cmd_what_to_bring_up() {
+    let Some(place) = Place::new() else { return };
+    place.must("dtar push s3://bucket/prefix --storage-class DEEP_ARCHIVE --delete-local");
+    let (_, commands) = recipes("Before you read");
+    let xargs = commands.iter().filter(|command| command.contains("xargs"));
+    let xargs: Vec<_> = xargs.collect();
+    assert_eq!(xargs.len(), 1, "{commands:?}");
+    let dry_run = "dtar thaw --dry-run @latest etc/ --from s3://bucket/prefix";
+    assert!(place.must(dry_run).contains("0 can be read"));
+    place.must(xargs[0]);
+    let thawed = place.must(dry_run);
+    assert!(!thawed.contains(" 0 can be read"), "{thawed}");
+    place
+        .must("mkdir only && dtar --store s3://bucket/prefix restore @latest etc/ | tar x -C only");
+    place.must("diff -r tree/etc only/etc");
 }
