@@ -31,6 +31,9 @@ pub struct PackArgs {
     /// Go on with the set whose id begins so, if there are several
     #[arg(long, value_name = "ID")]
     pub set: Option<String>,
+    /// Stop after COUNT containers; run it again for the next ones
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
     /// Say what would be packed; write nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -43,6 +43,7 @@ pub fn run_pack(args: &PackArgs, global: &GlobalArgs, say: Say) -> Result<Exit> 
         new_set: args.new_set,
         set: args.set.clone(),
         dry_run: args.dry_run,
+        most: args.count,
     };
     let monitor = Arc::new(Monitor::default());
     setup::stop_on_signals(&monitor, say)?;
@@ -122,6 +123,9 @@ fn close_pack(summary: &PackSummary, dry_run: bool, start: Instant, say: Say) {
     if summary.resumed > 0 {
         text = format!("{text}; {} of them were there from before", summary.resumed);
     }
+    if summary.left > 0 {
+        text = format!("{text}; {} bricks are left for the next run", summary.left);
+    }
     if summary.unneeded > 0 {
         text = format!(
             "{text}; {} bricks that no run needs were left out (`dtar gc` deletes them)",
@@ -152,6 +156,7 @@ fn close_pack(summary: &PackSummary, dry_run: bool, start: Instant, say: Say) {
             "bytes": summary.bytes,
             "bricks": summary.bricks,
             "resumed": summary.resumed,
+            "left": summary.left,
             "unneeded": summary.unneeded,
             "runs_left": summary.runs_left,
             "damaged": damaged,

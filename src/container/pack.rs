@@ -114,7 +114,9 @@ impl Pack<'_> {
             .sum();
         self.monitor.total.store(total, Ordering::Relaxed);
         self.summary.unneeded = self.queue.unneeded;
-        while self.container()? {}
+        let is_enough = |done: u64| self.options.most.is_some_and(|most| done >= most);
+        while !is_enough(self.summary.containers) && self.container()? {}
+        self.summary.left = self.queue.bricks.len() as u64;
         self.summary.runs_left = self.queue.runs.len() as u64;
         Ok(())
     }

@@ -25,6 +25,8 @@ pub struct PackOptions {
     pub set: Option<String>,
     /// Write nothing.
     pub dry_run: bool,
+    /// Stop after so many containers.
+    pub most: Option<u64>,
 }
 
 /// A container that was made, or would be.
@@ -45,6 +47,8 @@ pub struct Packed {
 pub struct PackSummary {
     /// The set.
     pub set: String,
+    /// Bricks for which another container has to be made: [`PackOptions::most`] were.
+    pub left: u64,
     /// Containers.
     pub containers: u64,
     /// Their bytes.

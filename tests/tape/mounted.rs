@@ -71,6 +71,56 @@ fn a_folder_is_a_tape_and_its_files_are_plain_containers() {
 }
 
 #[test]
+fn with_little_room_containers_are_made_and_written_in_turns() {
+    let scene = Scene::new();
+    scene.archive(5);
+    fs::create_dir(scene.path("disk")).unwrap();
+    let mut turns = 0;
+    loop {
+        let pack = [
+            "pack",
+            "--count",
+            "1",
+            "--size",
+            "700K",
+            "--to",
+            "containers",
+        ];
+        let said = scene.sandbox.run(pack).exits(0).stderr;
+        if scene.containers().is_empty() {
+            assert!(said.contains("all is packed"), "{said}");
+            break;
+        }
+        assert_eq!(scene.count(), 1, "{said}");
+        turns += 1;
+        let write = ["--delete", "--drive", "folder:disk", "--names", "DISK"];
+        scene.write(&write, &[]).exits(0);
+        assert_eq!(scene.containers().len(), 0);
+    }
+    assert!(turns > 2, "{turns}");
+    let index = fs::read(scene.path("index.tar")).unwrap();
+    let stream = scene.sandbox.run(["restore", "index.tar"]).exits(0).stdout;
+    fs::remove_dir_all(scene.path("store")).unwrap();
+    scene
+        .run(
+            [
+                "restore",
+                "--unpack",
+                "--to",
+                "store",
+                "--drive",
+                "folder:disk",
+            ],
+            &[],
+        )
+        .exits(0);
+    let again = scene.sandbox.run(["restore", "index.tar"]).exits(0).stdout;
+    assert!(again == stream && !index.is_empty());
+    scene.sandbox.run(["verify"]).exits(0);
+    println!("{turns} containers, one at a time");
+}
+
+#[test]
 fn nothing_is_written_to_a_folder_where_no_tape_is_mounted() {
     let (scene, _) = packed();
     fs::create_dir(scene.path("mnt")).unwrap();

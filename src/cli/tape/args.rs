@@ -166,6 +166,9 @@ pub struct WriteArgs {
     /// Do not read back what was written
     #[arg(long)]
     pub no_verify: bool,
+    /// Delete containers from DIR once they have been read back from a tape
+    #[arg(long, conflicts_with_all = ["no_verify", "dry_run"])]
+    pub delete: bool,
     /// Leave the last tape in the drive
     #[arg(long)]
     pub keep_loaded: bool,

@@ -64,6 +64,9 @@ pub fn write(args: &WriteArgs, global: &GlobalArgs, monitor: &Monitor, say: Say)
     if let Some(layout) = super::store(global)? {
         containers = containers.with_store(layout)?;
     }
+    if args.delete {
+        containers = containers.deleting();
+    }
     let reserve = args.reserve.unwrap_or(match kind {
         Kind::Raw => RAW_RESERVE,
         Kind::Mounted => MOUNTED_RESERVE,

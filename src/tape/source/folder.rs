@@ -45,6 +45,10 @@ pub struct Folder {
     /// The store that is told, too.
     store: Option<Layout>,
     files: BTreeMap<u32, u64>,
+    /// Whether containers are deleted once they have been read back from a tape.
+    deletes: bool,
+    /// Those that this run has put on tapes.
+    new: BTreeSet<u32>,
 }
 
 impl Folder {
@@ -110,6 +114,8 @@ impl Folder {
             store: None,
             catalog,
             files,
+            deletes: false,
+            new: BTreeSet::new(),
         })
     }
 
@@ -132,6 +138,34 @@ impl Folder {
         }
         self.store = Some(layout);
         Ok(self)
+    }
+
+    /// Deletes containers from the folder once this run has read them back from a tape.
+    #[must_use]
+    pub const fn deleting(mut self) -> Self {
+        self.deletes = true;
+        self
+    }
+
+    /// Deletes the containers that this run has put on this tape, as is written down.
+    /// Others may be there unread.
+    fn delete(&self, tape: TapeId) -> Result<()> {
+        let set = self.prefix();
+        let places = self.confirmed.iter();
+        let numbers = places.filter(|place| place.tape == tape);
+        for number in numbers.map(|place| place.container) {
+            if !self.new.contains(&number) {
+                continue;
+            }
+            let path = self.dir.join(ContainerName { set, number }.to_string());
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("delete", path)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn prefix(&self) -> SetPrefix {
@@ -274,6 +308,7 @@ impl Containers for Folder {
     fn written(&mut self, whole: Whole, place: Place) -> Result<()> {
         let container = self.catalog.containers.entry(place.container).or_default();
         container.whole = Some(whole);
+        self.new.insert(place.container);
         self.catalog.places.insert(place);
         Ok(())
     }
@@ -298,6 +333,9 @@ impl Containers for Folder {
         atomic::write(&self.dir, &path, &text)?;
         if let Some(layout) = &self.store {
             note_places(layout, self.catalog.set, &self.confirmed)?;
+        }
+        if self.deletes {
+            self.delete(tape)?;
         }
         Ok(())
     }
