@@ -18,7 +18,7 @@ use dtar::error::{Error, Exit, Result};
 use dtar::format::container::MemberName;
 use dtar::format::tape::{Label, SetPrefix, TapeName};
 use dtar::id::BrickName;
-use dtar::store::atomic;
+use dtar::store::{Store, atomic};
 use dtar::tape::survey::{self, Kind, Labelled};
 use dtar::tape::{
     self, Catalog, Checked, Drive, FileState, Pace, RecoverEvent, RestoreEvent, RestoreOptions,
@@ -466,15 +466,18 @@ pub fn recover(
     }
     let (mut drive, _) = drive::open(args)?;
     let mut hands = Hands::new(args, say);
-    let summary = tape::recover(&mut *drive, &mut hands, set, monitor, &mut |event| {
-        tell_recover(&event, say);
-    })?;
+    let expected = match (&to, &store) {
+        (None, Some(layout)) => Some(Store::unverified_id(layout.path())?),
+        _ => None,
+    };
+    let mut tell = |event: RecoverEvent<'_>| tell_recover(&event, say);
+    let summary = tape::recover(&mut *drive, &mut hands, set, expected, monitor, &mut tell)?;
     let to = match (to, store) {
         (Some(to), _) => {
             write_catalog(to, &summary.catalog)?;
             to.to_owned()
         }
-        (None, Some(layout)) => tape::put(&layout, &summary.catalog)?,
+        (None, Some(layout)) => tape::put(&layout, &summary.catalog, &summary.tapes)?,
         (None, None) => return Err(no_store(global)?),
     };
     for (number, names) in &summary.elsewhere {
@@ -492,7 +495,8 @@ pub fn recover(
     let read: Vec<_> = summary.read.iter().map(ToString::to_string).collect();
     say.summary(
         &format!(
-            "{}: {} from {}{}; it lacks nothing that is on them",
+            "{}: {} from {}{}; it lacks nothing that is on them (of a tape that was written after \
+             all of these they know nothing)",
             to.display(),
             count(summary.catalog.containers.len(), "container"),
             count(read.len(), "tape"),
@@ -543,6 +547,11 @@ fn tell_recover(event: &RecoverEvent<'_>, say: Say) {
         RecoverEvent::Reading(number) => say.note(&format!(
             "reading container {number} to its end: no sound catalog on this tape knows it"
         )),
+        RecoverEvent::Failed(name, error) => {
+            say.warn(&format!(
+                "{name} cannot be read to its end, and counts as not read: {error}"
+            ));
+        }
         RecoverEvent::LeftOut(file, why) => {
             say.warn(&format!("tape file {file} is left out: {why}"));
         }
