@@ -24,6 +24,7 @@ use dtar::store::writeback::EagerFile;
 
 pub fn run(args: &ArchiveArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     refuse_small_bricks(args)?;
+    warn_of_large_bricks(args, say);
     refuse_terminals(args)?;
     let target = args.index.as_deref().map(Target::find).transpose()?;
     let (store, key) = setup::open_or_make(global, say)?;
@@ -77,6 +78,17 @@ pub fn run(args: &ArchiveArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
 
 /// A frame of `--long` and what is around it must fit a brick.
 const LONG_BRICK: u64 = 18 << 20;
+
+/// The longest member of a container.
+const PACKED_BRICK: u64 = (8 << 30) - 1;
+
+fn warn_of_large_bricks(args: &ArchiveArgs, say: Say) {
+    if args.brick_size > PACKED_BRICK {
+        say.warn(
+            "bricks of 8 GiB and more do not fit into containers: `dtar pack` leaves them out",
+        );
+    }
+}
 
 fn refuse_small_bricks(args: &ArchiveArgs) -> Result<()> {
     if args.long && args.brick_size < LONG_BRICK {

@@ -77,6 +77,8 @@ pub struct ArchiveArgs {
     #[arg(long)]
     pub long: bool,
     /// Close bricks before they grow beyond SIZE, such as 64M or 1G
+    ///
+    /// Those of 8G and more do not fit into containers.
     #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = super::size::parse_brick_size)]
     pub brick_size: u64,
     /// Round the length of frames up, so that it tells less

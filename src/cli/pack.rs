@@ -96,7 +96,7 @@ fn tell(step: &Packing<'_>, dry_run: bool, say: Say) {
                 format!("{path}: {length}, {bricks}")
             });
         }
-        Packing::Damaged(error) => say.error(error),
+        Packing::LeftOut(error) => say.error(error),
     }
 }
 
@@ -146,6 +146,19 @@ fn close_pack(summary: &PackSummary, dry_run: bool, start: Instant, say: Say) {
     if !damaged.is_empty() {
         text = format!("{text}; LEFT OUT, damaged: {}", damaged.len());
     }
+    if !summary.too_long.is_empty() {
+        text = format!("{text}; LEFT OUT, too long: {}", summary.too_long.len());
+    }
+    if summary.missing > 0 {
+        say.warn(&format!(
+            "{} that runs need are neither in the store nor in the set: these runs can be restored \
+             only with bricks from elsewhere, such as a bucket or another set",
+            match summary.missing {
+                1 => "1 brick".to_owned(),
+                many => format!("{many} bricks"),
+            }
+        ));
+    }
     let time = start.elapsed();
     say.summary(
         &text,
@@ -160,6 +173,8 @@ fn close_pack(summary: &PackSummary, dry_run: bool, start: Instant, say: Say) {
             "unneeded": summary.unneeded,
             "runs_left": summary.runs_left,
             "damaged": damaged,
+            "too_long": summary.too_long.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
+            "missing": summary.missing,
             "dry_run": dry_run,
             "seconds": time.as_secs_f64(),
             "bytes_per_second": speed(summary.bytes, time),

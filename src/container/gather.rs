@@ -66,6 +66,14 @@ pub(crate) struct Brick {
     pub(crate) sidecar: Option<Member>,
 }
 
+impl Brick {
+    /// What of it becomes members.
+    pub(crate) fn both(&self) -> Vec<Member> {
+        let both = std::iter::once(&self.brick).chain(&self.sidecar);
+        both.cloned().collect()
+    }
+}
+
 /// What is to be packed.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
@@ -76,6 +84,10 @@ pub(crate) struct Queue {
     pub(crate) parity: Vec<(Member, Vec<BrickName>)>,
     /// Bricks that no root needs.
     pub(crate) unneeded: u64,
+    /// Bricks that are longer than a container can hold, and why that is so.
+    pub(crate) too_long: Vec<(PathBuf, Error)>,
+    /// Bricks that are wanted, and neither in the store nor in the set.
+    pub(crate) missing: HashSet<BrickName>,
 }
 
 /// Which bricks are to be packed.
@@ -150,7 +162,7 @@ impl Gather<'_> {
                     let Some(bricks) = self.root(run)? else {
                         continue;
                     };
-                    for name in self.by_age(bricks, &seen)? {
+                    for name in self.by_age(bricks, &seen, &mut queue.missing)? {
                         self.push(&name, &mut seen, &mut queue)?;
                     }
                 }
@@ -216,13 +228,22 @@ impl Gather<'_> {
 
     /// In the order in which they were written, which is that in which their run reads them:
     /// by the times of their files, as far as these were kept.
-    fn by_age(&self, bricks: Vec<BrickName>, seen: &HashSet<BrickName>) -> Result<Vec<BrickName>> {
+    /// Those that are nowhere are `missing`, unless others have what was in them.
+    fn by_age(
+        &self,
+        bricks: Vec<BrickName>,
+        seen: &HashSet<BrickName>,
+        missing: &mut HashSet<BrickName>,
+    ) -> Result<Vec<BrickName>> {
         let mut aged: Vec<(SystemTime, BrickName)> = Vec::new();
         for name in bricks.into_iter().filter(|name| !seen.contains(name)) {
-            let time = match self.find(&name)? {
-                Some((_, _, found)) => found.modified().unwrap_or(SystemTime::UNIX_EPOCH),
-                None => continue,
+            let Some((_, _, found)) = self.find(&name)? else {
+                if !self.in_set.has_brick(&name) && !self.carriers.contains_key(&name) {
+                    missing.insert(name);
+                }
+                continue;
             };
+            let time = found.modified().unwrap_or(SystemTime::UNIX_EPOCH);
             aged.push((time, name));
         }
         aged.sort_unstable();
@@ -250,18 +271,24 @@ impl Gather<'_> {
             return Ok(());
         }
         let Some((class, path, found)) = self.find(name)? else {
+            if !self.carriers.contains_key(name) {
+                queue.missing.insert(*name);
+            }
             return Ok(());
         };
         if found.len() > MAX_BODY {
-            return Err(Error::Refused {
-                path,
+            let error = Error::Refused {
+                path: path.clone(),
                 message: format!(
-                    "{} bytes: longer than a container can hold, {MAX_BODY} at most; this brick \
-                     has to go where it goes as a file",
+                    "{} bytes: longer than a member of a container can be, {MAX_BODY} at most; it \
+                     is left out, and its runs wait. Put this brick where you want it as a file, \
+                     and archive with a smaller --brick-size",
                     found.len()
                 ),
                 exit: Exit::Failed,
-            });
+            };
+            queue.too_long.push((path, error));
+            return Ok(());
         }
         let sidecar = self.layout().toc_path(name);
         let sidecar = metadata(&sidecar)?.map(|found| Member {

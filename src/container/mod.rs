@@ -6,17 +6,19 @@
 //! ```
 
 pub(crate) mod catalog;
+mod check;
 mod docs;
 mod fill;
 mod gather;
 pub(crate) mod header;
+pub(crate) mod lock;
 mod pack;
 mod part;
 mod read;
 mod shelf;
 mod store;
 mod told;
-mod unpack;
+pub(crate) mod unpack;
 mod write;
 
 pub use catalog::{Head, Scanned};

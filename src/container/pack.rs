@@ -1,14 +1,17 @@
 //! Packing into a folder: containers that appear whole, and a run that goes on where another
 //! was cut off.
 
+use std::collections::HashSet;
 use std::io::{BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::catalog::Head;
+use super::check::check;
 use super::fill::Fill;
 use super::gather::{Brick, Carriers, Gather, InSet, Queue, Wanted, carriers};
+use super::lock::CatalogLock;
 use super::part::{Expected, Part, part_path};
 use super::read::Container;
 use super::store::OpenSet;
@@ -17,7 +20,7 @@ use super::write::{Mark, Member, Opening, Trouble, Writer};
 use crate::archive::Monitor;
 use crate::crypto::PutKeys;
 use crate::error::{Error, Exit, Result};
-use crate::format::container::{Label, MAX_CONTAINERS, MemberName, Sum, file_name};
+use crate::format::container::{Label, Line, MAX_CONTAINERS, MemberName, Sum, file_name, put_line};
 use crate::format::note::NoteKind;
 use crate::id::BrickName;
 use crate::store::layout::RunName;
@@ -61,6 +64,7 @@ pub fn pack(
         queue: Queue::default(),
         keys,
         void: Vec::new(),
+        void_runs: HashSet::new(),
     };
     let outcome = pack.run();
     let summary = std::mem::take(&mut pack.summary);
@@ -85,6 +89,9 @@ struct Pack<'a> {
     queue: Queue,
     /// Bricks that are damaged.
     void: Vec<BrickName>,
+    /// Runs whose root or snapshot could not be read: they wait for the next time, for what
+    /// is in a set is not packed again.
+    void_runs: HashSet<RunName>,
 }
 
 impl Pack<'_> {
@@ -114,6 +121,11 @@ impl Pack<'_> {
             .sum();
         self.monitor.total.store(total, Ordering::Relaxed);
         self.summary.unneeded = self.queue.unneeded;
+        self.summary.missing = self.queue.missing.len() as u64;
+        for (path, error) in std::mem::take(&mut self.queue.too_long) {
+            (self.told)(&Packing::LeftOut(&error));
+            self.summary.too_long.push(path);
+        }
         let is_enough = |done: u64| self.options.most.is_some_and(|most| done >= most);
         while !is_enough(self.summary.containers) && self.container()? {}
         self.summary.left = self.queue.bricks.len() as u64;
@@ -147,25 +159,21 @@ impl Pack<'_> {
                 exit: Exit::Failed,
             });
         }
-        let mut writer = Writer::new(
-            std::io::sink(),
-            &path,
-            (label.number, label.time),
-            self.monitor,
-        );
+        let (sum, members) = check(&container, head, self.monitor)?;
+        let mut lines = String::new();
+        put_line(&mut lines, &Line::In(label.number));
         let mut bricks = 0;
-        let in_set = &mut self.in_set;
-        container.each_member(&mut |offset, length, name| {
-            in_set.add(&name);
+        for (offset, length, name) in members {
+            self.in_set.add(&name);
             bricks += u64::from(name.as_brick().is_some());
-            writer.enter(offset, length, &name);
-            Ok(())
-        })?;
-        let sum = container.sum(self.monitor)?;
-        let lines = writer.into_lines();
-        if !self.options.dry_run {
+            put_line(&mut lines, &Line::Member(offset, length, name));
+        }
+        if self.options.dry_run {
+            self.set.head.containers.push(Some(sum));
+        } else {
             atomic::settle(&path)?;
-            self.enter(sum, &lines)?;
+            let lock = self.lock()?;
+            self.enter((sum, &lines), &lock)?;
         }
         self.done(&Packed {
             path,
@@ -176,11 +184,18 @@ impl Pack<'_> {
         Ok(())
     }
 
-    fn enter(&mut self, sum: Sum, lines: &str) -> Result<()> {
-        let mut head = self.set.head.clone();
-        head.containers.push(Some(sum));
+    /// Nobody else enters anything as long as this is held, and what was entered is known.
+    fn lock(&mut self) -> Result<CatalogLock> {
+        let layout = self.store.layout();
+        let lock = CatalogLock::take(layout)?;
+        self.set.refresh(layout, &self.options.to)?;
+        Ok(lock)
+    }
+
+    fn enter(&mut self, entry: (Sum, &str), lock: &CatalogLock) -> Result<()> {
         self.lease.require()?;
-        self.set.enter(self.store.layout(), self.lease, head, lines)
+        let layout = self.store.layout();
+        self.set.enter(layout, self.lease, entry, lock)
     }
 
     fn done(&mut self, packed: &Packed) {
@@ -192,6 +207,10 @@ impl Pack<'_> {
 
     /// Makes the next container; `false`: nothing is left to be packed.
     fn container(&mut self) -> Result<bool> {
+        if !self.options.dry_run {
+            let layout = self.store.layout();
+            self.set.refresh(layout, &self.options.to)?;
+        }
         let path = self.next_path();
         let number = self.set.head.last() + 1;
         if number > MAX_CONTAINERS {
@@ -224,22 +243,25 @@ impl Pack<'_> {
             label: &label,
             config: &self.config.clone(),
         };
-        let kept = part
-            .as_ref()
-            .map_or(&[][..], |part| &part.kept[..])
-            .to_vec();
-        let mut fill = Fill::new(
-            label.bound,
-            opening.length(),
-            // The line `in` of this container.
-            head.lines().len() as u64 + self.set.lines_length() + 16,
-        );
+        // The line `in` of this container besides.
+        let lines = head.lines().len() as u64 + self.set.lines_length() + 16;
+        if let Some(part) = &mut part {
+            let mut fill = Fill::new(label.bound, part.opening().unwrap_or_default(), lines);
+            let fits = |brick: &&Brick| fill.take(&brick.both());
+            let fitting = part.kept.iter().take_while(fits).count();
+            part.keep(fitting);
+        }
+        let kept = part.as_ref().map_or(Vec::new(), |part| part.kept.clone());
+        let begins = part.as_ref().and_then(Part::opening);
+        let begins = begins.unwrap_or_else(|| opening.length());
+        let mut fill = Fill::new(label.bound, begins, lines);
         let bricks = self.choose(&mut fill, &kept)?;
         if fill.members.is_empty() {
             if let Some(next) = self.queue.bricks.front() {
                 return Err(too_small(&next.brick, label.bound));
             }
-            return part.map_or(Ok(()), Part::remove).map(|()| false);
+            part.as_ref().map_or(Ok(()), Part::remove)?;
+            return self.nothing_fits(label.bound).map(|()| false);
         }
         if let Some(part) = &mut part {
             self.write(part, &opening, &head, (fill, kept.len()), &path)?;
@@ -267,6 +289,7 @@ impl Pack<'_> {
     fn part(&self, path: &Path) -> Result<Part> {
         let expected = Expected {
             head: &self.set.head,
+            in_set: &self.in_set,
             bound: self.options.bound,
             layout: self.store.layout(),
             monitor: self.monitor,
@@ -284,17 +307,19 @@ impl Pack<'_> {
             .map(|_| rest.members.is_empty())
     }
 
+    /// An error if something could be packed that no container of this bound can hold.
+    fn nothing_fits(&self, bound: u64) -> Result<()> {
+        let mut rest = Fill::new(u64::MAX, 0, 0);
+        self.runs_and_parity(&mut rest, &[])?;
+        let first = rest.members.first();
+        first.map_or(Ok(()), |member| Err(too_small(member, bound)))
+    }
+
     /// Fills a container: bricks that were kept, others, sidecars, parity, roots.
     fn choose(&mut self, fill: &mut Fill, kept: &[Brick]) -> Result<u64> {
-        let both = |brick: &Brick| {
-            let sidecar = brick.sidecar.clone();
-            std::iter::once(brick.brick.clone())
-                .chain(sidecar)
-                .collect::<Vec<_>>()
-        };
         let mut taken: Vec<Brick> = Vec::new();
         for brick in kept {
-            if !fill.take(&both(brick)) {
+            if !fill.take(&brick.both()) {
                 return Err(Error::Internal(
                     "a container that was begun does not fit".into(),
                 ));
@@ -306,7 +331,7 @@ impl Pack<'_> {
             if is_kept(&brick.brick.name) {
                 continue;
             }
-            if !fill.take(&both(&brick)) {
+            if !fill.take(&brick.both()) {
                 self.queue.bricks.push_front(brick);
                 break;
             }
@@ -339,7 +364,7 @@ impl Pack<'_> {
         fill: &mut Fill,
         new: &[BrickName],
     ) -> Result<(Vec<(Member, Vec<BrickName>)>, Vec<RunName>)> {
-        let new: std::collections::HashSet<_> = new.iter().collect();
+        let new: HashSet<_> = new.iter().collect();
         let has = |name: &BrickName| new.contains(name) || self.in_set.has_brick(name);
         let mut parity = self.queue.parity.clone();
         parity.retain(|(file, bricks)| {
@@ -354,6 +379,10 @@ impl Pack<'_> {
         let mut runs = Vec::new();
         for run in &self.queue.runs {
             self.monitor.check()?;
+            if self.void_runs.contains(run) {
+                runs.push(run.clone());
+                continue;
+            }
             let is_taken = match gather.run_members(run, &has)? {
                 Some(members) => members.is_empty() || fill.take(&members),
                 None => false,
@@ -393,6 +422,9 @@ impl Pack<'_> {
         } else {
             part.read_again(&mut writer)?;
         }
+        for brick in &part.kept {
+            self.in_set.add(&brick.brick.name);
+        }
         self.summary.resumed += kept as u64;
         let mut bricks = kept as u64;
         let is_of_bricks = |member: &Member| {
@@ -416,11 +448,16 @@ impl Pack<'_> {
             self.still_complete(rest)?
         };
         for member in &rest {
+            // The snapshot stands before its root, and not without it.
+            if matches!(&member.name, MemberName::Root(run) if self.void_runs.contains(run)) {
+                continue;
+            }
             self.member(member, &mut writer, part)?;
         }
-        let (mut before, before_path) = self.set.lines()?;
+        let (mut before, before_path) = self.set.lines();
         let length = self.set.lines_length();
         let (output, sum, lines) = writer.finish(head, (before.as_mut(), length, &before_path))?;
+        drop(before);
         output
             .into_inner()
             .map_err(std::io::IntoInnerError::into_error)
@@ -431,8 +468,17 @@ impl Pack<'_> {
                 "a container became longer than planned".into(),
             ));
         }
+        let lock = match self.lock() {
+            Err(error @ Error::Refused { .. }) => {
+                // It has a number that is another's now.
+                part.remove()?;
+                return Err(error);
+            }
+            lock => lock?,
+        };
         atomic::rename_new_durably(&part.path, path)?;
-        self.enter(sum, &lines)?;
+        self.enter((sum, &lines), &lock)?;
+        drop(lock);
         self.done(&Packed {
             path: path.to_owned(),
             length: sum.length,
@@ -520,8 +566,12 @@ impl Pack<'_> {
         {
             return Ok(());
         }
+        if let MemberName::Snapshot(run) | MemberName::Root(run) = &member.name {
+            self.void_runs.insert(run.clone());
+            self.queue.runs.push(run.clone());
+        }
         self.summary.damaged.push(member.path.clone());
-        (self.told)(&Packing::Damaged(error));
+        (self.told)(&Packing::LeftOut(error));
         Ok(())
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 use super::catalog::Head;
-use super::gather::Brick;
+use super::gather::{Brick, InSet};
 use super::header::{BLOCK, padded};
 use super::read::Walk;
 use super::write::{Member, Writer};
@@ -38,6 +38,7 @@ pub(super) struct Part {
 pub(super) struct Expected<'a> {
     /// Of the set, without this container.
     pub(super) head: &'a Head,
+    pub(super) in_set: &'a InSet,
     pub(super) bound: u64,
     pub(super) layout: &'a Layout,
     pub(super) monitor: &'a Monitor,
@@ -104,6 +105,10 @@ impl Part {
                 }
                 continue;
             };
+            // A brick is in a set once.
+            if expected.in_set.has_brick(&brick) {
+                return Ok(());
+            }
             if !has_config || self.label.is_none() || walk.hash(length).ok() != Some(brick.0) {
                 return Ok(());
             }
@@ -124,6 +129,21 @@ impl Part {
             self.end = offset + padded(length);
         }
         Ok(())
+    }
+
+    /// Where its first brick begins, in bytes, if one is kept: label, pages and `store.toml`
+    /// before it may be those of another version of dtar.
+    pub(super) fn opening(&self) -> Option<u64> {
+        let lengths = self.kept.iter();
+        let lengths = lengths.map(|brick| BLOCK + padded(brick.brick.length));
+        (!self.kept.is_empty()).then(|| self.end - lengths.sum::<u64>())
+    }
+
+    /// Gives up what is kept behind the first `count` bricks.
+    pub(super) fn keep(&mut self, count: usize) {
+        for brick in self.kept.drain(count..) {
+            self.end -= BLOCK + padded(brick.brick.length);
+        }
     }
 
     /// Makes the file so long.
@@ -151,12 +171,7 @@ impl Part {
             writer.take_over(&buffer[..length]);
         }
         // Offsets of what is there: behind each other, each with its header.
-        let total: u64 = self
-            .kept
-            .iter()
-            .map(|brick| BLOCK + padded(brick.brick.length))
-            .sum();
-        let mut position = self.end - total;
+        let mut position = self.opening().unwrap_or(self.end);
         for brick in &self.kept {
             writer.enter(position + BLOCK, brick.brick.length, &brick.brick.name);
             position += BLOCK + padded(brick.brick.length);
@@ -165,7 +180,7 @@ impl Part {
     }
 
     /// Nothing came of it.
-    pub(super) fn remove(self) -> Result<()> {
+    pub(super) fn remove(&self) -> Result<()> {
         fs::remove_file(&self.path).map_err(Error::io("remove", &self.path))
     }
 }

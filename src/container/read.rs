@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::catalog::scan;
+use super::catalog::{Scanned, scan};
 use super::header::{BLOCK, BLOCK_SIZE, padded, parse};
 use crate::archive::Monitor;
 use crate::error::{Error, Exit, Result};
@@ -83,13 +83,10 @@ impl Container {
         each: &mut dyn FnMut(u64, u64, MemberName) -> Result<()>,
     ) -> Result<()> {
         let mut members = Vec::new();
-        match self.by_catalog(&mut members) {
-            Ok(true) => {}
-            Err(error @ Error::Io { .. }) => return Err(error),
-            _ => {
-                members.clear();
-                self.by_headers(&mut members)?;
-            }
+        // Where the catalog is damaged or cannot be read, the headers may still be sound.
+        if !matches!(self.by_catalog(&mut members), Ok(Some(_))) {
+            members.clear();
+            self.by_headers(&mut members)?;
         }
         for (offset, length, name) in members {
             if offset.saturating_add(length) <= self.length {
@@ -99,18 +96,22 @@ impl Container {
         Ok(())
     }
 
-    /// The members of this container by its catalog; `false`: there is none.
-    fn by_catalog(&self, members: &mut Vec<(u64, u64, MemberName)>) -> Result<bool> {
+    /// The members of this container by its catalog, and what that says; nothing: there is
+    /// none.
+    pub(super) fn by_catalog(
+        &self,
+        members: &mut Vec<(u64, u64, MemberName)>,
+    ) -> Result<Option<Scanned>> {
         let Some(header) = self.find_catalog()? else {
-            return Ok(false);
+            return Ok(None);
         };
         let mut walk = Walk::new(&self.file, &self.path);
         walk.go_to(header)?;
         let Some((name, length, offset)) = walk.next_header()? else {
-            return Ok(false);
+            return Ok(None);
         };
         if name != CATALOG {
-            return Ok(false);
+            return Ok(None);
         }
         let mut input = BufReader::with_capacity(BUFFER, (&self.file).take(length));
         let number = self.label.number;
@@ -124,8 +125,8 @@ impl Container {
                 }
                 Ok(())
             },
-        )?;
-        Ok(true)
+        )
+        .map(Some)
     }
 
     /// Where the header of the catalog stands, as its last line says.
@@ -169,13 +170,26 @@ impl Container {
     fn by_headers(&self, members: &mut Vec<(u64, u64, MemberName)>) -> Result<()> {
         let mut walk = Walk::new(&self.file, &self.path);
         walk.go_to(0)?;
-        while let Some((name, length, offset)) = walk.next_header()? {
+        let mut ended = false;
+        loop {
+            let found = match walk.next_header() {
+                // One damaged header hides one member, and not those behind it.
+                Ok(None) if !ended => walk.find_header(),
+                found => found,
+            };
+            let (name, length, offset) = match found {
+                Ok(Some(found)) => found,
+                Ok(None) => return Ok(()),
+                // What stands before a place that cannot be read is good.
+                Err(_) if !members.is_empty() => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            ended = name == CATALOG;
             if let Ok(name) = name.parse() {
                 members.push((offset, length, name));
             }
             walk.go_to(offset.saturating_add(padded(length)))?;
         }
-        Ok(())
     }
 
     /// Length and SHA-256 of the file.
@@ -246,6 +260,33 @@ impl<'a, R: Read> Walk<'a, R> {
         };
         self.left = padded(length);
         Ok(Some((name, length, self.position)))
+    }
+
+    /// Behind the last header, or what was read or skipped of its body.
+    pub(crate) const fn position(&self) -> u64 {
+        self.position + self.left
+    }
+
+    /// The next header of a member that containers have, wherever it begins: for where one
+    /// is damaged. Nothing: none comes any more.
+    pub(crate) fn find_header(&mut self) -> Result<Option<(String, u64, u64)>> {
+        let mut block = [0; BLOCK_SIZE];
+        loop {
+            match self.input.read_exact(&mut block) {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(None),
+                read => read.map_err(Error::io("read", self.path))?,
+            }
+            self.position += BLOCK;
+            let known = |name: &str| {
+                [CATALOG, "store.toml"].contains(&name)
+                    || name.starts_with("formats/")
+                    || name.parse::<MemberName>().is_ok()
+            };
+            if let Some((name, length)) = parse(&block).filter(|(name, _)| known(name)) {
+                self.left = padded(length);
+                return Ok(Some((name, length, self.position)));
+            }
+        }
     }
 
     /// Reads on to where the tar ends, if its end has come; it may also be cut short here.

@@ -117,7 +117,7 @@ impl Shelf {
     pub fn each_brick(&self, each: &mut dyn FnMut(BrickName)) -> Result<()> {
         for place in &self.places {
             let (_, file) = self.file(place)?;
-            if let Some((name, _)) = named(&file, place) {
+            if let Header::Brick(name, _) = header(&file, place) {
                 each(name);
             }
         }
@@ -133,24 +133,44 @@ impl Shelf {
 
     fn read(&self, place: &Place, name: &BrickName) -> Result<Option<(PathBuf, BrickFile)>> {
         let (path, file) = self.file(place)?;
-        let found = named(&file, place);
-        Ok(found.filter(|(found, _)| found == name).map(|(_, class)| {
-            let path = path.join(MemberName::brick(class, *name).to_string());
-            (path, BrickFile::part(file, place.offset, place.length))
-        }))
+        let class = match header(&file, place) {
+            Header::Brick(found, class) if found == *name => class,
+            // The catalog names it here, as far as its name is kept; what the bytes are is
+            // found out by whoever opens them.
+            Header::Damaged => Class::Data,
+            _ => return Ok(None),
+        };
+        let path = path.join(MemberName::brick(class, *name).to_string());
+        let part = BrickFile::part(file, place.offset, place.length);
+        Ok(Some((path, part)))
     }
 }
 
-/// The name in the header before a place, if it is that of a brick of this length.
-fn named(file: &File, place: &Place) -> Option<(BrickName, Class)> {
+/// What the header before a place says.
+enum Header {
+    /// That a brick of the length is there that the catalog says.
+    Brick(BrickName, Class),
+    /// Something else.
+    Other,
+    /// It cannot be read.
+    Damaged,
+}
+
+fn header(file: &File, place: &Place) -> Header {
     let mut block = [0; BLOCK_SIZE];
-    let start = place.offset.checked_sub(BLOCK)?;
-    file.read_exact_at(&mut block, start).ok()?;
-    let (name, _) = parse(&block).filter(|(_, length)| *length == place.length)?;
-    match name.parse().ok()? {
-        MemberName::Brick(name) => Some((name, Class::Data)),
-        MemberName::Meta(name) => Some((name, Class::Metadata)),
-        _ => None,
+    let Some(start) = place.offset.checked_sub(BLOCK) else {
+        return Header::Other;
+    };
+    let read = file.read_exact_at(&mut block, start).ok();
+    let Some((name, length)) = read.and_then(|()| parse(&block)) else {
+        return Header::Damaged;
+    };
+    match name.parse() {
+        Ok(MemberName::Brick(name)) if length == place.length => Header::Brick(name, Class::Data),
+        Ok(MemberName::Meta(name)) if length == place.length => {
+            Header::Brick(name, Class::Metadata)
+        }
+        _ => Header::Other,
     }
 }
 

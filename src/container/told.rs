@@ -63,13 +63,20 @@ pub struct PackSummary {
     pub runs_left: u64,
     /// Bricks that were left out because they are damaged.
     pub damaged: Vec<PathBuf>,
+    /// Bricks that were left out because no container can hold them.
+    pub too_long: Vec<PathBuf>,
+    /// Bricks that runs need and that are neither in the store nor in the set.
+    pub missing: u64,
 }
 
 impl PackSummary {
     /// How a program should end.
     #[must_use]
     pub fn exit(&self) -> Exit {
-        Exit::of_damage(!self.damaged.is_empty())
+        match Exit::of_damage(!self.damaged.is_empty()) {
+            Exit::Done if !self.too_long.is_empty() => Exit::Failed,
+            exit => exit,
+        }
     }
 }
 
@@ -78,6 +85,6 @@ impl PackSummary {
 pub enum Packing<'a> {
     /// A container is done.
     Done(&'a Packed),
-    /// A brick is left out.
-    Damaged(&'a Error),
+    /// A brick is left out, which is damaged or too long.
+    LeftOut(&'a Error),
 }

@@ -8,10 +8,11 @@ use super::header::{BLOCK, padded};
 use super::read::Walk;
 use crate::archive::Monitor;
 use crate::error::{Error, Exit, Result};
-use crate::format::container::{CATALOG, LABEL, Label, MemberName};
+use crate::format::container::{CATALOG, LABEL, MemberName};
 use crate::id::{BrickName, StoreId};
 use crate::store::Store;
 use crate::store::atomic::TempFile;
+use crate::store::config::StoreConfig;
 use crate::store::guard::refuse_links_to;
 use crate::store::layout::Layout;
 use crate::store::runs::Lease;
@@ -75,7 +76,7 @@ pub fn unpack<'a>(
         }
     };
     let layout = Layout::new(&options.to);
-    require_same_store(&layout, &label, path)?;
+    require_same_store(&layout, label.store, path)?;
     let lease = lease_in(&layout)?;
     summary.containers += 1;
     let mut ended = false;
@@ -89,7 +90,7 @@ pub fn unpack<'a>(
         store: label.store,
         lease: lease.as_ref(),
     };
-    while let Some((name, length, offset)) = out.next_header()? {
+    while let Some((name, length, offset)) = out.next_header(ended)? {
         ended = name == CATALOG;
         match out.member(&name, length) {
             Err(Error::Refused {
@@ -120,25 +121,25 @@ pub fn unpack<'a>(
 }
 
 /// A folder with another store's `store.toml` is no place for this one.
-fn require_same_store(layout: &Layout, label: &Label, path: &Path) -> Result<()> {
+pub(crate) fn require_same_store(layout: &Layout, found: StoreId, path: &Path) -> Result<()> {
     if !Store::stands_in(layout.path())? {
         return Ok(());
     }
     let expected = Store::unverified_id(layout.path())?;
-    if expected == label.store {
+    if expected == found {
         return Ok(());
     }
     Err(Error::OtherStore {
         path: path.to_owned(),
         expected,
-        found: label.store,
+        found,
     })
 }
 
 /// In a store others may be at work: the folder of a run, so that no gc deletes meanwhile
 /// what was found there, or what a root that comes back needs. What a gc is deleting
 /// already is on a list that takes a key to be read.
-fn lease_in(layout: &Layout) -> Result<Option<Lease>> {
+pub(crate) fn lease_in(layout: &Layout) -> Result<Option<Lease>> {
     if !Store::stands_in(layout.path())? {
         return Ok(None);
     }
@@ -169,8 +170,23 @@ struct Unpack<'a> {
 
 impl Unpack<'_> {
     /// The next member; nothing, and the damage told, where the container is cut short.
-    fn next_header(&mut self) -> Result<Option<(String, u64, u64)>> {
+    /// Where a header is damaged, the one behind it: only at the end there is none.
+    fn next_header(&mut self, ended: bool) -> Result<Option<(String, u64, u64)>> {
+        let here = self.walk.position();
         match self.walk.next_header() {
+            Ok(None) if !ended => {
+                let found = self.walk.find_header()?;
+                if let Some((name, _, offset)) = &found {
+                    let what = format!(
+                        "{}: at byte {here}: damaged, expected the header of a member; went on at \
+                         byte {}, with {name}",
+                        self.path.display(),
+                        offset - BLOCK
+                    );
+                    self.summary.damaged.push(what);
+                }
+                Ok(found)
+            }
             Err(Error::Refused {
                 message,
                 exit: Exit::Damaged,
@@ -245,21 +261,47 @@ impl Unpack<'_> {
 
     fn config(&mut self, length: u64) -> Result<()> {
         let target = self.layout.config_path();
-        if target.symlink_metadata().is_ok() || length > MAX_CONFIG {
+        if target.symlink_metadata().is_ok() {
             return Ok(());
+        }
+        let mut bytes = Vec::new();
+        if length <= MAX_CONFIG {
+            self.walk.body(length, &mut |piece| {
+                bytes.extend_from_slice(piece);
+                Ok(())
+            })?;
+        }
+        // Another container has one that is right.
+        let found = match StoreConfig::unverified_id(&target, &bytes) {
+            Err(Error::Refused {
+                exit: Exit::Damaged,
+                message,
+                ..
+            }) => {
+                return Err(Error::Refused {
+                    path: self.path.to_owned(),
+                    message: format!("damaged: {message}; left out"),
+                    exit: Exit::Damaged,
+                });
+            }
+            found => found?,
+        };
+        if found != self.store {
+            return Err(Error::OtherStore {
+                path: self.path.to_owned(),
+                expected: self.store,
+                found,
+            });
         }
         // A store has this folder from the beginning; its absence shows a loss.
         crate::store::atomic::create_dir(&self.layout.roots_dir())?;
-        self.file(&target, length, None)?;
-        let found = Store::unverified_id(self.layout.path())?;
-        if found == self.store {
-            return Ok(());
-        }
-        let _ = fs::remove_file(&target);
-        Err(Error::OtherStore {
-            path: self.path.to_owned(),
-            expected: self.store,
-            found,
-        })
+        refuse_links_to(self.layout.path(), &target)?;
+        let mut temp = self.temp_file()?;
+        temp.write_all(&bytes)
+            .map_err(Error::io("write", &target))?;
+        temp.publish_new(&target)?;
+        self.summary.files += 1;
+        self.summary.bytes += length;
+        Ok(())
     }
 }

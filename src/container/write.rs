@@ -1,7 +1,7 @@
 //! Writing one container: bytes, their sum, and what the catalog says of them.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -181,11 +181,6 @@ impl<'a, W: Write> Writer<'a, W> {
         self.position += bytes.len() as u64;
     }
 
-    /// What was entered.
-    pub(crate) fn into_lines(self) -> String {
-        self.lines
-    }
-
     /// Enters a member whose body begins at `offset`.
     pub(crate) fn enter(&mut self, offset: u64, length: u64, name: &MemberName) {
         put_line(&mut self.lines, &Line::Member(offset, length, name.clone()));
@@ -316,13 +311,4 @@ fn not_its_hash(path: &Path, hasher: &blake3::Hasher) -> Error {
         ),
         exit: Exit::Damaged,
     }
-}
-
-/// The lines of members of the catalog in `path`, from `start` to `end`.
-pub(crate) fn lines_before(path: &Path, start: u64, end: u64) -> Result<impl BufRead + use<>> {
-    use std::io::{Seek, SeekFrom};
-    let mut file = guard::open_file(path).map_err(Error::io("open", path))?;
-    file.seek(SeekFrom::Start(start))
-        .map_err(Error::io("read", path))?;
-    Ok(BufReader::with_capacity(64 << 10, file.take(end - start)))
 }

@@ -16,7 +16,7 @@ pub const MAX_LABEL_LENGTH: usize = 64 << 10;
 /// The longest line of a catalog in bytes, with its line feed.
 pub const MAX_LINE_LENGTH: usize = 256;
 /// The greatest number of containers of a set.
-pub const MAX_CONTAINERS: u32 = 1 << 24;
+pub const MAX_CONTAINERS: u32 = 1 << 20;
 /// The longest name of a tape.
 pub const MAX_TAPE_NAME: usize = 32;
 
@@ -64,11 +64,26 @@ impl Label {
         lines.version("dtar container")?;
         Ok(Self {
             set: lines.field("set", "32 hex digits")?,
-            number: lines.field("number", "a number")?,
+            number: lines
+                .field::<Number>("number", "a number from 1 to 1048576")?
+                .0,
             store: lines.field("store", "32 hex digits")?,
             bound: lines.field("bound", "a number")?,
             time: lines.field("time", "a number")?,
         })
+    }
+}
+
+/// That of a container in its set: from 1 to [`MAX_CONTAINERS`].
+struct Number(u32);
+
+impl FromStr for Number {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let number = text.parse().map_err(|_| ())?;
+        let is_one = (1..=MAX_CONTAINERS).contains(&number);
+        is_one.then_some(Self(number)).ok_or(())
     }
 }
 

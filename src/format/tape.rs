@@ -4,6 +4,7 @@
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
+use super::container::MAX_CONTAINERS;
 use super::wire::{DecodeError, DecodeResult, Fault};
 use crate::id::{ContainerSetId, StoreId, TapeId};
 
@@ -17,6 +18,8 @@ pub const MAX_LABEL: usize = 64 << 10;
 pub const DEFAULT_BLOCK: u32 = 1 << 20;
 /// The longest block of a raw tape: what every drive transfers at once.
 pub const MAX_BLOCK: u32 = 8 << 20;
+/// The greatest number of a tape file: a name with a greater one is not dtar's.
+pub const MAX_FILES: u32 = 1 << 20;
 /// The unit of the length of a block.
 const BLOCK_UNIT: u32 = 512;
 
@@ -308,7 +311,7 @@ impl FromStr for ContainerName {
         Ok(Self {
             set: set.parse()?,
             number: parse_number(number, 6)
-                .filter(|number| *number > 0)
+                .filter(|number| (1..=MAX_CONTAINERS).contains(number))
                 .ok_or(())?,
         })
     }
@@ -371,7 +374,7 @@ impl FromStr for TapeFile {
         }
         let (number, rest) = text.split_once('-').ok_or(())?;
         let number = parse_number(number, 4)
-            .filter(|number| *number > 0)
+            .filter(|number| (1..=MAX_FILES).contains(number))
             .ok_or(())?;
         let kind = match rest.strip_suffix("-catalog.tar") {
             Some(set) => TapeFileKind::Catalog(set.parse()?),

@@ -12,6 +12,7 @@ mod change;
 mod digest;
 mod drive;
 mod label;
+mod lock;
 mod members;
 mod mounted;
 mod plan;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::drive::{Drive, Opened, Read, WriteFault};
+use super::lock::lock;
 use crate::error::Exit;
 use crate::format::tape::TapeFile;
 use crate::store::atomic;
@@ -92,6 +93,9 @@ pub struct MountedDrive {
     remains: Vec<PathBuf>,
     reading: Option<(PathBuf, File, u64)>,
     writing: Option<(TapeFile, PathBuf, File)>,
+    /// Held while a tape is loaded: another run would take what this one writes for what
+    /// is left of one that was cut off.
+    lock: Option<File>,
 }
 
 impl MountedDrive {
@@ -107,6 +111,7 @@ impl MountedDrive {
             remains: Vec::new(),
             reading: None,
             writing: None,
+            lock: None,
         }
     }
 
@@ -186,6 +191,7 @@ impl Drop for MountedDrive {
         if let Some(commands) = self.options.commands.clone().filter(|_| self.mounted) {
             self.reading = None;
             self.writing = None;
+            self.lock = None;
             let _ = commands.run("unmount", &commands.unmount, &self.dir);
         }
     }
@@ -212,12 +218,17 @@ impl Drive for MountedDrive {
                  folder:DIR if a plain folder is meant",
             ));
         }
+        if self.lock.is_none() {
+            let busy = "another run of `dtar tape` uses this tape; wait until it has ended";
+            self.lock = lock(&self.dir, busy)?;
+        }
         self.list()
     }
 
     fn unload(&mut self) -> Result<()> {
         self.reading = None;
         self.writing = None;
+        self.lock = None;
         let Some(commands) = self.options.commands.clone() else {
             return Ok(());
         };

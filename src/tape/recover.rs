@@ -10,7 +10,7 @@ use super::verify;
 use crate::archive::Monitor;
 use crate::format::container::Label as ContainerLabel;
 use crate::format::tape::{Label, Owner, SetPrefix, TapeName};
-use crate::id::TapeId;
+use crate::id::{StoreId, TapeId};
 use crate::{Error, Result};
 
 /// What happens while tapes are read.
@@ -24,6 +24,8 @@ pub enum RecoverEvent<'a> {
     Reading(u32),
     /// A tape file is left out: its number, and why.
     LeftOut(u32, String),
+    /// The tape of this name cannot be read to its end, and counts as not read.
+    Failed(&'a TapeName, &'a Error),
 }
 
 /// What tapes said of a set.
@@ -33,6 +35,8 @@ pub struct RecoverSummary {
     pub catalog: Catalog,
     /// The tapes that were read.
     pub read: Vec<TapeName>,
+    /// Their ids.
+    pub tapes: BTreeSet<TapeId>,
     /// Tapes that the catalogs name and that were not read.
     pub missing: Vec<TapeName>,
     /// Containers that are on none of the tapes that were read, and the tapes that should
@@ -43,16 +47,22 @@ pub struct RecoverSummary {
 /// What is known so far.
 #[derive(Default)]
 struct Known {
+    /// The only store whose tapes are wanted.
+    store: Option<StoreId>,
     owner: Option<Owner>,
-    catalogs: Vec<Catalog>,
+    /// What the catalogs say that were read, and how many containers that one knows which
+    /// knows the most: what it says counts where others say something else.
+    merged: Option<(usize, Catalog)>,
     tapes: BTreeMap<TapeId, TapeName>,
+    /// Tapes that failed.
+    failed: BTreeMap<TapeId, TapeName>,
     /// What was found on the tapes that were read.
     places: BTreeSet<Place>,
     wholes: BTreeMap<u32, Whole>,
 }
 
 /// Reads tape after tape until there are no more; of the set `only`, or of that of the
-/// first one.
+/// first one; of the store `store`, if the catalog is to be entered in it.
 ///
 /// # Errors
 /// If no tape says anything of the set; those of the drive and of the changer.
@@ -60,10 +70,14 @@ pub fn recover(
     drive: &mut dyn Drive,
     changer: &mut dyn Changer,
     only: Option<SetPrefix>,
+    store: Option<StoreId>,
     monitor: &Monitor,
     report: &mut dyn FnMut(RecoverEvent<'_>),
 ) -> Result<RecoverSummary> {
-    let mut known = Known::default();
+    let mut known = Known {
+        store,
+        ..Known::default()
+    };
     let mut first = true;
     loop {
         monitor.check()?;
@@ -82,21 +96,51 @@ pub fn recover(
         first = false;
         known.owner = Some(owner);
         report(RecoverEvent::Tape(&label));
-        known.read_tape(drive, &label, monitor, report)?;
-        known.tapes.insert(label.id, label.name.clone());
-        drive.unload()?;
+        match known.read_tape(drive, &label, monitor, report) {
+            Ok(()) => {
+                known.tapes.insert(label.id, label.name.clone());
+            }
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            // One bad tape must not cost what the others say.
+            Err(error) => {
+                report(RecoverEvent::Failed(&label.name, &error));
+                known.failed.insert(label.id, label.name.clone());
+            }
+        }
+        if let Err(error) = drive.unload() {
+            report(RecoverEvent::Failed(&label.name, &error));
+        }
     }
     known.finish(drive)
 }
 
 impl Known {
+    /// Takes in what a catalog says, if it is of this set.
+    fn learn(&mut self, mut catalog: Catalog) {
+        if self.owner.map(|owner| (owner.set, owner.store)) != Some((catalog.set, catalog.store)) {
+            return;
+        }
+        let known = catalog.known();
+        match &mut self.merged {
+            Some((most, merged)) if *most >= known => merged.absorb(&catalog),
+            merged => {
+                if let Some((_, before)) = merged.take() {
+                    catalog.absorb(&before);
+                }
+                *merged = Some((known, catalog));
+            }
+        }
+    }
+
     /// Tapes that catalogs name and that were not read.
     fn missing(&self) -> Vec<TapeName> {
-        let places = self.catalogs.iter().flat_map(|catalog| &catalog.places);
-        let names: BTreeMap<_, _> = places
+        let merged = self.merged.iter();
+        let places = merged.flat_map(|(_, catalog)| &catalog.places);
+        let unread = places
             .filter(|place| !self.tapes.contains_key(&place.tape))
-            .map(|place| (place.tape, place.name.clone()))
-            .collect();
+            .map(|place| (place.tape, place.name.clone()));
+        let mut names: BTreeMap<_, _> = unread.collect();
+        names.extend(self.failed.clone());
         names.into_values().collect()
     }
 
@@ -123,6 +167,16 @@ impl Known {
                 format!("{name} belongs to no set yet"),
             ));
         };
+        if let Some(expected) = self.store.filter(|expected| *expected != owner.store) {
+            return Err(survey::refused(
+                drive,
+                format!(
+                    "{name} belongs to store {}, not to store {expected}, in which the catalog is \
+                     to be entered: name a file for it with --to FILE",
+                    owner.store
+                ),
+            ));
+        }
         let right = match (self.owner, only) {
             (Some(known), _) => known == owner,
             (None, only) => only.is_none_or(|only| only == SetPrefix::from(owner.set)),
@@ -137,6 +191,9 @@ impl Known {
         if self.tapes.contains_key(&label.id) {
             return Err(survey::refused(drive, format!("{name} was read already")));
         }
+        if self.failed.contains_key(&label.id) {
+            return Err(survey::refused(drive, format!("{name} could not be read")));
+        }
         Ok((label, owner))
     }
 
@@ -150,7 +207,9 @@ impl Known {
             set: first.set,
             store: first.store,
         };
-        if self.owner.is_some_and(|known| known != owner) {
+        let is_other = self.owner.is_some_and(|known| known != owner)
+            || self.store.is_some_and(|store| store != owner.store);
+        if is_other {
             return None;
         }
         // The newest catalog on it names it in the places of the containers that are on it.
@@ -217,7 +276,9 @@ impl Known {
                     match verify::read_own_catalog(drive, file, monitor)? {
                         Ok((whole, catalog)) => {
                             self.wholes.insert(container.number, whole);
-                            self.catalogs.extend(catalog);
+                            if let Some(catalog) = catalog {
+                                self.learn(catalog);
+                            }
                             self.places.insert(place);
                         }
                         Err(why) => report(RecoverEvent::LeftOut(file, why)),
@@ -232,7 +293,9 @@ impl Known {
             let why = "its beginning cannot be read".into();
             report(RecoverEvent::LeftOut(entry.number, why));
         }
-        self.catalogs.extend(newest.map(|(_, catalog)| catalog));
+        if let Some((_, catalog)) = newest {
+            self.learn(catalog);
+        }
         Ok(())
     }
 
@@ -241,16 +304,8 @@ impl Known {
         let Some(owner) = self.owner else {
             return Err(survey::refused(drive, "no tape of a set was read"));
         };
-        let mut catalog = Catalog::new(owner.set, owner.store);
-        let mut catalogs: Vec<_> = self
-            .catalogs
-            .into_iter()
-            .filter(|other| (other.set, other.store) == (owner.set, owner.store))
-            .collect();
-        catalogs.sort_by_key(|other| std::cmp::Reverse(other.known()));
-        for other in &catalogs {
-            catalog.absorb(other);
-        }
+        let merged = self.merged.map(|(_, catalog)| catalog);
+        let mut catalog = merged.unwrap_or_else(|| Catalog::new(owner.set, owner.store));
         // Of tapes that were read, what they hold counts, and not what anybody says of them.
         catalog
             .places
@@ -280,6 +335,7 @@ impl Known {
             .collect();
         Ok(RecoverSummary {
             catalog,
+            tapes: self.tapes.keys().copied().collect(),
             read: self.tapes.into_values().collect(),
             missing,
             elsewhere,

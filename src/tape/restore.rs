@@ -13,10 +13,15 @@ use super::ring::{Go, Pace, Piece, Stream};
 use super::survey::{self, Labelled};
 use super::ustar;
 use crate::archive::Monitor;
+use crate::container::unpack::{lease_in, require_same_store};
 use crate::format::container::MemberName;
 use crate::format::tape::{ContainerName, TapeName};
-use crate::id::TapeId;
+use crate::id::{StoreId, TapeId};
 use crate::store::atomic::{self, TempFile};
+use crate::store::config::StoreConfig;
+use crate::store::guard::refuse_links_to;
+use crate::store::layout::Layout;
+use crate::store::runs::Lease;
 use crate::{Error, Result};
 
 /// Bytes of memory between tape and folder.
@@ -167,6 +172,15 @@ pub fn restore(
     monitor: &Monitor,
     report: &mut dyn FnMut(RestoreEvent<'_>),
 ) -> Result<RestoreSummary> {
+    let layout = Layout::new(&options.to);
+    let lease = match options.what {
+        What::Containers(_) => None,
+        What::Members { .. } => {
+            let source = Path::new("the catalog of these tapes");
+            require_same_store(&layout, catalog.store, source)?;
+            lease_in(&layout)?
+        }
+    };
     atomic::create_dir(&options.to)?;
     let temp = options.to.join(TEMP_DIR);
     atomic::remove_remains(&temp)?;
@@ -198,6 +212,7 @@ pub fn restore(
     }
     // Only if it is empty; then it goes.
     let _ = std::fs::remove_dir(&temp);
+    lease.as_ref().map_or(Ok(()), Lease::give_up)?;
     run.tell_lost();
     Ok(run.summary)
 }
@@ -410,7 +425,8 @@ impl Run<'_> {
         if drive.open(file)? == Opened::End {
             return Ok(Some("it is not there".into()));
         }
-        let mut taker = Taker::new(&self.options.to, members, self.needs_config);
+        let config = self.needs_config.then_some(self.catalog.store);
+        let mut taker = Taker::new(&self.options.to, members, config);
         let pace = if let Some(skip) = taker.first_wanted() {
             taker.at = drive.skip(skip)?;
             STREAM.read(drive, self.monitor, |piece| taker.take(&piece))?
@@ -479,6 +495,11 @@ fn is_of(error: &Error, dir: &Path) -> bool {
     matches!(error, Error::Io { path, .. } if path.starts_with(dir))
 }
 
+/// Where the header of a member stands.
+fn header_of(member: &Member) -> u64 {
+    member.offset.saturating_sub(ustar::BLOCK as u64)
+}
+
 /// Takes members out of a container that streams by.
 struct Taker<'a> {
     to: &'a Path,
@@ -497,11 +518,15 @@ struct Taker<'a> {
     /// A header or the configuration's body, as far as it has come.
     collected: Vec<u8>,
     config_length: Option<u64>,
+    /// The store that it must name.
+    store: Option<StoreId>,
     has_config: bool,
+    /// The header of the next member, as far as it has come.
+    header: Vec<u8>,
 }
 
 impl<'a> Taker<'a> {
-    fn new(to: &'a Path, members: &'a [Member], config: bool) -> Self {
+    fn new(to: &'a Path, members: &'a [Member], config: Option<StoreId>) -> Self {
         Self {
             to,
             members,
@@ -512,10 +537,12 @@ impl<'a> Taker<'a> {
             lost: Vec::new(),
             files: 0,
             bytes: 0,
-            header_at: config.then_some(0),
+            header_at: config.map(|_| 0),
             collected: Vec::new(),
             config_length: None,
+            store: config,
             has_config: false,
+            header: Vec::new(),
         }
     }
 
@@ -524,7 +551,7 @@ impl<'a> Taker<'a> {
         if self.header_at.is_some() {
             return Some(0);
         }
-        self.members.first().map(|member| member.offset)
+        self.members.first().map(header_of)
     }
 
     fn take(&mut self, piece: &Piece<'_>) -> Result<Go> {
@@ -548,6 +575,7 @@ impl<'a> Taker<'a> {
         self.at = end;
         while let Some(member) = self.members.get(self.next) {
             let member_end = member.offset.saturating_add(member.length);
+            self.collect_header(member, (start, end), bytes);
             let (from, to) = (start.max(member.offset), end.min(member_end));
             if from > member.offset && self.current.is_none() {
                 self.hole = true;
@@ -565,6 +593,20 @@ impl<'a> Taker<'a> {
             self.end_member(member)?;
         }
         Ok(())
+    }
+
+    /// Collects what of `bytes`, which are those from `start` to `end` of the container, is
+    /// of a member's header.
+    fn collect_header(&mut self, member: &Member, (start, end): (u64, u64), bytes: Option<&[u8]>) {
+        let (from, to) = (start.max(header_of(member)), end.min(member.offset));
+        if from < to
+            && let Some(bytes) = bytes
+            && let Ok(from) = usize::try_from(from - start)
+            && let Ok(to) = usize::try_from(to - start)
+        {
+            let part = bytes.get(from..to).unwrap_or_default();
+            self.header.extend_from_slice(part);
+        }
     }
 
     fn put(&mut self, part: Option<&[u8]>) -> Result<()> {
@@ -587,7 +629,13 @@ impl<'a> Taker<'a> {
 
     fn end_member(&mut self, member: &Member) -> Result<()> {
         self.next += 1;
-        let hole = std::mem::take(&mut self.hole);
+        let header = ustar::parse(&self.header);
+        self.header.clear();
+        // What is not named by its hash must at least be what stands there: another tape, whose
+        // label cannot be read, may be in the drive.
+        let is_named = member.name.promised_hash().is_some()
+            || header.is_some_and(|header| header == (member.name.to_string(), member.length));
+        let hole = std::mem::take(&mut self.hole) || !is_named;
         if member.length == 0 && !hole {
             self.put(Some(&[]))?;
         }
@@ -601,7 +649,9 @@ impl<'a> Taker<'a> {
             self.lost.push(member.name.clone());
             return Ok(());
         };
-        temp.publish(&self.to.join(member.name.to_string()))?;
+        let target = self.to.join(member.name.to_string());
+        refuse_links_to(self.to, &target)?;
+        temp.publish(&target)?;
         self.files += 1;
         self.bytes += member.length;
         Ok(())
@@ -635,6 +685,15 @@ impl<'a> Taker<'a> {
 
     fn end_collected(&mut self, header_at: u64) -> Result<()> {
         if self.config_length.take().is_some() {
+            let path = self.to.join(CONFIG);
+            let found = StoreConfig::unverified_id(&path, &self.collected);
+            if found.ok() != self.store {
+                // It is damaged; every container has one.
+                self.header_at = None;
+                return Ok(());
+            }
+            // A store has this folder from the beginning; its absence shows a loss.
+            atomic::create_dir(&Layout::new(self.to).roots_dir())?;
             let temp = self.to.join(TEMP_DIR);
             atomic::write(&temp, &self.to.join(CONFIG), &self.collected)?;
             self.has_config = true;

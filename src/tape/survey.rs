@@ -12,7 +12,7 @@ use crate::format::wire::Fault;
 use crate::{Error, Result};
 
 /// The longest catalog that is read from a tape: that of some 300 TB of bricks of 64 MiB.
-const MAX_CATALOG: usize = 1 << 30;
+pub(super) const MAX_CATALOG: usize = 1 << 30;
 
 /// What a tape file is, as its first bytes say.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use super::digest::Digester;
 use super::drive::{Drive, Opened};
 use super::members::{self, Checker};
 use super::ring::{Go, Pace, Piece, Stream};
-use super::survey::{self, Kind};
+use super::survey::{self, Kind, MAX_CATALOG};
 use super::ustar;
 use crate::Result;
 use crate::archive::Monitor;
@@ -270,6 +270,10 @@ pub(super) fn read_own_catalog(
     let Some(whole) = read.digester.finish(None) else {
         return Ok(Err("it is cut off".into()));
     };
+    // A place that is not that of a catalog: what is between would have to be held in memory.
+    if whole.length.saturating_sub(end) > MAX_CATALOG as u64 {
+        return Ok(Ok((whole, None)));
+    }
     if drive.open(number)? == Opened::End {
         return Ok(Err("it cannot be found a second time".into()));
     }
@@ -280,7 +284,8 @@ pub(super) fn read_own_catalog(
         if let Piece::Data(bytes) = piece {
             text.extend_from_slice(bytes);
         }
-        Ok(Go::On)
+        let is_enough = text.len() as u64 >= whole.length.saturating_sub(skipped);
+        Ok(if is_enough { Go::Stop } else { Go::On })
     })?;
     let tail = text.get(from..).unwrap_or_default();
     let catalog = ustar::members(tail)

@@ -4,6 +4,7 @@
 mod common;
 
 mod containers;
+mod hostile;
 mod planned;
 mod resumed;
 mod scene;

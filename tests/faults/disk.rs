@@ -211,7 +211,8 @@ impl Disk {
     }
 
     fn change(&mut self, call: &Call, change: Change) {
-        let number = self.by_inode[&call.inode];
+        let number = self.by_inode.get(&call.inode).copied();
+        let number = number.unwrap_or_else(|| panic!("nobody made {}", call.path.display()));
         let Node::File(file) = &mut self.nodes[number] else {
             panic!("{call:?} of a folder");
         };

@@ -249,6 +249,9 @@ impl Trial<'_> {
         if step.gives_up().is_none() && step != Step::Command(&["rebuild"]) {
             self.is_sound(&context);
         }
+        if step == Step::Pack {
+            self.place.containers_are_whole(&context);
+        }
         self.once_more(&context);
         compared += self.all_kept(Promise::snapshot_is_kept, &context);
         (outcome, compared)
@@ -366,6 +369,10 @@ impl Trial<'_> {
             self.promises.push(promise);
         }
         self.is_sound(&format!("the next run, after {context}"));
+        if step == Step::Pack {
+            self.place.containers_are_whole(context);
+            self.all_kept(Promise::is_packed, context);
+        }
         self.is_clean(context);
     }
 

@@ -60,6 +60,8 @@ pub enum Step {
     Forget(&'static str),
     /// Writes what it finds among the bricks of class data to another folder.
     Salvage,
+    /// Packs what is not packed into containers in the folder `packed`.
+    Pack,
     /// Any other command.
     Command(&'static [&'static str]),
 }
@@ -98,6 +100,7 @@ impl Step {
                 path = place.join(name);
                 vec!["restore", path.to_str().unwrap()]
             }
+            Self::Pack => vec!["pack", "--quiet", "--size", "16M", "--to", "packed"],
             Self::Command(words) => words.to_vec(),
             Self::Salvage => {
                 path = place.join("salvaged");
@@ -223,6 +226,35 @@ impl Place {
             Some(difference) => Err(difference.to_string()),
             None => Ok(()),
         }
+    }
+
+    /// What has the name of a container is one, whole, with nothing damaged in it; they are
+    /// unpacked into the folder `unpacked`.
+    #[track_caller]
+    pub fn containers_are_whole(&self, after: &str) {
+        let _ = fs::remove_dir_all(self.path().join("unpacked"));
+        let mut containers = self.entries("packed");
+        containers.retain(|path| path.extension().is_some_and(|ending| ending == "tar"));
+        if containers.is_empty() {
+            return;
+        }
+        let mut arguments = vec!["unpack", "--quiet", "--to", "unpacked"];
+        arguments.extend(containers.iter().map(|path| path.to_str().unwrap()));
+        let run = self.ask(&arguments);
+        assert_eq!(run.code, Some(0), "unpack: {}\nafter {after}", run.stderr);
+    }
+
+    /// Containers and key are enough for a run: all is packed.
+    #[track_caller]
+    pub fn unpacked_restores(&self, label: &str, expected: &[u8], after: &str) {
+        let index = format!("@label:{label}");
+        let run = self.ask(&["restore", "--quiet", "--store", "unpacked", &index]);
+        assert_eq!(run.code, Some(0), "unpacked: {}\nafter {after}", run.stderr);
+        let difference = first_difference(&run.stdout[..], expected).unwrap();
+        assert!(
+            difference.is_none(),
+            "unpacked: {label} is another after {after}"
+        );
     }
 
     /// Verify finds nothing wrong, as far as the store has come into being. A run that

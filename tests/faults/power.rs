@@ -74,6 +74,17 @@ pub const HISTORIES: &[History] = &[
         from: 2,
         next: &[6],
     },
+    History {
+        name: "pack, archive, pack",
+        steps: &[
+            Step::Archive("a", &[1]),
+            Step::Pack,
+            Step::Archive("b", &[1, 2]),
+            Step::Pack,
+        ],
+        from: 3,
+        next: &[2, 3],
+    },
 ];
 
 /// A run, and what is known of it at some moment.
@@ -92,6 +103,8 @@ struct Case {
     promised: Vec<&'static str>,
     /// Whether something is known to be missing.
     is_harmed: bool,
+    /// Whether all goes into containers.
+    is_packed: bool,
     what: String,
 }
 
@@ -254,6 +267,7 @@ pub fn cut(history: &History, effort: Effort) -> Report {
                     image,
                     promised,
                     is_harmed: recorder.is_harmed,
+                    is_packed: history.steps.contains(&Step::Pack),
                     what: format!(
                         "{}: power failed after call {} of {step:?} ({:?} {}), lost: {loss:?}",
                         history.name,
@@ -345,6 +359,7 @@ pub fn cut_after_failure(again: &Again, effort: Effort) -> Report {
                 image: recorder.disk.after(loss),
                 promised: recorder.promised(),
                 is_harmed: false,
+                is_packed: false,
                 what: format!("{}, at call {at}, lost: {loss:?}", again.name),
             })
             .collect();
@@ -438,6 +453,16 @@ impl Case {
         }
         if !self.is_harmed {
             place.is_sound(&self.what);
+        }
+        if self.is_packed {
+            place.containers_are_whole(&self.what);
+            let run = place.run(Step::Pack);
+            let (code, said) = (run.code, &run.stderr);
+            assert_eq!(code, Some(0), "{}: the next pack: {said}", self.what);
+            place.containers_are_whole(&self.what);
+            for promise in &promises {
+                promise.is_packed(&place, &self.what);
+            }
         }
         let next = Step::Archive("next", next);
         let run = place.run(next);

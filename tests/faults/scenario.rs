@@ -101,6 +101,7 @@ pub const SCENARIOS: &[Scenario] = &[
     )
     .of_harm(3, "a", false),
     Scenario::new("salvage", &[A, C], Step::Salvage),
+    Scenario::new("pack", &[A, Step::Pack, B], Step::Pack),
 ];
 
 /// A finished run that has to restore.
@@ -146,6 +147,12 @@ impl Promise {
         } else {
             self.is_kept(place, after);
         }
+    }
+
+    /// Panics, saying after what, unless containers and key are enough.
+    #[track_caller]
+    pub fn is_packed(&self, place: &Place, after: &str) {
+        place.unpacked_restores(self.name, &self.stream, after);
     }
 
     #[track_caller]

@@ -302,7 +302,7 @@ pub fn restore(
     )?;
     if (args.hot || args.unpack) && Store::stands_in(&args.to)? {
         // So that plans know what is on which tape.
-        tape::put(&Layout::new(&args.to), &catalog)?;
+        tape::put(&Layout::new(&args.to), &catalog, &BTreeSet::new())?;
     }
     for lost in &summary.lost {
         if say.is_json() {
@@ -471,15 +471,18 @@ pub fn recover(
     }
     let (mut drive, _) = drive::open(args)?;
     let mut hands = changer(args, say);
-    let summary = tape::recover(&mut *drive, &mut *hands, set, monitor, &mut |event| {
-        tell_recover(&event, say);
-    })?;
+    let expected = match (&to, &store) {
+        (None, Some(layout)) => Some(Store::unverified_id(layout.path())?),
+        _ => None,
+    };
+    let mut tell = |event: RecoverEvent<'_>| tell_recover(&event, say);
+    let summary = tape::recover(&mut *drive, &mut *hands, set, expected, monitor, &mut tell)?;
     let to = match (to, store) {
         (Some(to), _) => {
             write_catalog(to, &summary.catalog)?;
             to.to_owned()
         }
-        (None, Some(layout)) => tape::put(&layout, &summary.catalog)?,
+        (None, Some(layout)) => tape::put(&layout, &summary.catalog, &summary.tapes)?,
         (None, None) => return Err(no_store(global)?),
     };
     for (number, names) in &summary.elsewhere {
@@ -497,7 +500,8 @@ pub fn recover(
     let read: Vec<_> = summary.read.iter().map(ToString::to_string).collect();
     say.summary(
         &format!(
-            "{}: {} from {}{}; it lacks nothing that is on them",
+            "{}: {} from {}{}; it lacks nothing that is on them (of a tape that was written after \
+             all of these they know nothing)",
             to.display(),
             count(summary.catalog.containers.len(), "container"),
             count(read.len(), "tape"),
@@ -548,6 +552,11 @@ fn tell_recover(event: &RecoverEvent<'_>, say: Say) {
         RecoverEvent::Reading(number) => say.note(&format!(
             "reading container {number} to its end: no sound catalog on this tape knows it"
         )),
+        RecoverEvent::Failed(name, error) => {
+            say.warn(&format!(
+                "{name} cannot be read to its end, and counts as not read: {error}"
+            ));
+        }
         RecoverEvent::LeftOut(file, why) => {
             say.warn(&format!("tape file {file} is left out: {why}"));
         }

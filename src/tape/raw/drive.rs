@@ -14,6 +14,10 @@ use crate::{Error, Result};
 /// drive minutes.
 const MOST_BAD_BLOCKS: u32 = 100;
 
+/// The most blocks that are passed over at once: the drive's command has a count of 24 bits
+/// with a sign, and st cuts off what is above them.
+const MOST_SPACED: u64 = 1 << 22;
+
 /// A drive for tapes of blocks and filemarks.
 #[derive(Debug)]
 pub struct RawDrive<M> {
@@ -337,10 +341,11 @@ impl<M: Medium> Drive for RawDrive<M> {
             skipped += block;
             left -= 1;
         }
-        if let Ok(count @ 1..) = u32::try_from(left) {
+        while let Some(count) = u32::try_from(left.min(MOST_SPACED)).ok().filter(|&n| n > 0) {
             self.operate(Operation::ForwardBlocks(count))
                 .map_err(self.fault("find a block on"))?;
             skipped += u64::from(count) * block;
+            left -= u64::from(count);
             self.at = self.at.map(|at| at + u64::from(count));
         }
         Ok(skipped)

@@ -5,11 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use super::{Containers, Next, Planned};
@@ -21,7 +17,8 @@ use crate::store::atomic;
 use crate::store::layout::Layout;
 use crate::tape::catalog::{Catalog, Member, Place, Sha256Sum, Whole};
 use crate::tape::digest::Digester;
-use crate::tape::stored::{note_places, stored};
+use crate::tape::lock::lock;
+use crate::tape::stored::{note_places, stored_set};
 use crate::tape::{members, ustar};
 use crate::{Error, Result};
 
@@ -41,7 +38,7 @@ pub struct Folder {
     /// What is remembered: the catalog with what has been read back from tapes.
     confirmed: BTreeSet<Place>,
     /// Locked as long as this lives: two runs must not put the same container on tapes.
-    _lock: File,
+    _lock: Option<File>,
     /// The store that is told, too.
     store: Option<Layout>,
     files: BTreeMap<u32, u64>,
@@ -57,7 +54,8 @@ impl Folder {
     /// # Errors
     /// [`Error::Refused`] if there is no set in it, or several; those of reading.
     pub fn open(dir: &Path, only: Option<SetPrefix>) -> Result<Self> {
-        let lock = lock(dir)?;
+        let busy = "another run is putting these containers on tapes; wait until it has ended";
+        let lock = lock(dir, busy)?;
         let mut sets = BTreeMap::<_, BTreeMap<u32, u64>>::new();
         let fault = || Error::io("list", dir);
         for entry in fs::read_dir(dir).map_err(fault())? {
@@ -120,21 +118,25 @@ impl Folder {
     }
 
     /// Learns from the store's catalog of the set, if there is one, what is on tapes, and
-    /// enters there what is put on tapes.
+    /// what the containers must be: of the last one nothing else knows it. Enters there what
+    /// is put on tapes.
     ///
     /// # Errors
     /// Those of reading it.
     pub fn with_store(mut self, layout: Layout) -> Result<Self> {
-        for (_, known) in stored(&layout)? {
-            if known.set == self.catalog.set {
-                let places = known.places.iter().filter(|place| {
-                    // What this folder does not know cannot be on its tapes.
-                    self.catalog.containers.contains_key(&place.container)
-                });
-                let places: Vec<_> = places.cloned().collect();
-                self.confirmed.extend(places.iter().cloned());
-                self.catalog.places.extend(places);
+        if let Some((_, known)) = stored_set(&layout, self.catalog.set)? {
+            for (number, own) in &mut self.catalog.containers {
+                if let Some(known) = known.containers.get(number) {
+                    own.whole = known.whole.or(own.whole);
+                }
             }
+            let places = known.places.into_iter().filter(|place| {
+                // What this folder does not know cannot be on its tapes.
+                self.catalog.containers.contains_key(&place.container)
+            });
+            let places: Vec<_> = places.collect();
+            self.confirmed.extend(places.iter().cloned());
+            self.catalog.places.extend(places);
         }
         self.store = Some(layout);
         Ok(self)
@@ -184,28 +186,6 @@ impl Folder {
             members: members.unwrap_or_default(),
         }
     }
-}
-
-/// How often is looked whether the folder is free, and how long between.
-const LOOKS: u32 = 100;
-const BETWEEN: Duration = Duration::from_millis(50);
-
-/// A run that has just ended may still hold it for a moment: a program that was started
-/// meanwhile, such as a change command, holds what was open until it has begun.
-fn lock(dir: &Path) -> Result<File> {
-    let file = File::open(dir).map_err(Error::io("open", dir))?;
-    for _ in 0..LOOKS {
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => return Ok(file),
-            Err(Errno::WOULDBLOCK) => thread::sleep(BETWEEN),
-            Err(error) => return Err(Error::io("lock", dir)(error.into())),
-        }
-    }
-    Err(Error::Refused {
-        path: dir.to_owned(),
-        message: "another run is putting these containers on tapes; wait until it has ended".into(),
-        exit: Exit::Failed,
-    })
 }
 
 fn state_name(set: SetPrefix) -> String {

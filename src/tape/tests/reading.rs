@@ -58,6 +58,7 @@ fn recovered(scene: &Scene, tapes: &[&str]) -> (RecoverSummary, Vec<String>) {
         &mut scene.drive(),
         &mut scene.hand(tapes),
         None,
+        None,
         &Monitor::default(),
         &mut |event| {
             log.push(match event {
@@ -65,6 +66,7 @@ fn recovered(scene: &Scene, tapes: &[&str]) -> (RecoverSummary, Vec<String>) {
                 RecoverEvent::DamagedCatalog(file, why) => format!("catalog {file}: {why}"),
                 RecoverEvent::Reading(number) => format!("reading {number}"),
                 RecoverEvent::LeftOut(file, why) => format!("left out {file}: {why}"),
+                RecoverEvent::Failed(name, error) => format!("failed {name}: {error}"),
             });
         },
     )
@@ -229,7 +231,10 @@ fn single_bricks_touch_the_fewest_tapes() {
     for name in wanted {
         assert!(to.join(name.to_string()).is_file());
     }
-    assert_eq!(fs::read(to.join("store.toml")).unwrap(), b"format = 1\n");
+    assert_eq!(
+        fs::read_to_string(to.join("store.toml")).unwrap(),
+        super::scene::config()
+    );
 }
 
 #[test]
@@ -321,4 +326,44 @@ fn the_wrong_tape_is_refused_by_name() {
             .unwrap()
             .contains(&SET.to_string()[..8])
     );
+}
+
+#[test]
+fn a_tape_that_fails_does_not_cost_what_others_say() {
+    let scene = Scene::new(&[10, 60]);
+    scene.tape("A", &format!("capacity = {}", scene.capacity(10)));
+    scene.write(&["A"]).done();
+    // Its catalog, and more of the second container than is tried.
+    let (start, catalog) = (block_of(&scene, "A", 2), block_of(&scene, "A", 3));
+    let end: usize = scene.layout("A").iter().sum();
+    let blocks: Vec<_> = (start + 2..start + 120).chain(catalog..end).collect();
+    scene.tape(
+        "A",
+        &format!("capacity = {}\nfail_read = {blocks:?}", scene.capacity(10)),
+    );
+    let (summary, log) = recovered(&scene, &["A", "A"]);
+    assert!(
+        log.iter().any(|line| line.starts_with("failed A")),
+        "{log:?}"
+    );
+    assert!(summary.read.is_empty());
+    assert_eq!(summary.missing, super::scene::names(&["A"]));
+    assert!(summary.catalog.containers[&1].whole.is_some());
+    assert_eq!(summary.elsewhere[&1], super::scene::names(&["A"]));
+}
+
+#[test]
+fn what_is_not_named_by_its_hash_is_not_taken_from_another_tape() {
+    let scene = written();
+    let catalog = full(&scene);
+    // The third tape's label cannot be read, so it may be the first one.
+    add_fault(&scene, "C", "fail_read = [0]");
+    let roots = || What::Members {
+        wanted: Box::new(|name| matches!(name, crate::format::container::MemberName::Root(_))),
+        config: false,
+    };
+    let (summary, log) = restored(&scene, &catalog, roots(), &["C", "B", "C"]);
+    assert_eq!(summary.lost.len(), 2, "{log:?}");
+    let found = crate::store::layout::Layout::new(scene.dir.path().join("to"));
+    assert_eq!(found.runs().unwrap().len(), 3, "{log:?}");
 }

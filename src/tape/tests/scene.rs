@@ -24,6 +24,11 @@ pub const SET: ContainerSetId = ContainerSetId([0x5f; 16]);
 pub const STORE: StoreId = StoreId([0xa5; 16]);
 pub const BLOCK: u32 = 4096;
 
+/// What there is of the store's configuration.
+pub fn config() -> String {
+    format!("format = 1\nfeatures = []\nstore-id = \"{STORE}\"\n")
+}
+
 /// A folder with everything in it.
 pub struct Scene {
     pub dir: TempDir,
@@ -83,7 +88,7 @@ impl Scene {
         let mut tar = Vec::new();
         ustar::put_member(&mut tar, LABEL, label.as_bytes(), 7).unwrap();
         ustar::put_member(&mut tar, "formats/tape.md", b"a page", 7).unwrap();
-        ustar::put_member(&mut tar, "store.toml", b"format = 1\n", 7).unwrap();
+        ustar::put_member(&mut tar, "store.toml", config().as_bytes(), 7).unwrap();
         let run: RunName = format!("{number:020}-0000000000000000").parse().unwrap();
         let mut members = Vec::new();
         let mut put = |tar: &mut Vec<u8>, name: MemberName, body: &[u8]| {
