@@ -11,8 +11,14 @@ use crate::error::{Error, Exit};
 /// What kind of failure it is, as far as somebody decides by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// There is no such object (or upload).
+    /// There is no such object.
     Missing,
+    /// There is no such upload: it was ended or given up.
+    NoUpload,
+    /// There is such an object, or another one than there was.
+    Replaced,
+    /// The server does not know how to do that.
+    CannotDo,
     /// The object is in cold storage.
     Cold,
     /// It was asked for already.
@@ -125,7 +131,16 @@ impl Fault {
 fn meaning(status: u16, code: &str) -> (Kind, &'static str) {
     match code {
         "NoSuchKey" | "NotFound" => (Kind::Missing, "bring the object back"),
-        "NoSuchUpload" => (Kind::Missing, "run this again"),
+        "NoSuchUpload" => (Kind::NoUpload, "run this again"),
+        "InvalidPart" | "InvalidPartOrder" => (
+            Kind::Passing,
+            "somebody else was at the same upload: run this again",
+        ),
+        "NotImplemented" | "MethodNotAllowed" => (Kind::CannotDo, "this server cannot do that"),
+        "InvalidStorageClass" => (
+            Kind::Final,
+            "take another --storage-class, one that this server knows",
+        ),
         "NoSuchBucket" => (
             Kind::Final,
             "make the bucket, or look at its name and at --endpoint",
@@ -172,8 +187,9 @@ fn meaning(status: u16, code: &str) -> (Kind, &'static str) {
             ),
             404 => (Kind::Missing, "look at the names of bucket and prefix"),
             409 => (Kind::InProgress, ""),
+            405 | 501 => (Kind::CannotDo, "this server cannot do that"),
             412 => (
-                Kind::Final,
+                Kind::Replaced,
                 "the object was replaced meanwhile: run this again",
             ),
             408 | 429 | 500..=599 => (
@@ -223,6 +239,11 @@ mod tests {
             (503, "SlowDown", Kind::Passing, "later"),
             (500, "", Kind::Passing, "later"),
             (404, "", Kind::Missing, "404"),
+            (404, "NoSuchUpload", Kind::NoUpload, "run this again"),
+            (501, "NotImplemented", Kind::CannotDo, "cannot do that"),
+            (501, "", Kind::CannotDo, "cannot do that"),
+            (412, "PreconditionFailed", Kind::Replaced, "replaced"),
+            (403, "RequestTimeTooSkewed", Kind::Final, "clock"),
         ] {
             let fault = Fault::said(status, code, "so it is");
             assert_eq!(fault.kind, kind, "{status} {code}");

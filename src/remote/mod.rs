@@ -12,6 +12,9 @@
 mod bucket;
 mod checksum;
 mod config;
+mod confirmed;
+mod connector;
+mod deletion;
 mod download;
 mod fault;
 mod listing;
@@ -25,12 +28,12 @@ mod spool;
 mod upload;
 mod wait;
 
-pub use bucket::{Access, Asked, Bucket, Object, State};
+pub use bucket::{Access, Asked, Bucket, DEFAULT_PATIENCE, Object, Read, State};
 pub use download::{DownloadSummary, SyncOptions, Wanted, pull, sync, sync_config};
 pub use listing::{Entry, Listing};
 pub use local::Folder;
 pub use place::{ParsePlaceError, Place};
 pub use push::{PushOptions, PushSummary, push};
 pub use spool::{Outlook, Spool, SpoolOptions, outlook};
-pub use upload::{DEFAULT_PART, LEAST_PART};
+pub use upload::{DEFAULT_PART, LEAST_PART, MOST_PART};
 pub use wait::{Tell, ThawOptions, ThawSummary, Waiter, Waiting, thaw, tier};
