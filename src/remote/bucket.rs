@@ -458,7 +458,8 @@ impl Bucket {
             .build()
             .map_err(|error| Error::Internal(error.to_string()))?;
         // There it moves to where it can be read, and stays.
-        let days = (class != "INTELLIGENT_TIERING").then(|| i32::try_from(days).unwrap_or(i32::MAX));
+        let days =
+            (class != "INTELLIGENT_TIERING").then(|| i32::try_from(days).unwrap_or(i32::MAX));
         let restore = RestoreRequest::builder()
             .set_days(days)
             .glacier_job_parameters(parameters)
@@ -533,9 +534,7 @@ impl Object {
             etag_is_md5: !is_kms(found.server_side_encryption())
                 && found.sse_customer_algorithm().is_none(),
             sha256: found.checksum_sha256().map(str::to_owned),
-            class: class
-                .filter(|class| *class != STANDARD)
-                .map(str::to_owned),
+            class: class.filter(|class| *class != STANDARD).map(str::to_owned),
             expiry: found.expiration().map(str::to_owned),
             state: state(is_archived, found.restore()),
         }

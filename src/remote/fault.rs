@@ -127,6 +127,9 @@ impl Fault {
     }
 }
 
+const LATER: &str = "the server is busy or failing, and was asked several times: run this again \
+                     later; what is done is not done twice";
+
 /// What an answer means, and what to do about it.
 fn meaning(status: u16, code: &str) -> (Kind, &'static str) {
     match code {
@@ -167,6 +170,10 @@ fn meaning(status: u16, code: &str) -> (Kind, &'static str) {
             Kind::Final,
             "the bucket is in another region: name it with --region",
         ),
+        // Also in an answer that says 200.
+        "InternalError" | "ServiceUnavailable" | "SlowDown" | "RequestTimeout" => {
+            (Kind::Passing, LATER)
+        }
         "GlacierExpeditedRetrievalNotAvailable" => (
             Kind::Passing,
             "take another --tier, or run this again later",
@@ -192,11 +199,7 @@ fn meaning(status: u16, code: &str) -> (Kind, &'static str) {
                 Kind::Replaced,
                 "the object was replaced meanwhile: run this again",
             ),
-            408 | 429 | 500..=599 => (
-                Kind::Passing,
-                "the server is busy or failing, and was asked several times: run this again \
-                 later; what is done is not done twice",
-            ),
+            408 | 429 | 500..=599 => (Kind::Passing, LATER),
             _ => (Kind::Final, ""),
         },
     }
@@ -237,6 +240,7 @@ mod tests {
             (403, "AccessDenied", Kind::Final, "rights"),
             (409, "RestoreAlreadyInProgress", Kind::InProgress, "409"),
             (503, "SlowDown", Kind::Passing, "later"),
+            (200, "InternalError", Kind::Passing, "later"),
             (500, "", Kind::Passing, "later"),
             (404, "", Kind::Missing, "404"),
             (404, "NoSuchUpload", Kind::NoUpload, "run this again"),

@@ -114,7 +114,11 @@ impl Listing<'_> {
         if answer.is_truncated() != Some(true) {
             return Ok(());
         }
-        self.empty = if self.page.is_empty() { self.empty + 1 } else { 0 };
+        self.empty = if self.page.is_empty() {
+            self.empty + 1
+        } else {
+            0
+        };
         let next = answer.next_continuation_token();
         if next.is_none() || next == token.as_deref() || self.empty > MOST_EMPTY {
             let fault = Fault::new(

@@ -274,12 +274,7 @@ impl Bucket {
         match self.send(request.send()) {
             Ok(_) => {}
             // Done at the attempt before, whose answer was lost, or by another push.
-            Err(fault)
-                if matches!(fault.kind, Kind::NoUpload | Kind::Missing)
-                    && self.has(&upload.path, length)? =>
-            {
-                return Ok(());
-            }
+            Err(_) if self.has(&upload.path, length)? => return Ok(()),
             Err(fault) => return Err(self.error(fault, &upload.path, "finish it")),
         }
         // That it says so is not enough: an error may hide in an answer that says 200.

@@ -17,8 +17,8 @@ use crate::archive::Monitor;
 use crate::error::{Error, Exit, Result};
 use crate::id::{BrickName, Class};
 use crate::store::away::{self, AwayPlace};
-use crate::store::layout::Layout;
 use crate::store::is_missing;
+use crate::store::layout::Layout;
 
 /// Lists of one place before they are made into one.
 const MOST_LISTS: usize = 16;
@@ -126,7 +126,11 @@ pub fn push(
         check: Check::of(layout, None)?,
         looks: options.check || is_new,
         lists_bricks: options.check || is_new || listed.is_empty(),
-        known: if is_new { HashSet::new() } else { listed.clone() },
+        known: if is_new {
+            HashSet::new()
+        } else {
+            listed.clone()
+        },
         listed,
         confirmed: Confirmed::new(layout, place),
         warnings: Vec::new(),
@@ -200,6 +204,8 @@ impl Push<'_> {
         // First, so that all that these runs need is found afterwards.
         let roots = self.files(Folder::Roots)?;
         let snapshots = self.files(Folder::Snapshots)?;
+        // A sidecar that comes later may have a brick that came after these were listed.
+        let sidecars = self.sidecars()?;
         self.summary.damaged.clear();
         self.expect()?;
         let mut vanished = 0;
@@ -213,7 +219,19 @@ impl Push<'_> {
             return Ok(false);
         }
         let mut files = LocalFiles::new(self.layout, Folder::Tocs);
-        vanished += self.send(Folder::Tocs, &mut || files.next())?;
+        let stood = |file: &LocalFile| {
+            let name = Folder::Tocs.name_of(&file.path);
+            let name = name.as_ref().and_then(Name::hash);
+            name.is_some_and(|name| sidecars.contains(name))
+        };
+        vanished += self.send(Folder::Tocs, &mut || {
+            while let Some(file) = files.next()? {
+                if stood(&file) {
+                    return Ok(Some(file));
+                }
+            }
+            Ok(None)
+        })?;
         if vanished > 0 {
             return Ok(true);
         }
@@ -261,6 +279,15 @@ impl Push<'_> {
         let order = Ordering::Relaxed;
         // It always succeeds.
         let _ = self.monitor.total.fetch_update(order, order, less);
+    }
+
+    fn sidecars(&self) -> Result<HashSet<BrickName>> {
+        let (mut all, mut names) = (HashSet::new(), Vec::new());
+        for shard in 0..=u8::MAX {
+            self.layout.sidecar_names(shard, &mut names)?;
+            all.extend(names.drain(..));
+        }
+        Ok(all)
     }
 
     fn files(&self, folder: Folder) -> Result<Vec<LocalFile>> {
@@ -347,7 +374,9 @@ impl Push<'_> {
                      is this one that is damaged, and delete the one that is",
                     file.length, entry.length
                 );
-                found.damaged.push((self.layout.path().join(&file.path), why));
+                found
+                    .damaged
+                    .push((self.layout.path().join(&file.path), why));
                 Ok(None)
             }
             Side::Both(file, entry) => {

@@ -378,7 +378,14 @@ mod tests {
 
     #[test]
     fn no_file_goes_up_in_more_parts_than_servers_take() {
-        for length in [1, 5 << 20, 1 << 30, 160_000 << 20, (160_000 << 20) + 1, 1 << 40] {
+        for length in [
+            1,
+            5 << 20,
+            1 << 30,
+            160_000 << 20,
+            (160_000 << 20) + 1,
+            1 << 40,
+        ] {
             let part = part_of(length, DEFAULT_PART);
             assert!(length.div_ceil(part) <= MOST_PARTS && part >= DEFAULT_PART);
         }
