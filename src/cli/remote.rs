@@ -33,6 +33,14 @@ pub fn open(url: &str, args: &RemoteArgs, say: Say) -> Result<Bucket> {
         limit_rate: args.limit_rate,
         patience: Some(Duration::from_secs(args.timeout)),
     };
+    // It is written down in away lists, and said in errors.
+    if access.endpoint().is_some_and(|url| url.contains('@')) {
+        return Err(Error::Usage(
+            "--endpoint or AWS_ENDPOINT_URL: no name and password belong there: set \
+             AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                .into(),
+        ));
+    }
     let bucket = Bucket::open(&place(url)?, &access)?;
     if let Some(endpoint) = bucket.endpoint()
         && !is_private(endpoint)
@@ -47,11 +55,11 @@ pub fn open(url: &str, args: &RemoteArgs, say: Say) -> Result<Bucket> {
 
 /// Whether nobody on the way to a server can listen.
 fn is_private(endpoint: &str) -> bool {
+    let endpoint = endpoint.to_ascii_lowercase();
     let Some(rest) = endpoint.strip_prefix("http://") else {
         return true;
     };
     let host = rest.split(['/', '?']).next().unwrap_or_default();
-    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
     let host = match host.strip_prefix('[') {
         Some(host) => host.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),
@@ -151,7 +159,7 @@ mod tests {
             ("http://127.0.0.1:9000", true),
             ("http://[::1]:9000", true),
             ("http://10.0.0.1:9000", false),
-            ("http://127.0.0.1@example.org", false),
+            ("HTTP://10.0.0.1:9000", false),
         ] {
             assert_eq!(is_private(endpoint), expected, "{endpoint}");
         }

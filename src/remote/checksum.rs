@@ -94,7 +94,7 @@ fn part_sizes(length: u64, count: u64, own_part: u64) -> Vec<u64> {
     let mut sizes = PART_SIZES.map(|size| size << 20).to_vec();
     sizes.push(own_part);
     let least = length.div_ceil(count).div_ceil(1 << 20);
-    let more = (least..least + MOST_SIZES + 1).map(|size| size << 20);
+    let more = (least..=least + MOST_SIZES).map(|size| size << 20);
     let more: Vec<u64> = more
         .take_while(|size| *size > 0 && length.div_ceil(*size) == count)
         .collect();

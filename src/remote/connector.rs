@@ -225,11 +225,11 @@ mod tests {
         runtime.block_on(async {
             let moved = Arc::new(Moved::default());
             let start = Instant::now();
-            let mover = Arc::clone(&moved);
+            let shared = Arc::clone(&moved);
             tokio::spawn(async move {
                 for _ in 0..5 {
                     tokio::time::sleep(Duration::from_millis(100)).await;
-                    mover.set(Some(Instant::now()));
+                    shared.set(Some(Instant::now()));
                 }
             });
             let done = moved.while_it_does(std::future::pending::<()>(), patience);

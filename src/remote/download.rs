@@ -308,8 +308,15 @@ pub fn sync(
         downloader.fetch_folder(Folder::Parity, None, &mut summary)?;
     }
     downloader.fetch_folder(Folder::Tocs, None, &mut summary)?;
-    downloader.fetch_folder(Folder::Snapshots, Some(snapshots), &mut summary)?;
     downloader.fetch_folder(Folder::Roots, Some(roots), &mut summary)?;
+    // A snapshot without a root is the sign of a root that was lost: it is not there yet, or
+    // was refused.
+    let mut snapshots = snapshots;
+    snapshots.retain(|entry| match Folder::Snapshots.name_of(&entry.path) {
+        Some(Name::Run(run)) => layout.root_path(&run).exists(),
+        _ => false,
+    });
+    downloader.fetch_folder(Folder::Snapshots, Some(snapshots), &mut summary)?;
     Ok(summary)
 }
 
@@ -388,9 +395,19 @@ pub fn pull(
     let summary = Mutex::new(DownloadSummary::default());
     let work = |(name, length): (BrickName, u64)| {
         let path = brick_path(&name);
-        if layout.path().join(&path).is_file() {
-            lock(&summary).here += 1;
+        if let Ok(found) = layout.path().join(&path).metadata()
+            && found.is_file()
+        {
             Monitor::add(&monitor.stream, length);
+            let mut summary = lock(&summary);
+            summary.here += 1;
+            if found.len() != length {
+                let why = format!(
+                    "{} bytes long here, and {length} there: delete the file here, and pull again",
+                    found.len()
+                );
+                summary.refused.push((bucket.place().show(&path), why));
+            }
             return Ok(());
         }
         if !waiter.is_readable(bucket, &path, monitor)? {

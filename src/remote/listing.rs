@@ -77,12 +77,12 @@ impl Listing<'_> {
             match std::mem::replace(&mut self.next, Page::None) {
                 Page::None => return Ok(None),
                 Page::First => self.read_page(None)?,
-                Page::Token(token) => self.read_page(Some(token))?,
+                Page::Token(token) => self.read_page(Some(&token))?,
             }
         }
     }
 
-    fn read_page(&mut self, token: Option<String>) -> Result<()> {
+    fn read_page(&mut self, token: Option<&str>) -> Result<()> {
         let place = self.bucket.place();
         let request = self
             .bucket
@@ -90,7 +90,7 @@ impl Listing<'_> {
             .list_objects_v2()
             .bucket(place.bucket())
             .prefix(place.key(&self.folder))
-            .set_continuation_token(token.clone());
+            .set_continuation_token(token.map(str::to_owned));
         let answer = self
             .bucket
             .send(request.send())
@@ -120,7 +120,7 @@ impl Listing<'_> {
             0
         };
         let next = answer.next_continuation_token();
-        if next.is_none() || next == token.as_deref() || self.empty > MOST_EMPTY {
+        if next.is_none() || next == token || self.empty > MOST_EMPTY {
             let fault = Fault::new(
                 Kind::Final,
                 "the server says that there is more, and does not give it: without it nobody \

@@ -9,7 +9,7 @@ use super::bucket::Bucket;
 use super::config;
 use super::confirmed::Confirmed;
 use super::deletion::Deletion;
-use super::download::Check;
+use super::download::{Check, brick_path};
 use super::listing::{Side, Sides};
 use super::local::{Folder, LocalFile, LocalFiles, Name};
 use super::upload::{Job, Uploaded, Uploader};
@@ -32,6 +32,8 @@ const ALL: [Folder; 7] = [
     Folder::Snapshots,
     Folder::Roots,
 ];
+/// Bricks that the bucket is asked for, to see whether lists are out of date.
+const MOST_ASKED: usize = 256;
 /// How often to look again if a gc took files away meanwhile.
 const ROUNDS: usize = 5;
 
@@ -132,6 +134,7 @@ pub fn push(
             listed.clone()
         },
         listed,
+        is_stale: false,
         confirmed: Confirmed::new(layout, place),
         warnings: Vec::new(),
         summary: PushSummary::default(),
@@ -177,6 +180,8 @@ struct Push<'a> {
     known: HashSet<BrickName>,
     /// Those that lists name.
     listed: HashSet<BrickName>,
+    /// A list has turned out to be wrong.
+    is_stale: bool,
     confirmed: Confirmed<'a>,
     warnings: Vec<String>,
     summary: PushSummary,
@@ -224,6 +229,7 @@ impl Push<'_> {
             let name = name.as_ref().and_then(Name::hash);
             name.is_some_and(|name| sidecars.contains(name))
         };
+        self.is_stale = false;
         vanished += self.send(Folder::Tocs, &mut || {
             while let Some(file) = files.next()? {
                 if stood(&file) {
@@ -232,6 +238,12 @@ impl Push<'_> {
             }
             Ok(None)
         })?;
+        if self.is_stale {
+            // Then nothing counts that they say.
+            (self.looks, self.lists_bricks) = (true, true);
+            self.known.clear();
+            return Ok(true);
+        }
         if vanished > 0 {
             return Ok(true);
         }
@@ -240,11 +252,31 @@ impl Push<'_> {
             return Ok(false);
         }
         self.count_unknown()?;
-        for (folder, files) in [(Folder::Snapshots, snapshots), (Folder::Roots, roots)] {
-            let mut files = files.into_iter();
-            // One that is gone is being forgotten.
-            self.send(folder, &mut || Ok(files.next()))?;
-        }
+        let runs = roots
+            .iter()
+            .filter_map(|file| Folder::Roots.name_of(&file.path));
+        let runs: Vec<Name> = runs.collect();
+        // One that is gone is being forgotten.
+        let mut files = roots.into_iter();
+        self.send(Folder::Roots, &mut || Ok(files.next()))?;
+        // A snapshot without a root is the sign of a root that was lost.
+        let refused = &self.summary.damaged;
+        let refused: Vec<_> = refused.iter().map(|(path, _)| path.clone()).collect();
+        let mut files = snapshots.into_iter();
+        let layout = self.layout;
+        self.send(Folder::Snapshots, &mut || {
+            while let Some(file) = files.next() {
+                let Some(Name::Run(run)) = Folder::Snapshots.name_of(&file.path) else {
+                    continue;
+                };
+                let root = layout.root_path(&run);
+                let was_sent = root.exists() && !refused.contains(&root);
+                if was_sent && runs.contains(&Name::Run(run)) {
+                    return Ok(Some(file));
+                }
+            }
+            Ok(None)
+        })?;
         Ok(false)
     }
 
@@ -340,6 +372,7 @@ impl Push<'_> {
             self.known.extend(self.confirmed.all());
         }
         self.warnings.append(&mut found.warnings);
+        self.is_stale |= found.is_stale;
         let summary = &mut self.summary;
         summary.there += found.there;
         summary.files += uploaded.files;
@@ -393,8 +426,29 @@ impl Push<'_> {
                 Ok(Some(file))
             }
             Side::Here(file) if folder == Folder::Bricks => self.wanting_brick(file, found),
-            Side::Here(file) => Ok(self.is_sound(folder, &file, found)?.then_some(file)),
+            Side::Here(file) => {
+                if folder == Folder::Tocs && self.is_only_listed(&file, found)? {
+                    return Ok(None);
+                }
+                Ok(self.is_sound(folder, &file, found)?.then_some(file))
+            }
         }
+    }
+
+    /// Whether a list alone says that the brick of a sidecar is in the bucket, which lacks
+    /// that sidecar: it was not sent for some reason, or the bucket was emptied meanwhile.
+    fn is_only_listed(&self, file: &LocalFile, found: &mut Found) -> Result<bool> {
+        let name = Folder::Tocs.name_of(&file.path);
+        let Some(name) = name.as_ref().and_then(Name::hash) else {
+            return Ok(false);
+        };
+        if self.looks || !self.listed.contains(name) || found.asked == MOST_ASKED {
+            return Ok(false);
+        }
+        found.asked += 1;
+        let is_there = self.bucket.look_at(&brick_path(name))?.is_some();
+        found.is_stale |= !is_there;
+        Ok(!is_there)
     }
 
     /// Whether a file is what it says; others would rely on it, and it may take the place
@@ -583,4 +637,8 @@ struct Found {
     bricks: Vec<BrickName>,
     warnings: Vec<String>,
     damaged: Vec<(PathBuf, String)>,
+    /// A list names a brick that the bucket does not have.
+    is_stale: bool,
+    /// How many it was asked for.
+    asked: usize,
 }

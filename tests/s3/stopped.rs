@@ -104,6 +104,25 @@ fn a_disk_that_is_full_is_named_and_with_room_a_rerun_finishes() {
 }
 
 #[test]
+fn half_a_brick_that_was_left_here_is_not_taken_for_one() {
+    let Some(server) = server() else { return };
+    let bucket = server.bucket();
+    let (host, index) = Host::with_files(&bucket, 1);
+    host.push(&[]);
+    let brick = &host.files_in(&["bricks"])[0];
+    let path = host.sandbox.path().join("dir").join(brick);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, &bucket.get(brick)[..1_000_000]).unwrap();
+    let pull = ["pull", &bucket.url(), text(&index), "--to", "dir"];
+    host.run(pull)
+        .exits(3)
+        .says(&[brick, "1000000 bytes long here"]);
+    fs::remove_file(&path).unwrap();
+    host.run(pull).exits(0);
+    assert!(fs::read(&path).unwrap() == bucket.get(brick));
+}
+
+#[test]
 fn a_thaw_that_expires_midway_is_waited_for_again() {
     let Some(server) = server() else { return };
     let bucket = server.bucket();
