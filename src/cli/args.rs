@@ -507,7 +507,7 @@ pub struct VerifyArgs {
     pub quick: bool,
     /// Take a brick that is not here for a fault, though its sidecar is
     ///
-    /// It is marked as damaged, so that the next archive run stores its chunks again.
+    /// Unless it was pushed, by the lists in `away/`. It is marked as damaged, so that the next archive run stores its chunks again.
     #[arg(long)]
     pub all_here: bool,
     /// Set and remove no marks of damage

@@ -36,7 +36,7 @@ impl Mirror {
         monitor: &Monitor,
         say: Say,
     ) -> Result<(Self, GlobalArgs)> {
-        let bucket = remote::open(url, &args.remote)?;
+        let bucket = remote::open(url, &args.remote, say)?;
         let place = format!(
             "{}\n{}",
             bucket.place(),

@@ -15,7 +15,7 @@ use dtar::remote::{SyncOptions, Waiter, Wanted};
 use dtar::store::layout::Layout;
 
 pub fn run(args: &PullArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
-    let bucket = remote::open(&args.url, &args.remote)?;
+    let bucket = remote::open(&args.url, &args.remote, say)?;
     let monitor = remote::monitor(say)?;
     let start = Instant::now();
     let jobs = args.remote.jobs.into();
@@ -40,8 +40,8 @@ pub fn run(args: &PullArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
         let (mut names, mut seen) = (Vec::new(), HashSet::new());
         for index in &args.indexes {
             let needs = remote::needs(index, &[], global, say)?;
-            let new = needs.iter().map(|need| need.brick);
-            names.extend(new.filter(|name| seen.insert(*name)));
+            let new = needs.iter().map(|need| (need.brick, need.length));
+            names.extend(new.filter(|(name, _)| seen.insert(*name)));
         }
         Wanted::Bricks(names)
     };

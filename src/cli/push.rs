@@ -10,15 +10,15 @@ use super::remote_args::PushArgs;
 use super::say::Say;
 use super::{remote, setup, size};
 use dtar::error::{Error, Exit, Result};
-use dtar::remote::{LEAST_PART, PushOptions, PushSummary};
+use dtar::remote::{LEAST_PART, MOST_PART, PushOptions, PushSummary};
 use dtar::store::layout::Layout;
 
 pub fn run(args: &PushArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
-    if args.part_size < LEAST_PART {
-        return Err(Error::Usage("--part-size: expected at least 5M".into()));
+    if !(LEAST_PART..=MOST_PART).contains(&args.part_size) {
+        return Err(Error::Usage("--part-size: expected 5M to 5G".into()));
     }
     let layout = Layout::new(setup::store_path(global)?);
-    let bucket = remote::open(&args.url, &args.remote)?;
+    let bucket = remote::open(&args.url, &args.remote, say)?;
     let options = PushOptions {
         storage_class: args
             .storage_class
@@ -47,9 +47,9 @@ fn tell(summary: &PushSummary, args: &PushArgs, time: Duration, say: Say) {
     }
     if summary.held_back {
         say.error_text(
-            "no tables of contents, snapshots and roots were sent, since others would rely on \
-             what is damaged here: bring back another copy of it and push again, or mark it with \
-             `dtar verify`, so that it is stored again, and push then",
+            "no snapshots and roots were sent, and not all tables of contents, since others \
+             would rely on what is damaged here: bring back another copy of it and push again, or \
+             mark it with `dtar verify`, so that it is stored again, and push then",
         );
     }
     let lost = "was pushed, but the bucket does not have it any more, and it is not here";
@@ -61,9 +61,13 @@ fn tell(summary: &PushSummary, args: &PushArgs, time: Duration, say: Say) {
         && summary.unknown > 0
     {
         say.warn(&format!(
-            "{} bricks such as {name} are not here, though their sidecars are, and nothing says \
-             that they are in the bucket: `dtar push --check` looks there",
-            summary.unknown
+            "{} bricks such as {name} are not here, though their sidecars are, and {}",
+            summary.unknown,
+            if args.check {
+                "the bucket does not have them: look on tapes and in other buckets"
+            } else {
+                "nothing says that they are in the bucket: `dtar push --check` looks there"
+            }
         ));
     }
     let what = remote::amount(summary.files, summary.bytes);

@@ -1,7 +1,9 @@
 //! What the commands for object stores share.
 
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -23,14 +25,47 @@ pub fn place(url: &str) -> Result<Place> {
         .map_err(|error| Error::Usage(format!("{error}")))
 }
 
-/// Opens the place that a URL names.
-pub fn open(url: &str, args: &RemoteArgs) -> Result<Bucket> {
+/// Opens the place that a URL names. Says so if what goes there can be read on the way.
+pub fn open(url: &str, args: &RemoteArgs, say: Say) -> Result<Bucket> {
     let access = Access {
         endpoint: args.endpoint.clone(),
         region: args.region.clone(),
         limit_rate: args.limit_rate,
+        patience: Some(Duration::from_secs(args.timeout)),
     };
-    Bucket::open(&place(url)?, &access)
+    // It is written down in away lists, and said in errors.
+    if access.endpoint().is_some_and(|url| url.contains('@')) {
+        return Err(Error::Usage(
+            "--endpoint or AWS_ENDPOINT_URL: no name and password belong there: set \
+             AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                .into(),
+        ));
+    }
+    let bucket = Bucket::open(&place(url)?, &access)?;
+    if let Some(endpoint) = bucket.endpoint()
+        && !is_private(endpoint)
+    {
+        say.warn(&format!(
+            "{endpoint}: no https: who listens on the way sees the names and lengths of bricks, \
+             and can alter what the server is asked for; bricks stay encrypted"
+        ));
+    }
+    Ok(bucket)
+}
+
+/// Whether nobody on the way to a server can listen.
+fn is_private(endpoint: &str) -> bool {
+    let endpoint = endpoint.to_ascii_lowercase();
+    let Some(rest) = endpoint.strip_prefix("http://") else {
+        return true;
+    };
+    let host = rest.split(['/', '?']).next().unwrap_or_default();
+    let host = match host.strip_prefix('[') {
+        Some(host) => host.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let is_loopback = |address: IpAddr| address.is_loopback();
+    host == "localhost" || host.parse().is_ok_and(is_loopback)
 }
 
 /// A monitor that signals stop.
@@ -108,4 +143,25 @@ pub fn tell_bricks(bricks: &[BrickName], what: &str, say: Say) {
 pub fn amount(files: u64, bytes: u64) -> String {
     let s = if files == 1 { "" } else { "s" };
     format!("{files} file{s}, {}", size::show(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_is_private_without_https() {
+        for (endpoint, expected) in [
+            ("https://s3.example.org", true),
+            ("http://s3.example.org", false),
+            ("http://localhost.example.org:9000/", false),
+            ("http://localhost:9000/x", true),
+            ("http://127.0.0.1:9000", true),
+            ("http://[::1]:9000", true),
+            ("http://10.0.0.1:9000", false),
+            ("HTTP://10.0.0.1:9000", false),
+        ] {
+            assert_eq!(is_private(endpoint), expected, "{endpoint}");
+        }
+    }
 }

@@ -16,6 +16,9 @@ pub struct RemoteArgs {
     /// Transfer at most SIZE a second, such as 10M
     #[arg(long, value_name = "SIZE", value_parser = super::size::parse)]
     pub limit_rate: Option<u64>,
+    /// Give a request up, and try it again, if nothing of it moves for so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub timeout: u64,
     /// Transfers at the same time
     #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub jobs: u16,

@@ -15,7 +15,7 @@ use dtar::store::layout::Layout;
 
 pub fn run(args: &SyncArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let layout = Layout::new(setup::store_path(global)?);
-    let bucket = remote::open(&args.url, &args.remote)?;
+    let bucket = remote::open(&args.url, &args.remote, say)?;
     let key = remote::key_at_hand(global)?;
     let options = SyncOptions {
         jobs: args.remote.jobs.into(),

@@ -21,7 +21,7 @@ pub fn run(args: &ThawArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
         dry_run: args.dry_run,
         wait: args.wait,
     };
-    let bucket = remote::open(&args.from, &args.remote)?;
+    let bucket = remote::open(&args.from, &args.remote, say)?;
     let monitor = remote::monitor(say)?;
     let start = Instant::now();
     let layout = Layout::new(setup::store_path(global)?);

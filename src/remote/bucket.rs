@@ -23,23 +23,32 @@ use aws_smithy_http_client::tls;
 use bytes::Bytes;
 use tokio::runtime::Runtime;
 
+use super::checksum::Checksums;
+use super::connector::Patient;
 use super::fault::{Fault, Kind};
 use super::pace::{Pace, Paced};
 use super::place::Place;
 use crate::archive::Monitor;
-use crate::error::{Error, Exit, Result};
+use crate::error::{Error, Result};
 use crate::store::away::AwayPlace;
 
 /// How often a request is tried, unless `AWS_MAX_ATTEMPTS` says otherwise.
 const ATTEMPTS: u32 = 8;
+/// How often an object is written that the server has got altered.
+const PUTS: u32 = 3;
 /// How often in a row a download may be cut without a byte having come.
 const CUTS: u32 = 8;
 /// Waits between these attempts, at first and at most.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const MOST_WAIT: Duration = Duration::from_secs(20);
-/// A transfer in which nothing moves for so long is given up and tried again.
-const STALLED: Duration = Duration::from_secs(60);
+/// A request in which nothing moves for so long is given up and tried again.
+pub const DEFAULT_PATIENCE: Duration = Duration::from_secs(60);
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// The storage class that nobody names.
+const STANDARD: &str = "STANDARD";
+const ALTERED: &str = "altered on the way: the server has got other bytes than were sent, by its \
+                       own checksum; look at the network, and run this again";
 
 /// How to reach an object store.
 #[derive(Debug, Clone, Default)]
@@ -50,6 +59,8 @@ pub struct Access {
     pub region: Option<String>,
     /// Bytes a second at most, of all transfers together.
     pub limit_rate: Option<u64>,
+    /// How long nothing may move in a request, before it is tried again.
+    pub patience: Option<Duration>,
 }
 
 impl Access {
@@ -61,6 +72,10 @@ impl Access {
             .clone()
             .or_else(|| variable("AWS_ENDPOINT_URL_S3"))
             .or_else(|| variable("AWS_ENDPOINT_URL"))
+    }
+
+    fn patience(&self) -> Duration {
+        self.patience.unwrap_or(DEFAULT_PATIENCE)
     }
 }
 
@@ -87,6 +102,8 @@ pub struct Object {
     pub sha256: Option<String>,
     /// Its storage class, unless it is the standard one.
     pub class: Option<String>,
+    /// When a rule of the bucket deletes it, in the server's words, if one does.
+    pub expiry: Option<String>,
     /// Whether it can be read.
     pub state: State,
 }
@@ -145,7 +162,7 @@ impl Bucket {
                 .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
                 .stalled_stream_protection(
                     StalledStreamProtectionConfig::enabled()
-                        .grace_period(STALLED)
+                        .grace_period(access.patience())
                         .build(),
                 )
                 .build(),
@@ -219,7 +236,8 @@ impl Bucket {
     }
 
     /// Hands the bytes of an object to `take`, in order and each once; cut connections are
-    /// taken up where they broke. Returns its length; `None`: there is no such object.
+    /// taken up where they broke. None are handed over of an object of more than `most`
+    /// bytes.
     ///
     /// # Errors
     /// What the server or the network says, also after several attempts;
@@ -227,16 +245,20 @@ impl Bucket {
     pub fn read(
         &self,
         path: &str,
+        most: u64,
         monitor: &Monitor,
         take: &mut dyn FnMut(&[u8]) -> Result<()>,
-    ) -> Result<Option<u64>> {
-        let mut reading = Reading::default();
+    ) -> Result<Read> {
+        let mut reading = Reading {
+            most,
+            ..Reading::default()
+        };
         let (mut cuts, mut wait) = (0, FIRST_WAIT);
         loop {
             let before = reading.position;
             match self.read_on(path, &mut reading, monitor, take)? {
-                None => return Ok(reading.length),
-                Some(fault) => {
+                Step::End(read) => return Ok(read),
+                Step::Cut(fault) => {
                     if reading.position > before {
                         (cuts, wait) = (0, FIRST_WAIT);
                     }
@@ -244,22 +266,21 @@ impl Bucket {
                     if cuts >= CUTS {
                         return Err(self.error(fault, path, "read it"));
                     }
-                    std::thread::sleep(wait);
+                    super::wait::sleep(wait, monitor)?;
                     wait = (wait * 2).min(MOST_WAIT);
                 }
             }
         }
     }
 
-    /// Reads on from where `reading` stands; returns the fault that cut it short, if
-    /// another attempt may help.
+    /// Reads on from where `reading` stands.
     fn read_on(
         &self,
         path: &str,
         reading: &mut Reading,
         monitor: &Monitor,
         take: &mut dyn FnMut(&[u8]) -> Result<()>,
-    ) -> Result<Option<Fault>> {
+    ) -> Result<Step> {
         monitor.check()?;
         let mut request = self
             .client
@@ -274,7 +295,10 @@ impl Bucket {
         let mut answer = match self.send(request.send()) {
             Ok(answer) => answer,
             Err(fault) if fault.kind == Kind::Missing && reading.length.is_none() => {
-                return Ok(None);
+                return Ok(Step::End(Read::Missing));
+            }
+            Err(fault) if fault.kind == Kind::Cold => {
+                return Ok(Step::End(Read::Cold(self.error(fault, path, "read it"))));
             }
             Err(fault) => return Err(self.error(fault, path, "read it")),
         };
@@ -286,9 +310,12 @@ impl Bucket {
             self.error(fault, path, "read it")
         })?;
         if reading.length.is_none() {
+            if length > reading.most {
+                return Ok(Step::End(Read::TooLong(length)));
+            }
             reading.length = Some(length);
             reading.etag = answer.e_tag().map(str::to_owned);
-        } else if Some(reading.position + length) != reading.length {
+        } else if Some(reading.position.saturating_add(length)) != reading.length {
             // Some servers overlook ranges.
             let fault = Fault::new(Kind::Final, "the server does not give a part of it");
             return Err(self.error(fault, path, "read on in it"));
@@ -310,10 +337,10 @@ impl Bucket {
             }
         })?;
         if Some(reading.position) == reading.length {
-            return Ok(None);
+            return Ok(Step::End(Read::All(reading.position)));
         }
         let why = cut.unwrap_or_else(|| "the answer ended early".to_owned());
-        Ok(Some(Fault::new(
+        Ok(Step::Cut(Fault::new(
             Kind::Passing,
             format!(
                 "the connection was cut again and again ({why}); look at the network, and run \
@@ -330,38 +357,88 @@ impl Bucket {
         &self,
         path: &str,
         bytes: &Bytes,
-        checksums: &super::checksum::Checksums,
+        checksums: &Checksums,
         class: Option<&str>,
     ) -> Result<()> {
+        let put = self.put(path, bytes, checksums, (class, false));
+        put.map_err(|fault| self.error(fault, path, "write it"))
+    }
+
+    /// As [`Bucket::write`], if there is no such object; whether there was none, as far as
+    /// the server looks.
+    ///
+    /// # Errors
+    /// What the server or the network says.
+    pub(super) fn write_new(&self, path: &str, bytes: &Bytes) -> Result<bool> {
+        let checksums = Checksums::of(bytes);
+        let mut put = self.put(path, bytes, &checksums, (None, true));
+        if matches!(&put, Err(fault) if fault.kind == Kind::CannotDo) {
+            put = self.put(path, bytes, &checksums, (None, false));
+        }
+        match put {
+            Ok(()) => Ok(true),
+            Err(fault) if fault.kind == Kind::Replaced => Ok(false),
+            Err(fault) => Err(self.error(fault, path, "write it")),
+        }
+    }
+
+    fn put(
+        &self,
+        path: &str,
+        bytes: &Bytes,
+        checksums: &Checksums,
+        (class, mut is_new): (Option<&str>, bool),
+    ) -> Result<(), Fault> {
+        for _ in 0..PUTS {
+            if self.put_once(path, bytes, checksums, (class, is_new))? {
+                return Ok(());
+            }
+            // It must not stay: by its length it would count as the file.
+            is_new = false;
+        }
+        self.delete(path);
+        Err(Fault::new(Kind::Passing, ALTERED))
+    }
+
+    /// Whether the server has got what was sent, by its own checksums.
+    fn put_once(
+        &self,
+        path: &str,
+        bytes: &Bytes,
+        checksums: &Checksums,
+        (class, is_new): (Option<&str>, bool),
+    ) -> Result<bool, Fault> {
         let request = self
             .client
             .put_object()
             .bucket(self.place.bucket())
             .key(self.place.key(path))
+            .set_if_none_match(is_new.then(|| "*".to_owned()))
             .set_storage_class(class.map(StorageClass::from))
             .content_length(i64::try_from(bytes.len()).unwrap_or(i64::MAX))
             .content_md5(checksums.md5())
             .checksum_sha256(checksums.sha256())
             .body(self.body(bytes));
-        let answer = self
-            .send(request.send())
-            .map_err(|fault| self.error(fault, path, "write it"))?;
+        let answer = self.send(request.send())?;
         let is_kms = is_kms(answer.server_side_encryption());
-        if is_kms || checksums.may_be(answer.e_tag()) {
-            return Ok(());
-        }
-        Err(self.altered(path))
+        let sha256 = answer.checksum_sha256();
+        Ok((is_kms || checksums.may_be(answer.e_tag()))
+            && sha256.is_none_or(|sha256| sha256 == checksums.sha256()))
+    }
+
+    /// Deletes what must not stay. That it fails is not said.
+    fn delete(&self, path: &str) {
+        let request = self
+            .client
+            .delete_object()
+            .bucket(self.place.bucket())
+            .key(self.place.key(path));
+        let _ = self.send(request.send());
     }
 
     /// What the server has got is not what was sent.
     pub(super) fn altered(&self, path: &str) -> Error {
-        Error::Refused {
-            path: self.place.show(path).into(),
-            message: "altered on the way: the server has got other bytes than were sent, by its \
-                      own checksum; look at the network, and run this again"
-                .into(),
-            exit: Exit::Failed,
-        }
+        self.error(Fault::new(Kind::Passing, ALTERED), path, "write it")
     }
 
     /// A body that can be sent again, should the connection be cut.
@@ -371,17 +448,30 @@ impl Bucket {
         ByteStream::new(SdkBody::retryable(body))
     }
 
-    /// Asks for an object in cold storage to become readable for some days.
+    /// Asks for an object in cold storage to become readable for some days. `class` is its
+    /// storage class.
     ///
     /// # Errors
-    /// What the server or the network says.
-    pub fn thaw(&self, path: &str, tier: &str, days: u32) -> Result<Asked> {
+    /// What the server or the network says; a class that is not thawed so.
+    pub fn thaw(&self, path: &str, class: Option<&str>, tier: &str, days: u32) -> Result<Asked> {
+        let class = class.unwrap_or(STANDARD);
+        if (class, tier) == ("DEEP_ARCHIVE", "Expedited") {
+            let fault = Fault::new(
+                Kind::Final,
+                "it is of class DEEP_ARCHIVE, which knows no expedited tier: take --tier standard \
+                 or bulk",
+            );
+            return Err(self.error(fault, path, "ask for it"));
+        }
         let parameters = GlacierJobParameters::builder()
             .tier(Tier::from(tier))
             .build()
             .map_err(|error| Error::Internal(error.to_string()))?;
+        // There it moves to where it can be read, and stays.
+        let days =
+            (class != "INTELLIGENT_TIERING").then(|| i32::try_from(days).unwrap_or(i32::MAX));
         let restore = RestoreRequest::builder()
-            .days(i32::try_from(days).unwrap_or(i32::MAX))
+            .set_days(days)
             .glacier_job_parameters(parameters)
             .build();
         let request = self
@@ -393,14 +483,45 @@ impl Bucket {
         match self.send(request.send()) {
             Ok(_) => Ok(Asked::Accepted),
             Err(fault) if fault.kind == Kind::InProgress => Ok(Asked::Already),
+            Err(fault) if matches!(fault.kind, Kind::Cold | Kind::CannotDo) => {
+                let fault = Fault::new(
+                    Kind::Final,
+                    format!(
+                        "the server does not thaw objects of its storage class, {class}: look up \
+                         how its keeper brings such objects up, and restore then with --wait"
+                    ),
+                );
+                Err(self.error(fault, path, "ask for it"))
+            }
             Err(fault) => Err(self.error(fault, path, "ask for it")),
         }
     }
 }
 
+/// What came of reading an object.
+#[derive(Debug)]
+pub enum Read {
+    /// All of it was handed over: so many bytes.
+    All(u64),
+    /// There is no such object.
+    Missing,
+    /// It lies in cold storage, or does so again: what the server says.
+    Cold(Error),
+    /// It is longer than it may be: so many bytes.
+    TooLong(u64),
+}
+
+/// What came of an attempt.
+enum Step {
+    End(Read),
+    /// Another may help.
+    Cut(Fault),
+}
+
 /// How far an object was read.
 #[derive(Default)]
 struct Reading {
+    most: u64,
     position: u64,
     length: Option<u64>,
     etag: Option<String>,
@@ -423,9 +544,8 @@ impl Object {
             etag_is_md5: !is_kms(found.server_side_encryption())
                 && found.sse_customer_algorithm().is_none(),
             sha256: found.checksum_sha256().map(str::to_owned),
-            class: class
-                .filter(|class| *class != "STANDARD")
-                .map(str::to_owned),
+            class: class.filter(|class| *class != STANDARD).map(str::to_owned),
+            expiry: found.expiration().map(str::to_owned),
             state: state(is_archived, found.restore()),
         }
     }
@@ -466,7 +586,7 @@ async fn load(access: &Access, endpoint: Option<&str>) -> SdkConfig {
         .connect_timeout(CONNECT)
         .build();
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-        .http_client(client)
+        .http_client(Patient::new(client, access.patience()))
         .timeout_config(timeouts);
     if std::env::var_os("AWS_MAX_ATTEMPTS").is_none() {
         loader = loader.retry_config(

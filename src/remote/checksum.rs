@@ -81,6 +81,31 @@ pub(super) enum Comparison {
 
 /// Part sizes in MiB that tools use; the server says only how many parts there were.
 const PART_SIZES: [u64; 9] = [16, 15, 8, 5, 10, 32, 50, 64, 100];
+/// If so few sizes in whole MiB make so many parts, all of them are tried.
+const MOST_SIZES: u64 = 8;
+/// Parts that anybody sends, at most.
+const MOST_PARTS: u64 = 10_000;
+
+/// The lengths that the parts of an object may have had, of which there were `count`.
+fn part_sizes(length: u64, count: u64, own_part: u64) -> Vec<u64> {
+    if !(1..=MOST_PARTS).contains(&count) {
+        return Vec::new();
+    }
+    let mut sizes = PART_SIZES.map(|size| size << 20).to_vec();
+    sizes.push(own_part);
+    let least = length.div_ceil(count).div_ceil(1 << 20);
+    let more = (least..=least + MOST_SIZES).map(|size| size << 20);
+    let more: Vec<u64> = more
+        .take_while(|size| *size > 0 && length.div_ceil(*size) == count)
+        .collect();
+    if more.len() as u64 <= MOST_SIZES {
+        sizes.extend(more);
+    }
+    sizes.sort_unstable();
+    sizes.dedup();
+    sizes.retain(|size| *size > 0 && length.div_ceil(*size) == count);
+    sizes
+}
 
 /// Compares a brick's file with an object, reading the file once.
 pub(super) fn compare(
@@ -166,16 +191,8 @@ impl Sums {
                 readings.push(Self::of(expected, is_sha256, 0));
                 continue;
             }
-            let known = PART_SIZES.map(|size| size << 20);
-            let mut sizes: Vec<u64> = [own_part].into_iter().chain(known).collect();
-            sizes.sort_unstable();
-            sizes.dedup();
-            sizes.retain(|size| length.div_ceil(*size) == count);
-            readings.extend(
-                sizes
-                    .iter()
-                    .map(|size| Self::of(expected, is_sha256, *size)),
-            );
+            let sizes = part_sizes(length, count, own_part).into_iter();
+            readings.extend(sizes.map(|size| Self::of(expected, is_sha256, size)));
         }
         (!is_silent).then_some(readings)
     }
@@ -262,8 +279,21 @@ mod tests {
             etag_is_md5: true,
             sha256,
             class: None,
+            expiry: None,
             state: State::Hot,
         }
+    }
+
+    #[test]
+    fn parts_of_long_bricks_are_of_lengths_that_are_found() {
+        // A brick of 1 TiB does not go up in 10,000 parts of 16 MiB, but of 105 MiB.
+        assert_eq!(part_sizes(1 << 40, 9987, 16 << 20), [105 << 20]);
+        assert_eq!(part_sizes(64 << 20, 4, 16 << 20), [16 << 20]);
+        // Sent with --part-size 20M, compared without.
+        assert!(part_sizes(99 << 20, 5, 16 << 20).contains(&(20 << 20)));
+        assert!(part_sizes(64 << 20, 0, 16 << 20).is_empty());
+        assert!(part_sizes(1 << 40, u64::MAX, 16 << 20).is_empty());
+        assert!(part_sizes(0, 7, 0).is_empty());
     }
 
     #[test]

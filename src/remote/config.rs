@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::bucket::Bucket;
-use super::checksum::Checksums;
+use super::bucket::{Bucket, Read};
 use crate::archive::Monitor;
 use crate::error::{Error, Exit, Result};
 use crate::store::atomic;
@@ -16,7 +15,7 @@ const PATH: &str = "store.toml";
 /// The longest one, in bytes.
 const MOST: u64 = 1 << 20;
 
-/// Puts `store.toml` into a bucket that has none.
+/// Puts `store.toml` into a bucket that has none; whether it had none.
 ///
 /// # Errors
 /// [`Error::OtherStore`] if there is another store's; [`Error::Refused`] if the store has
@@ -26,16 +25,20 @@ pub(super) fn send(
     bucket: &Bucket,
     dry_run: bool,
     monitor: &Monitor,
-) -> Result<()> {
+) -> Result<bool> {
     let here = read_here(layout)?;
-    match read_there(bucket, monitor)? {
-        Some(there) => require_same(layout, bucket, &here, &there),
-        None if dry_run => Ok(()),
-        None => {
-            let checksums = Checksums::of(&here);
-            bucket.write(PATH, &here.into(), &checksums, None)
-        }
+    if let Some(there) = read_there(bucket, monitor)? {
+        require_same(layout, bucket, &here, &there)?;
+        return Ok(false);
     }
+    if dry_run {
+        return Ok(true);
+    }
+    let is_new = bucket.write_new(PATH, &here.clone().into())?;
+    // Another store may have come at the same time, and not all servers look.
+    let there = read_there(bucket, monitor)?.unwrap_or_default();
+    require_same(layout, bucket, &here, &there)?;
+    Ok(is_new)
 }
 
 /// Checks that the bucket has the store in `layout`, or brings its `store.toml` here if
@@ -84,18 +87,20 @@ fn read_here(layout: &Layout) -> Result<Vec<u8>> {
 
 fn read_there(bucket: &Bucket, monitor: &Monitor) -> Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
-    let found = bucket.read(PATH, monitor, &mut |more| {
-        if bytes.len() + more.len() > 1 << 20 {
-            return Err(Error::Refused {
-                path: url(bucket),
-                message: format!("longer than {MOST} bytes: not the store.toml of a store"),
-                exit: Exit::Damaged,
-            });
-        }
+    let read = bucket.read(PATH, MOST, monitor, &mut |more| {
         bytes.extend_from_slice(more);
         Ok(())
     })?;
-    Ok(found.map(|_| bytes))
+    match read {
+        Read::All(_) => Ok(Some(bytes)),
+        Read::Missing => Ok(None),
+        Read::Cold(error) => Err(error),
+        Read::TooLong(_) => Err(Error::Refused {
+            path: url(bucket),
+            message: format!("longer than {MOST} bytes: not the store.toml of a store"),
+            exit: Exit::Damaged,
+        }),
+    }
 }
 
 fn require_same(layout: &Layout, bucket: &Bucket, here: &[u8], there: &[u8]) -> Result<()> {

@@ -6,17 +6,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::bucket::Bucket;
+use super::bucket::{Bucket, Read};
 use super::config;
 use super::confirmed::Confirmed;
 use super::listing::{Entry, Side, Sides};
 use super::local::{Folder, LocalFiles, Name};
 use super::parallel::{each_in_parallel, lock};
 use crate::archive::Monitor;
+use crate::brick::SIDECAR_SEAL_LENGTH;
 use crate::crypto::Key;
 use crate::error::{Error, Exit, Result};
+use crate::format::brick;
 use crate::format::sealed::{self, SealedHeader};
 use crate::format::toc::TocHeader;
+use crate::format::wire::DecodeError;
 use crate::id::{BrickName, StoreId};
 use crate::store::atomic::{self, TempFile};
 use crate::store::away;
@@ -87,7 +90,7 @@ impl Check {
     }
 
     /// Looks whether a file of a folder is what its name says, as far as that can be told.
-    fn look_at(&self, folder: Folder, name: &Name, path: &Path) -> Result<()> {
+    pub(super) fn look_at(&self, folder: Folder, name: &Name, path: &Path) -> Result<()> {
         match (folder, name) {
             (Folder::Tocs, Name::Hash(name)) => {
                 if let Some((_, keys)) = &self.store {
@@ -96,6 +99,8 @@ impl Check {
                 }
                 let bytes = read(path, MAX_SIDECAR_LENGTH)?;
                 let header = TocHeader::decode(&bytes).map_err(Error::decode(path, 0))?;
+                let expected = header.toc_length() + SIDECAR_SEAL_LENGTH as u64;
+                require_length(path, "sidecar", &bytes, expected)?;
                 self.require_own(path, header.store_id)
             }
             (Folder::Roots, Name::Run(run)) => {
@@ -105,7 +110,10 @@ impl Check {
                 }
                 let bytes = read(path, MAX_ROOT_LENGTH)?;
                 let header = SealedHeader::decode(sealed::ROOT, &bytes);
-                self.require_own(path, header.map_err(Error::decode(path, 0))?.store_id)
+                let header = header.map_err(Error::decode(path, 0))?;
+                let expected = sealed::HEADER_LENGTH as u64 + header.sealed_length;
+                require_length(path, "root", &bytes, expected)?;
+                self.require_own(path, header.store_id)
             }
             // Its root names its hash: whoever reads it compares that.
             (Folder::Snapshots, _) => read(path, MAX_SNAPSHOT_LENGTH).map(|_| ()),
@@ -126,6 +134,16 @@ impl Check {
     }
 }
 
+/// What a header says of the length of a file must be so.
+fn require_length(path: &Path, what: &'static str, bytes: &[u8], expected: u64) -> Result<()> {
+    let found = bytes.len() as u64;
+    if found == expected {
+        return Ok(());
+    }
+    let error = DecodeError::value(what, "length", 0, expected, found);
+    Err(Error::decode(path, 0)(error))
+}
+
 fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let file = guard::open_file(path).map_err(Error::io("open", path))?;
     let mut bytes = Vec::new();
@@ -134,19 +152,22 @@ fn read(path: &Path, limit: u64) -> Result<Vec<u8>> {
 }
 
 /// What came of fetching a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Got {
     /// It is here now, so many bytes long.
     Here(u64),
     /// The bucket does not have it.
     Missing,
+    /// It lies in cold storage: what the server says.
+    Cold(Error),
     /// It is not what its name says.
     Refused(String),
 }
 
 impl Downloader<'_> {
-    /// Brings a file here, by way of the folder of half-written files.
-    pub(super) fn fetch(&self, folder: Folder, path: &str) -> Result<Got> {
+    /// Brings a file of at most `most` bytes here, by way of the folder of half-written
+    /// files.
+    pub(super) fn fetch(&self, folder: Folder, path: &str, most: u64) -> Result<Got> {
         let Some(name) = folder.name_of(path) else {
             return Ok(Got::Refused("not a name of a file of a store".into()));
         };
@@ -155,13 +176,16 @@ impl Downloader<'_> {
         guard::refuse_links_to(self.layout.path(), &target)?;
         let mut temp = TempFile::create(&self.temp_dir)?;
         let mut hasher = blake3::Hasher::new();
-        let length = self.bucket.read(path, self.monitor, &mut |bytes| {
+        let read = self.bucket.read(path, most, self.monitor, &mut |bytes| {
             hasher.update(bytes);
             Monitor::add(&self.monitor.stream, bytes.len() as u64);
             temp.write_all(bytes).map_err(Error::io("write", &target))
         })?;
-        let Some(length) = length else {
-            return Ok(Got::Missing);
+        let length = match read {
+            Read::All(length) => length,
+            Read::Missing => return Ok(Got::Missing),
+            Read::Cold(error) => return Ok(Got::Cold(error)),
+            Read::TooLong(length) => return Ok(Got::Refused(too_long(length, most))),
         };
         if folder.is_named_by_content() {
             let hash = hasher.finalize();
@@ -218,13 +242,14 @@ impl Downloader<'_> {
         let (files, bytes) = (AtomicU64::new(0), AtomicU64::new(0));
         let refused = Mutex::new(Vec::new());
         let work = |entry: Entry| {
-            match self.fetch(folder, &entry.path)? {
+            match self.fetch(folder, &entry.path, most_of(folder))? {
                 Got::Here(length) => {
                     files.fetch_add(1, Ordering::Relaxed);
                     bytes.fetch_add(length, Ordering::Relaxed);
                 }
                 // Deleted since it was listed.
                 Got::Missing => {}
+                Got::Cold(error) => return Err(error),
                 Got::Refused(why) => {
                     let shown = self.bucket.place().show(&entry.path);
                     lock(&refused).push((shown, why));
@@ -285,8 +310,15 @@ pub fn sync(
         downloader.fetch_folder(Folder::Parity, None, &mut summary)?;
     }
     downloader.fetch_folder(Folder::Tocs, None, &mut summary)?;
-    downloader.fetch_folder(Folder::Snapshots, Some(snapshots), &mut summary)?;
     downloader.fetch_folder(Folder::Roots, Some(roots), &mut summary)?;
+    // A snapshot without a root is the sign of a root that was lost: it is not there yet, or
+    // was refused.
+    let mut snapshots = snapshots;
+    snapshots.retain(|entry| match Folder::Snapshots.name_of(&entry.path) {
+        Some(Name::Run(run)) => layout.root_path(&run).exists(),
+        _ => false,
+    });
+    downloader.fetch_folder(Folder::Snapshots, Some(snapshots), &mut summary)?;
     Ok(summary)
 }
 
@@ -323,15 +355,32 @@ fn all(bucket: &Bucket, folder: Folder) -> Result<Vec<Entry>> {
     let mut listing = bucket.list(folder.path());
     let mut entries = Vec::new();
     while let Some(entry) = listing.next_entry()? {
-        entries.push(entry);
+        if folder.name_of(&entry.path).is_some() {
+            entries.push(entry);
+        }
     }
     Ok(entries)
 }
 
+/// The longest file of a folder, in bytes.
+const fn most_of(folder: Folder) -> u64 {
+    match folder {
+        Folder::Bricks | Folder::Meta | Folder::Parity => brick::MAX_LENGTH,
+        Folder::Tocs => MAX_SIDECAR_LENGTH,
+        Folder::Roots | Folder::Bad => MAX_ROOT_LENGTH,
+        Folder::Snapshots => MAX_SNAPSHOT_LENGTH,
+    }
+}
+
+/// Why an object is not brought here that is longer than it may be.
+pub(super) fn too_long(found: u64, most: u64) -> String {
+    format!("{found} bytes long, and not at most {most}: not what its name says")
+}
+
 /// Which bricks to bring here.
 pub enum Wanted {
-    /// These.
-    Bricks(Vec<BrickName>),
+    /// These, with their lengths in bytes.
+    Bricks(Vec<(BrickName, u64)>),
     /// All that the bucket has.
     All,
 }
@@ -367,17 +416,28 @@ pub fn pull(
     };
     atomic::create_dir(layout.path())?;
     let summary = Mutex::new(DownloadSummary::default());
-    let work = |name: BrickName| {
+    let work = |(name, length): (BrickName, u64)| {
         let path = brick_path(&name);
-        if layout.path().join(&path).is_file() {
-            lock(&summary).here += 1;
+        if let Ok(found) = layout.path().join(&path).metadata()
+            && found.is_file()
+        {
+            Monitor::add(&monitor.stream, length);
+            let mut summary = lock(&summary);
+            summary.here += 1;
+            if found.len() != length {
+                let why = format!(
+                    "{} bytes long here, and {length} there: delete the file here, and pull again",
+                    found.len()
+                );
+                summary.refused.push((bucket.place().show(&path), why));
+            }
             return Ok(());
         }
         if !waiter.is_readable(bucket, &path, monitor)? {
             lock(&summary).cold.push(name);
             return Ok(());
         }
-        let got = downloader.fetch(Folder::Bricks, &path)?;
+        let got = downloader.fetch(Folder::Bricks, &path, length)?;
         let mut summary = lock(&summary);
         match got {
             Got::Here(length) => {
@@ -385,12 +445,16 @@ pub fn pull(
                 summary.bytes += length;
             }
             Got::Missing => summary.missing.push(name),
+            // What was thawed has just expired.
+            Got::Cold(_) => summary.cold.push(name),
             Got::Refused(why) => summary.refused.push((bucket.place().show(&path), why)),
         }
         Ok(())
     };
     match wanted {
         Wanted::Bricks(names) => {
+            let total = names.iter().map(|(_, length)| length).sum();
+            monitor.total.store(total, Ordering::Relaxed);
             let mut names = names.into_iter();
             each_in_parallel(jobs, monitor, &mut || Ok(names.next()), &work)?;
         }
@@ -399,7 +463,7 @@ pub fn pull(
             let mut next = || {
                 while let Some(entry) = listing.next_entry()? {
                     if let Some(Name::Hash(name)) = Folder::Bricks.name_of(&entry.path) {
-                        return Ok(Some(name));
+                        return Ok(Some((name, entry.length)));
                     }
                 }
                 Ok(None)

@@ -11,8 +11,14 @@ use crate::error::{Error, Exit};
 /// What kind of failure it is, as far as somebody decides by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// There is no such object (or upload).
+    /// There is no such object.
     Missing,
+    /// There is no such upload: it was ended or given up.
+    NoUpload,
+    /// There is such an object, or another one than there was.
+    Replaced,
+    /// The server does not know how to do that.
+    CannotDo,
     /// The object is in cold storage.
     Cold,
     /// It was asked for already.
@@ -121,11 +127,23 @@ impl Fault {
     }
 }
 
+const LATER: &str = "the server is busy or failing, and was asked several times: run this again \
+                     later; what is done is not done twice";
+
 /// What an answer means, and what to do about it.
 fn meaning(status: u16, code: &str) -> (Kind, &'static str) {
     match code {
         "NoSuchKey" | "NotFound" => (Kind::Missing, "bring the object back"),
-        "NoSuchUpload" => (Kind::Missing, "run this again"),
+        "NoSuchUpload" => (Kind::NoUpload, "run this again"),
+        "InvalidPart" | "InvalidPartOrder" => (
+            Kind::Passing,
+            "somebody else was at the same upload: run this again",
+        ),
+        "NotImplemented" | "MethodNotAllowed" => (Kind::CannotDo, "this server cannot do that"),
+        "InvalidStorageClass" => (
+            Kind::Final,
+            "take another --storage-class, one that this server knows",
+        ),
         "NoSuchBucket" => (
             Kind::Final,
             "make the bucket, or look at its name and at --endpoint",
@@ -152,6 +170,10 @@ fn meaning(status: u16, code: &str) -> (Kind, &'static str) {
             Kind::Final,
             "the bucket is in another region: name it with --region",
         ),
+        // Also in an answer that says 200.
+        "InternalError" | "ServiceUnavailable" | "SlowDown" | "RequestTimeout" => {
+            (Kind::Passing, LATER)
+        }
         "GlacierExpeditedRetrievalNotAvailable" => (
             Kind::Passing,
             "take another --tier, or run this again later",
@@ -172,15 +194,12 @@ fn meaning(status: u16, code: &str) -> (Kind, &'static str) {
             ),
             404 => (Kind::Missing, "look at the names of bucket and prefix"),
             409 => (Kind::InProgress, ""),
+            405 | 501 => (Kind::CannotDo, "this server cannot do that"),
             412 => (
-                Kind::Final,
+                Kind::Replaced,
                 "the object was replaced meanwhile: run this again",
             ),
-            408 | 429 | 500..=599 => (
-                Kind::Passing,
-                "the server is busy or failing, and was asked several times: run this again \
-                 later; what is done is not done twice",
-            ),
+            408 | 429 | 500..=599 => (Kind::Passing, LATER),
             _ => (Kind::Final, ""),
         },
     }
@@ -221,8 +240,14 @@ mod tests {
             (403, "AccessDenied", Kind::Final, "rights"),
             (409, "RestoreAlreadyInProgress", Kind::InProgress, "409"),
             (503, "SlowDown", Kind::Passing, "later"),
+            (200, "InternalError", Kind::Passing, "later"),
             (500, "", Kind::Passing, "later"),
             (404, "", Kind::Missing, "404"),
+            (404, "NoSuchUpload", Kind::NoUpload, "run this again"),
+            (501, "NotImplemented", Kind::CannotDo, "cannot do that"),
+            (501, "", Kind::CannotDo, "cannot do that"),
+            (412, "PreconditionFailed", Kind::Replaced, "replaced"),
+            (403, "RequestTimeTooSkewed", Kind::Final, "clock"),
         ] {
             let fault = Fault::said(status, code, "so it is");
             assert_eq!(fault.kind, kind, "{status} {code}");

@@ -26,7 +26,12 @@ pub struct Listing<'a> {
     page: VecDeque<Entry>,
     next: Page,
     last: String,
+    /// Pages in a row with nothing on them.
+    empty: u32,
 }
+
+/// Pages with nothing on them, in a row: a server may skip what was deleted.
+const MOST_EMPTY: u32 = 10_000;
 
 /// Which page is next.
 enum Page {
@@ -45,6 +50,7 @@ impl Bucket {
             page: VecDeque::new(),
             next: Page::First,
             last: String::new(),
+            empty: 0,
         }
     }
 }
@@ -71,12 +77,12 @@ impl Listing<'_> {
             match std::mem::replace(&mut self.next, Page::None) {
                 Page::None => return Ok(None),
                 Page::First => self.read_page(None)?,
-                Page::Token(token) => self.read_page(Some(token))?,
+                Page::Token(token) => self.read_page(Some(&token))?,
             }
         }
     }
 
-    fn read_page(&mut self, token: Option<String>) -> Result<()> {
+    fn read_page(&mut self, token: Option<&str>) -> Result<()> {
         let place = self.bucket.place();
         let request = self
             .bucket
@@ -84,7 +90,7 @@ impl Listing<'_> {
             .list_objects_v2()
             .bucket(place.bucket())
             .prefix(place.key(&self.folder))
-            .set_continuation_token(token);
+            .set_continuation_token(token.map(str::to_owned));
         let answer = self
             .bucket
             .send(request.send())
@@ -105,11 +111,24 @@ impl Listing<'_> {
                 class: class.filter(|class| class != "STANDARD"),
             });
         }
-        if answer.is_truncated() == Some(true)
-            && let Some(token) = answer.next_continuation_token()
-        {
-            self.next = Page::Token(token.to_owned());
+        if answer.is_truncated() != Some(true) {
+            return Ok(());
         }
+        self.empty = if self.page.is_empty() {
+            self.empty + 1
+        } else {
+            0
+        };
+        let next = answer.next_continuation_token();
+        if next.is_none() || next == token || self.empty > MOST_EMPTY {
+            let fault = Fault::new(
+                Kind::Final,
+                "the server says that there is more, and does not give it: without it nobody \
+                 knows what is there",
+            );
+            return Err(self.bucket.error(fault, &self.folder, "list what is there"));
+        }
+        self.next = next.map_or(Page::None, |token| Page::Token(token.to_owned()));
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::bucket::{Bucket, is_kms};
 use super::checksum::Checksums;
-use super::fault::Kind;
+use super::fault::{Fault, Kind};
 use crate::error::Result;
 
 const STANDARD: &str = "STANDARD";
@@ -42,8 +42,8 @@ pub(super) struct Part {
     pub(super) was_there: bool,
 }
 
-/// Uploads that were never ended, by the path in the store: the newest of each that has
-/// the checksums that this sends.
+/// Uploads that were never ended, by the path in the store: the newest of each that has,
+/// or may have, the checksums that this sends.
 pub(super) type Open = HashMap<String, Unfinished>;
 
 /// An upload that was never ended.
@@ -53,6 +53,8 @@ pub(super) struct Unfinished {
     /// Seconds since 1970.
     begun: i64,
     class: String,
+    /// The server says that its parts have the checksums that this sends.
+    has_sums: bool,
 }
 
 impl Bucket {
@@ -67,20 +69,23 @@ impl Bucket {
                 .list_multipart_uploads()
                 .bucket(place.bucket())
                 .prefix(place.key(""))
-                .set_key_marker(key_marker.take())
-                .set_upload_id_marker(id_marker.take());
+                .set_key_marker(key_marker.clone())
+                .set_upload_id_marker(id_marker.clone());
             let answer = match self.send(request.send()) {
                 Ok(answer) => answer,
-                // Not all servers can tell. Then parts are sent again.
-                Err(fault) if fault.kind == Kind::Missing => break,
-                Err(fault) => return Err(self.error(fault, "", "list unfinished uploads in it")),
+                Err(fault) if fault.kind == Kind::Passing => {
+                    return Err(self.error(fault, "", "list unfinished uploads in it"));
+                }
+                // Not all servers can tell, or do so to all. Then parts are sent again.
+                Err(_) => break,
             };
             for upload in answer.uploads() {
                 let path = upload.key().and_then(|key| place.path_of(key));
                 let (Some(path), Some(id)) = (path, upload.upload_id()) else {
                     continue;
                 };
-                if upload.checksum_algorithm() != Some(&ChecksumAlgorithm::Sha256) {
+                let sums = upload.checksum_algorithm();
+                if sums.is_some_and(|sums| *sums != ChecksumAlgorithm::Sha256) {
                     continue;
                 }
                 let found = Unfinished {
@@ -90,6 +95,7 @@ impl Bucket {
                         .storage_class()
                         .map_or(STANDARD, StorageClass::as_str)
                         .to_owned(),
+                    has_sums: sums.is_some(),
                 };
                 let newest = open.entry(path.to_owned()).or_default();
                 if newest.begun <= found.begun {
@@ -97,11 +103,13 @@ impl Bucket {
                 }
             }
             let more = answer.is_truncated() == Some(true) && open.len() < MOST_OPEN;
-            key_marker = answer.next_key_marker().filter(|_| more).map(str::to_owned);
-            id_marker = answer.next_upload_id_marker().map(str::to_owned);
-            if key_marker.is_none() {
+            let next_key = answer.next_key_marker().filter(|_| more).map(str::to_owned);
+            let next_id = answer.next_upload_id_marker().map(str::to_owned);
+            // One that gives the same page again would do so for ever.
+            if next_key.is_none() || (&next_key, &next_id) == (&key_marker, &id_marker) {
                 break;
             }
+            (key_marker, id_marker) = (next_key, next_id);
         }
         Ok(open)
     }
@@ -116,6 +124,8 @@ impl Bucket {
         if let Some(found) = open
             && found.class == class.unwrap_or(STANDARD)
             && let Some(parts) = self.parts_of(path, &found.id)?
+            && (found.has_sums
+                || !parts.is_empty() && parts.values().all(|part| part.sha256.is_some()))
         {
             return Ok(Multipart {
                 path: path.to_owned(),
@@ -133,9 +143,13 @@ impl Bucket {
         let answer = self
             .send(request.send())
             .map_err(|fault| self.error(fault, path, "begin to write it"))?;
+        let Some(id) = answer.upload_id().filter(|id| !id.is_empty()) else {
+            let fault = Fault::new(Kind::Final, "the server does not name the upload");
+            return Err(self.error(fault, path, "begin to write it"));
+        };
         Ok(Multipart {
             path: path.to_owned(),
-            id: answer.upload_id().unwrap_or_default().to_owned(),
+            id: id.to_owned(),
             parts: HashMap::new(),
         })
     }
@@ -143,7 +157,7 @@ impl Bucket {
     /// The parts of an upload; `None` if it was ended meanwhile, or the server cannot tell.
     fn parts_of(&self, path: &str, id: &str) -> Result<Option<HashMap<i32, Found>>> {
         let mut parts = HashMap::new();
-        let mut marker = None;
+        let mut marker: Option<String> = None;
         loop {
             let request = self
                 .client()
@@ -151,7 +165,7 @@ impl Bucket {
                 .bucket(self.place().bucket())
                 .key(self.place().key(path))
                 .upload_id(id)
-                .set_part_number_marker(marker.take());
+                .set_part_number_marker(marker.clone());
             let answer = match self.send(request.send()) {
                 Ok(answer) => answer,
                 Err(fault) if fault.kind == Kind::Passing => {
@@ -174,19 +188,21 @@ impl Bucket {
                 };
                 parts.insert(number, found);
             }
-            marker = answer.next_part_number_marker().map(str::to_owned);
-            if answer.is_truncated() != Some(true) || marker.is_none() {
+            let next = answer.next_part_number_marker().map(str::to_owned);
+            if answer.is_truncated() != Some(true) || next.is_none() || next == marker {
                 return Ok(Some(parts));
             }
+            marker = next;
         }
     }
 
-    /// Writes a part, unless the server has it.
+    /// Writes a part of a file of `length` bytes, unless the server has it.
     pub(super) fn write_part(
         &self,
         upload: &Multipart,
         number: i32,
         bytes: &Bytes,
+        length: u64,
     ) -> Result<Part> {
         let checksums = Checksums::of(bytes);
         let part = |etag: &str, was_there| Part {
@@ -212,17 +228,25 @@ impl Bucket {
             .content_md5(checksums.md5())
             .checksum_sha256(checksums.sha256())
             .body(self.body(bytes));
-        let answer = self
-            .send(request.send())
-            .map_err(|fault| self.error(fault, &upload.path, "write a part of it"))?;
+        let answer = match self.send(request.send()) {
+            Ok(answer) => answer,
+            // Another push has taken the same upload up, and ended it.
+            Err(_) if matches!(self.has(&upload.path, length), Ok(true)) => {
+                return Ok(part("", false));
+            }
+            Err(fault) => return Err(self.error(fault, &upload.path, "write a part of it")),
+        };
         let is_kms = is_kms(answer.server_side_encryption());
-        if !is_kms && !checksums.may_be(answer.e_tag()) {
+        let sha256 = answer.checksum_sha256();
+        if !is_kms && !checksums.may_be(answer.e_tag())
+            || sha256.is_some_and(|sha256| sha256 != checksums.sha256())
+        {
             return Err(self.altered(&upload.path));
         }
         Ok(part(answer.e_tag().unwrap_or_default(), false))
     }
 
-    /// Makes an object of all its parts.
+    /// Makes an object of all its parts, and looks at what came of it.
     pub(super) fn complete(
         &self,
         upload: &Multipart,
@@ -248,14 +272,26 @@ impl Bucket {
             .upload_id(&upload.id)
             .multipart_upload(all);
         match self.send(request.send()) {
-            Ok(_) => Ok(()),
-            // Done at the attempt before, whose answer was lost, or by another host.
-            Err(fault) if fault.kind == Kind::Missing => match self.look_at(&upload.path)? {
-                Some(object) if object.length == length => Ok(()),
-                _ => Err(self.error(fault, &upload.path, "finish it")),
-            },
-            Err(fault) => Err(self.error(fault, &upload.path, "finish it")),
+            Ok(_) => {}
+            // Done at the attempt before, whose answer was lost, or by another push.
+            Err(_) if matches!(self.has(&upload.path, length), Ok(true)) => return Ok(()),
+            Err(fault) => return Err(self.error(fault, &upload.path, "finish it")),
         }
+        // That it says so is not enough: an error may hide in an answer that says 200.
+        if self.has(&upload.path, length)? {
+            return Ok(());
+        }
+        let fault = Fault::new(
+            Kind::Passing,
+            "the server says that it has put its parts together, and has not: run this again",
+        );
+        Err(self.error(fault, &upload.path, "finish it"))
+    }
+
+    /// Whether there is an object of this length.
+    fn has(&self, path: &str, length: u64) -> Result<bool> {
+        let found = self.look_at(path)?;
+        Ok(found.is_some_and(|object| object.length == length))
     }
 
     /// Gives an upload up: its parts are deleted. That it fails does no harm.

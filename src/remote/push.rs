@@ -2,28 +2,38 @@
 //! bricks are not there (`formats/push.md#order`).
 
 use std::collections::{BTreeMap, HashSet};
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 use super::bucket::Bucket;
-use super::checksum::{self, Comparison};
 use super::config;
 use super::confirmed::Confirmed;
+use super::deletion::Deletion;
+use super::download::{Check, brick_path};
 use super::listing::{Side, Sides};
 use super::local::{Folder, LocalFile, LocalFiles, Name};
-use super::parallel::{each_in_parallel, lock};
 use super::upload::{Job, Uploaded, Uploader};
 use crate::archive::Monitor;
 use crate::error::{Error, Exit, Result};
 use crate::id::{BrickName, Class};
 use crate::store::away::{self, AwayPlace};
+use crate::store::is_missing;
 use crate::store::layout::Layout;
-use crate::store::{guard, is_missing};
 
 /// Lists of one place before they are made into one.
 const MOST_LISTS: usize = 16;
+/// All that goes up, but for `store.toml`.
+const ALL: [Folder; 7] = [
+    Folder::Bricks,
+    Folder::Meta,
+    Folder::Parity,
+    Folder::Bad,
+    Folder::Tocs,
+    Folder::Snapshots,
+    Folder::Roots,
+];
+/// Bricks that the bucket is asked for, to see whether lists are out of date.
+const MOST_ASKED: usize = 256;
 /// How often to look again if a gc took files away meanwhile.
 const ROUNDS: usize = 5;
 
@@ -104,7 +114,8 @@ pub fn push(
         class: options.storage_class.clone(),
         ..bucket.away_place()
     };
-    config::send(layout, bucket, options.dry_run, monitor)?;
+    // A bucket that was emptied or made anew has nothing of what lists say.
+    let is_new = config::send(layout, bucket, options.dry_run, monitor)?;
     let known = away::known(layout, &place, warn)?;
     let lists = away::lists_of(layout, &place)?;
     let listed: HashSet<BrickName> = known.into_iter().map(|(name, _)| name).collect();
@@ -113,9 +124,16 @@ pub fn push(
         bucket,
         options,
         monitor,
-        lists_bricks: options.check || listed.is_empty(),
-        known: listed.clone(),
+        check: Check::of(layout, None)?,
+        looks: options.check || is_new,
+        lists_bricks: options.check || is_new || listed.is_empty(),
+        known: if is_new {
+            HashSet::new()
+        } else {
+            listed.clone()
+        },
         listed,
+        is_stale: false,
         confirmed: Confirmed::new(layout, place),
         warnings: Vec::new(),
         summary: PushSummary::default(),
@@ -133,7 +151,14 @@ pub fn push(
     if !options.dry_run {
         push.tidy(&lists)?;
         if options.delete_local && !push.summary.held_back {
-            push.delete_local()?;
+            let deletion = Deletion {
+                layout,
+                bucket,
+                part_size: options.part_size,
+                known: &push.known,
+                monitor,
+            };
+            deletion.run(options.jobs, &mut push.summary)?;
         }
     }
     Ok(push.summary)
@@ -144,6 +169,9 @@ struct Push<'a> {
     bucket: &'a Bucket,
     options: &'a PushOptions,
     monitor: &'a Monitor,
+    check: Check,
+    /// Whether lists are to be made anew by what is in the bucket.
+    looks: bool,
     /// Whether bricks are listed in the bucket; otherwise each is asked for that no
     /// list names.
     lists_bricks: bool,
@@ -151,6 +179,8 @@ struct Push<'a> {
     known: HashSet<BrickName>,
     /// Those that lists name.
     listed: HashSet<BrickName>,
+    /// A list has turned out to be wrong.
+    is_stale: bool,
     confirmed: Confirmed<'a>,
     warnings: Vec<String>,
     summary: PushSummary,
@@ -178,7 +208,10 @@ impl Push<'_> {
         // First, so that all that these runs need is found afterwards.
         let roots = self.files(Folder::Roots)?;
         let snapshots = self.files(Folder::Snapshots)?;
+        // A sidecar that comes later may have a brick that came after these were listed.
+        let sidecars = self.sidecars()?;
         self.summary.damaged.clear();
+        self.expect()?;
         let mut vanished = 0;
         for folder in [Folder::Bricks, Folder::Meta, Folder::Parity, Folder::Bad] {
             let mut files = LocalFiles::new(self.layout, folder);
@@ -190,16 +223,59 @@ impl Push<'_> {
             return Ok(false);
         }
         let mut files = LocalFiles::new(self.layout, Folder::Tocs);
-        vanished += self.send(Folder::Tocs, &mut || files.next())?;
+        let stood = |file: &LocalFile| {
+            let name = Folder::Tocs.name_of(&file.path);
+            let name = name.as_ref().and_then(Name::hash);
+            name.is_some_and(|name| sidecars.contains(name))
+        };
+        self.is_stale = false;
+        vanished += self.send(Folder::Tocs, &mut || {
+            while let Some(file) = files.next()? {
+                if stood(&file) {
+                    return Ok(Some(file));
+                }
+            }
+            Ok(None)
+        })?;
+        if self.is_stale {
+            // Then nothing counts that they say.
+            (self.looks, self.lists_bricks) = (true, true);
+            self.known.clear();
+            return Ok(true);
+        }
         if vanished > 0 {
             return Ok(true);
         }
-        self.count_unknown()?;
-        for (folder, files) in [(Folder::Snapshots, snapshots), (Folder::Roots, roots)] {
-            let mut files = files.into_iter();
-            // One that is gone is being forgotten.
-            self.send(folder, &mut || Ok(files.next()))?;
+        self.summary.held_back = self.has_unmarked_damage()?;
+        if self.summary.held_back {
+            return Ok(false);
         }
+        self.count_unknown()?;
+        let runs = roots
+            .iter()
+            .filter_map(|file| Folder::Roots.name_of(&file.path));
+        let runs: Vec<Name> = runs.collect();
+        // One that is gone is being forgotten.
+        let mut files = roots.into_iter();
+        self.send(Folder::Roots, &mut || Ok(files.next()))?;
+        // A snapshot without a root is the sign of a root that was lost.
+        let refused = &self.summary.damaged;
+        let refused: Vec<_> = refused.iter().map(|(path, _)| path.clone()).collect();
+        let mut files = snapshots.into_iter();
+        let layout = self.layout;
+        self.send(Folder::Snapshots, &mut || {
+            while let Some(file) = files.next() {
+                let Some(Name::Run(run)) = Folder::Snapshots.name_of(&file.path) else {
+                    continue;
+                };
+                let root = layout.root_path(&run);
+                let was_sent = root.exists() && !refused.contains(&root);
+                if was_sent && runs.contains(&Name::Run(run)) {
+                    return Ok(Some(file));
+                }
+            }
+            Ok(None)
+        })?;
         Ok(false)
     }
 
@@ -208,11 +284,41 @@ impl Push<'_> {
         let damaged = self.summary.damaged.iter();
         let mut bricks = damaged.filter_map(|(path, _)| {
             let path = path.strip_prefix(self.layout.path()).ok()?.to_str()?;
-            [Folder::Bricks, Folder::Meta]
+            [Folder::Bricks, Folder::Meta, Folder::Tocs]
                 .into_iter()
                 .find_map(|folder| folder.name_of(path)?.hash().copied())
         });
         Ok(bricks.any(|name| marked.binary_search(&name).is_err()))
+    }
+
+    /// Takes all that is here for what will be sent; what the bucket has is taken off
+    /// again as that is seen.
+    fn expect(&self) -> Result<()> {
+        let mut total = self.monitor.stream.load(Ordering::Relaxed);
+        for folder in ALL {
+            let mut files = LocalFiles::new(self.layout, folder);
+            while let Some(file) = files.next()? {
+                total += file.length;
+            }
+        }
+        self.monitor.total.store(total, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn expect_less(&self, length: u64) {
+        let less = |total: u64| Some(total.saturating_sub(length));
+        let order = Ordering::Relaxed;
+        // It always succeeds.
+        let _ = self.monitor.total.fetch_update(order, order, less);
+    }
+
+    fn sidecars(&self) -> Result<HashSet<BrickName>> {
+        let (mut all, mut names) = (HashSet::new(), Vec::new());
+        for shard in 0..=u8::MAX {
+            self.layout.sidecar_names(shard, &mut names)?;
+            all.extend(names.drain(..));
+        }
+        Ok(all)
     }
 
     fn files(&self, folder: Folder) -> Result<Vec<LocalFile>> {
@@ -239,9 +345,14 @@ impl Push<'_> {
             let Some(side) = sides.next()? else {
                 return Ok(None);
             };
+            let length = match &side {
+                Side::Here(file) | Side::Both(file, _) => file.length,
+                Side::There(_) => 0,
+            };
             if let Some(file) = this.wanting(folder, side, &mut found)? {
                 return Ok(Some(this.job(folder, file)));
             }
+            this.expect_less(length);
         };
         let uploaded = if self.options.dry_run {
             this.only_count(&mut next)?
@@ -260,12 +371,14 @@ impl Push<'_> {
             self.known.extend(self.confirmed.all());
         }
         self.warnings.append(&mut found.warnings);
+        self.is_stale |= found.is_stale;
         let summary = &mut self.summary;
         summary.there += found.there;
         summary.files += uploaded.files;
         summary.bytes += uploaded.bytes;
         summary.taken_up += uploaded.taken_up;
         summary.damaged.extend(uploaded.damaged);
+        summary.damaged.append(&mut found.damaged);
         Ok(uploaded.vanished)
     }
 
@@ -286,7 +399,22 @@ impl Push<'_> {
                 }
                 Ok(None)
             }
+            // Its root says what is right; nothing here does.
+            Side::Both(file, entry) if folder == Folder::Snapshots => {
+                let why = format!(
+                    "{} bytes long, but {} in the bucket: find out with `dtar verify` whether it \
+                     is this one that is damaged, and delete the one that is",
+                    file.length, entry.length
+                );
+                found
+                    .damaged
+                    .push((self.layout.path().join(&file.path), why));
+                Ok(None)
+            }
             Side::Both(file, entry) => {
+                if !self.is_sound(folder, &file, found)? {
+                    return Ok(None);
+                }
                 found.warnings.push(format!(
                     "{}: {} bytes long, but {} has {}: it is sent again",
                     self.bucket.place().show(&entry.path),
@@ -297,7 +425,56 @@ impl Push<'_> {
                 Ok(Some(file))
             }
             Side::Here(file) if folder == Folder::Bricks => self.wanting_brick(file, found),
-            Side::Here(file) => Ok(Some(file)),
+            Side::Here(file) => {
+                if folder == Folder::Tocs && self.is_only_listed(&file, found)? {
+                    return Ok(None);
+                }
+                Ok(self.is_sound(folder, &file, found)?.then_some(file))
+            }
+        }
+    }
+
+    /// Whether a list alone says that the brick of a sidecar is in the bucket, which lacks
+    /// that sidecar: it was not sent for some reason, or the bucket was emptied meanwhile.
+    fn is_only_listed(&self, file: &LocalFile, found: &mut Found) -> Result<bool> {
+        let name = Folder::Tocs.name_of(&file.path);
+        let Some(name) = name.as_ref().and_then(Name::hash) else {
+            return Ok(false);
+        };
+        if self.looks || !self.listed.contains(name) || found.asked == MOST_ASKED {
+            return Ok(false);
+        }
+        found.asked += 1;
+        let is_there = self.bucket.look_at(&brick_path(name))?.is_some();
+        found.is_stale |= !is_there;
+        Ok(!is_there)
+    }
+
+    /// Whether a file is what it says; others would rely on it, and it may take the place
+    /// of a better one. Those with hashes for names are looked at on their way.
+    fn is_sound(&self, folder: Folder, file: &LocalFile, found: &mut Found) -> Result<bool> {
+        let Some(name) = folder.name_of(&file.path) else {
+            return Ok(false);
+        };
+        if folder.is_named_by_content() {
+            return Ok(true);
+        }
+        let path = self.layout.path().join(&file.path);
+        match self.check.look_at(folder, &name, &path) {
+            Ok(()) => Ok(true),
+            // It is told when it is its turn.
+            Err(Error::Io { source, .. }) if is_missing(&source) => Ok(true),
+            Err(error @ Error::Io { .. }) => Err(error),
+            Err(error) => {
+                let shown = format!("{}: ", path.display());
+                let why = format!(
+                    "{}; it was not sent: `dtar verify` says what is lost, `dtar rebuild` makes \
+                     sidecars anew",
+                    error.to_string().replacen(&shown, "", 1)
+                );
+                found.damaged.push((path, why));
+                Ok(false)
+            }
         }
     }
 
@@ -338,7 +515,7 @@ impl Push<'_> {
     ) {
         if folder == Folder::Bricks {
             found.bricks.push(name);
-            if self.options.check || !self.known.contains(&name) {
+            if self.looks || !self.known.contains(&name) {
                 self.confirmed.add(name, length, class);
             }
         }
@@ -375,7 +552,7 @@ impl Push<'_> {
 
     /// Counts bricks that are nowhere, as far as is known, though their sidecars are here.
     fn count_unknown(&mut self) -> Result<()> {
-        let lost: HashSet<BrickName> = if self.options.check {
+        let lost: HashSet<BrickName> = if self.looks {
             let seen = self.confirmed.all();
             self.listed
                 .iter()
@@ -420,7 +597,7 @@ impl Push<'_> {
     /// Makes the away lists of this place into few, after a look at all that is there, or
     /// if they are many.
     fn tidy(&self, before: &[PathBuf]) -> Result<()> {
-        if self.options.check {
+        if self.looks {
             return away::remove(self.layout, before);
         }
         let place = &self.confirmed.place;
@@ -450,71 +627,6 @@ impl Push<'_> {
         }
         away::remove(self.layout, &lists)
     }
-
-    /// Deletes the bricks here that the bucket has, whole. Their sidecars stay.
-    fn delete_local(&mut self) -> Result<()> {
-        let mut files = LocalFiles::new(self.layout, Folder::Bricks);
-        let deleted = (AtomicU64::new(0), AtomicU64::new(0));
-        let kept = Mutex::new(Vec::new());
-        let this = &*self;
-        each_in_parallel(
-            self.options.jobs,
-            self.monitor,
-            &mut || files.next(),
-            &|file: LocalFile| {
-                let path = this.layout.path().join(&file.path);
-                if let Some(why) = this.why_keep(&file)? {
-                    lock(&kept).push((path, why));
-                    return Ok(());
-                }
-                this.delete(&path)?;
-                deleted.0.fetch_add(1, Ordering::Relaxed);
-                deleted.1.fetch_add(file.length, Ordering::Relaxed);
-                Ok(())
-            },
-        )?;
-        self.summary.deleted = deleted.0.into_inner();
-        self.summary.deleted_bytes = deleted.1.into_inner();
-        self.summary.kept = std::mem::take(&mut lock(&kept));
-        Ok(())
-    }
-
-    /// Why a brick must not be deleted here, if so. One without a sidecar may be of a run
-    /// at work; nothing is said of it.
-    fn why_keep(&self, file: &LocalFile) -> Result<Option<String>> {
-        let Some(Name::Hash(name)) = Folder::Bricks.name_of(&file.path) else {
-            return Ok(Some("no brick".into()));
-        };
-        if !self.layout.sidecar_stands(&name)? {
-            return Ok(Some("it has no sidecar, so it was not pushed".into()));
-        }
-        let Some(object) = self.bucket.look_at(&file.path)? else {
-            return Ok(Some("the bucket does not have it".into()));
-        };
-        let path = self.layout.path().join(&file.path);
-        let part = self.options.part_size;
-        Ok(match checksum::compare(&path, &name, &object, part)? {
-            Comparison::Same | Comparison::SameLength => None,
-            Comparison::FileDamaged => Some(
-                "damaged here: its bytes do not have its name as their hash; run `dtar verify`"
-                    .into(),
-            ),
-            Comparison::Other => Some(format!(
-                "length or checksum in the bucket ({} bytes, {}) could not be matched with it, \
-                 so it is not deleted: see what is there, or delete the object and push again",
-                object.length,
-                object.sha256.or(object.etag).unwrap_or_default()
-            )),
-        })
-    }
-
-    fn delete(&self, path: &Path) -> Result<()> {
-        guard::refuse_links_to(self.layout.path(), path)?;
-        match fs::remove_file(path) {
-            Err(error) if !is_missing(&error) => Err(Error::io("remove", path)(error)),
-            _ => Ok(()),
-        }
-    }
 }
 
 /// What was seen while files were compared.
@@ -523,4 +635,9 @@ struct Found {
     there: u64,
     bricks: Vec<BrickName>,
     warnings: Vec<String>,
+    damaged: Vec<(PathBuf, String)>,
+    /// A list names a brick that the bucket does not have.
+    is_stale: bool,
+    /// How many it was asked for.
+    asked: usize,
 }

@@ -7,13 +7,15 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
-use super::bucket::Bucket;
-use super::download::brick_path;
+use super::bucket::{Bucket, Read};
+use super::download::{brick_path, too_long};
 use super::parallel::lock;
 use super::wait::{Waiter, Waiting};
 use crate::archive::Monitor;
 use crate::error::{Error, Exit, Result};
+use crate::format::brick::MAX_LENGTH;
 use crate::id::BrickName;
 use crate::restore::{Need, Supply};
 use crate::store::layout::Layout;
@@ -21,6 +23,10 @@ use crate::threads;
 
 /// How often a brick is read that comes back altered.
 const ATTEMPTS: usize = 3;
+/// How long to wait for a brick that expired while the server said it could be read, at
+/// first and at most.
+const EXPIRED: Duration = Duration::from_secs(1);
+const LAST_EXPIRED: Duration = Duration::from_secs(300);
 
 /// How to fetch bricks for a restore.
 pub struct SpoolOptions {
@@ -76,7 +82,12 @@ struct State {
 enum Slot {
     OnItsWay,
     Here(PathBuf),
-    Failed { message: String, exit: Exit },
+    Failed {
+        message: String,
+        exit: Exit,
+        /// It was fetched ahead, and the restore did not wait for it yet.
+        ahead: bool,
+    },
 }
 
 impl fmt::Debug for Spool {
@@ -212,7 +223,12 @@ impl Supply for Spool {
                     state.wanted = None;
                     return Ok((shown, Arc::new(opened?)));
                 }
-                Some(Slot::Failed { message, exit }) => {
+                // What failed then may succeed now.
+                Some(Slot::Failed { ahead: true, .. }) => {
+                    state.slots.remove(&number);
+                    shared.changed.notify_all();
+                }
+                Some(Slot::Failed { message, exit, .. }) => {
                     let error = Error::Refused {
                         path: shown,
                         message: message.clone(),
@@ -236,7 +252,7 @@ impl Supply for Spool {
 impl Shared {
     /// Waits for a change, but not for ever: nobody tells of a signal.
     fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        let limit = std::time::Duration::from_millis(200);
+        let limit = Duration::from_millis(200);
         let waited = self.changed.wait_timeout(state, limit);
         waited.unwrap_or_else(std::sync::PoisonError::into_inner).0
     }
@@ -268,7 +284,7 @@ impl Shared {
         if let Some(Slot::Here(path)) = state.slots.get(&number) {
             let _ = fs::remove_file(path);
             state.slots.remove(&number);
-            state.bytes -= self.length(number);
+            state.bytes = state.bytes.saturating_sub(self.length(number));
         }
     }
 
@@ -288,10 +304,11 @@ impl Shared {
                     Slot::Here(path)
                 }
                 Err(error) => {
-                    state.bytes -= self.length(number);
+                    state.bytes = state.bytes.saturating_sub(self.length(number));
                     Slot::Failed {
                         message: message_of(&error),
                         exit: error.exit(),
+                        ahead: state.wanted != Some(number),
                     }
                 }
             };
@@ -320,7 +337,7 @@ impl Shared {
             };
             if let Some(number) = number {
                 state.slots.insert(number, Slot::OnItsWay);
-                state.bytes += self.length(number);
+                state.bytes = state.bytes.saturating_add(self.length(number));
                 state.peak = state.peak.max(state.bytes);
                 return Some(number);
             }
@@ -334,7 +351,7 @@ impl Shared {
             state.next += 1;
         }
         let need = self.plan.get(state.next)?;
-        if state.bytes + need.length > self.options.room {
+        if state.bytes.saturating_add(need.length) > self.options.room {
             return None;
         }
         let number = state.next;
@@ -345,7 +362,7 @@ impl Shared {
 
     /// Deletes what is used last, until there is room.
     fn make_room(&self, state: &mut State, number: usize) {
-        while state.bytes + self.length(number) > self.options.room {
+        while state.bytes.saturating_add(self.length(number)) > self.options.room {
             let here = state.slots.iter().filter_map(|(number, slot)| match slot {
                 Slot::Here(_) => Some(*number),
                 _ => None,
@@ -363,10 +380,11 @@ impl Shared {
         let Some(need) = self.plan.get(number) else {
             return Err(Error::Internal("a brick that is not in the plan".into()));
         };
-        self.fetch_brick(&need.brick)
+        self.fetch_brick(&need.brick, need.length)
     }
 
-    fn fetch_brick(&self, brick: &BrickName) -> Result<PathBuf> {
+    /// Fetches a brick of at most `most` bytes.
+    fn fetch_brick(&self, brick: &BrickName, most: u64) -> Result<PathBuf> {
         let path = brick_path(brick);
         let waiter = Waiter {
             waits: self.options.waits,
@@ -374,7 +392,7 @@ impl Shared {
         };
         let file = self.dir.path().join(brick.to_string());
         let mut found = blake3::hash(b"");
-        let mut attempts = 0;
+        let (mut attempts, mut pause) = (0, EXPIRED);
         while attempts < ATTEMPTS {
             if !waiter.is_readable(&self.bucket, &path, &self.monitor)? {
                 return Err(Error::Refused {
@@ -385,10 +403,23 @@ impl Shared {
                     exit: Exit::Failed,
                 });
             }
-            found = match self.read(&path, &file) {
+            let hash = self.read(&path, &file, most);
+            if hash.is_err() {
+                let _ = fs::remove_file(&file);
+            }
+            found = match hash? {
                 Ok(hash) => hash,
-                // What was thawed has just expired: it is waited for again.
-                Err(_) if self.options.waits && self.is_cold(&path)? => continue,
+                // What was thawed has just expired: it is waited for again, also where what
+                // the server says of it lags behind.
+                Err(_) if self.options.waits => {
+                    let shown = self.bucket.place().show(&path);
+                    if pause > EXPIRED {
+                        (self.options.tell)(Waiting::Cold(&shown));
+                    }
+                    super::wait::sleep(pause, &self.monitor)?;
+                    pause = (pause * 2).min(LAST_EXPIRED);
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             if found.as_bytes() == brick.as_bytes() {
@@ -407,33 +438,30 @@ impl Shared {
         })
     }
 
-    fn is_cold(&self, path: &str) -> Result<bool> {
-        let object = self.bucket.look_at(path)?;
-        Ok(object.is_some_and(|object| !object.state.is_readable()))
-    }
-
-    fn read(&self, path: &str, file: &Path) -> Result<blake3::Hash> {
+    /// The hash of what was read; or, inside, what the server says of an object that is cold.
+    fn read(&self, path: &str, file: &Path, most: u64) -> Result<Result<blake3::Hash>> {
         let mut out = File::create(file).map_err(Error::io("make", file))?;
         let mut hasher = blake3::Hasher::new();
-        let length = self.bucket.read(path, &self.monitor, &mut |bytes| {
+        let read = self.bucket.read(path, most, &self.monitor, &mut |bytes| {
             hasher.update(bytes);
             out.write_all(bytes).map_err(Error::io("write", file))
         })?;
-        if length.is_none() {
-            return Err(Error::Refused {
-                path: self.bucket.place().show(path).into(),
-                message: "missing there: push it from where it is, or name a folder with a copy \
-                          of it with --bricks"
-                    .into(),
-                exit: Exit::Damaged,
-            });
-        }
-        Ok(hasher.finalize())
+        let message = match read {
+            Read::All(_) => return Ok(Ok(hasher.finalize())),
+            Read::Cold(error) => return Ok(Err(error)),
+            Read::Missing => "missing there: push it from where it is".to_owned(),
+            Read::TooLong(found) => too_long(found, most),
+        };
+        Err(Error::Refused {
+            path: self.bucket.place().show(path).into(),
+            message: format!("{message}; or name a folder with a copy of it with --bricks"),
+            exit: Exit::Damaged,
+        })
     }
 
     /// Fetches a brick that no plan foresaw, for one use.
     fn fetch_unplanned(&self, brick: &BrickName, shown: PathBuf) -> Result<(PathBuf, Arc<File>)> {
-        let path = self.fetch_brick(brick)?;
+        let path = self.fetch_brick(brick, MAX_LENGTH)?;
         let file = File::open(&path).map_err(Error::io("open", &path))?;
         let _ = fs::remove_file(&path);
         Ok((shown, Arc::new(file)))

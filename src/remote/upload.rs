@@ -27,6 +27,8 @@ use crate::threads;
 const MOST_PARTS: u64 = 10_000;
 /// The least part that servers take, but for the last one.
 pub const LEAST_PART: u64 = 5 << 20;
+/// The longest part that servers take.
+pub const MOST_PART: u64 = 5 << 30;
 /// As long as parts are if nothing is said.
 pub const DEFAULT_PART: u64 = 16 << 20;
 
@@ -109,14 +111,14 @@ struct Shared<'a> {
     done: &'a (dyn Fn(&Job, u64) + Sync),
 }
 
-impl Uploader<'_> {
-    /// As long as the parts of a file are: the same each time, so that what was sent
-    /// can be taken up.
-    pub(super) fn part_of(&self, length: u64) -> u64 {
-        let least = length.div_ceil(MOST_PARTS).next_multiple_of(1 << 20);
-        self.part_size.max(LEAST_PART).max(least)
-    }
+/// As long as the parts of a file are: the same each time, so that what was sent can be
+/// taken up.
+pub(super) fn part_of(length: u64, part_size: u64) -> u64 {
+    let least = length.div_ceil(MOST_PARTS).next_multiple_of(1 << 20);
+    part_size.max(LEAST_PART).max(least)
+}
 
+impl Uploader<'_> {
     /// Sends the files that `next` gives. Calls `done` with each that the server has
     /// confirmed, and its length, on any thread.
     ///
@@ -223,7 +225,8 @@ impl Shared<'_> {
             }
             Err(error) => return Err(Error::io("open", path)(error).into()),
         };
-        if length > self.uploader.part_of(length) {
+        let part_size = part_of(length, self.uploader.part_size);
+        if length > part_size {
             return self.read_parts(sender, job, (file, length), open, uploaded);
         }
         let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
@@ -260,11 +263,14 @@ impl Shared<'_> {
             upload,
             state: Mutex::default(),
         });
-        let part_size = self.uploader.part_of(length);
+        let part_size = part_of(length, self.uploader.part_size);
         let mut hasher = blake3::Hasher::new();
         let (mut rest, mut number) = (length, 0);
         while rest > 0 {
             self.uploader.monitor.check()?;
+            if lock(&self.failed).is_some() {
+                return Err(Stop::Failed);
+            }
             let size = usize::try_from(rest.min(part_size)).unwrap_or_default();
             let mut bytes = vec![0; size];
             match file.read_exact(&mut bytes) {
@@ -339,7 +345,7 @@ impl Shared<'_> {
             }
             Piece::Part(flight, number, bytes) => {
                 monitor.check()?;
-                let part = bucket.write_part(&flight.upload, number, &bytes)?;
+                let part = bucket.write_part(&flight.upload, number, &bytes, flight.length)?;
                 Monitor::add(&monitor.stream, bytes.len() as u64);
                 if part.was_there {
                     Monitor::add(&self.taken_up, bytes.len() as u64);
@@ -369,6 +375,23 @@ fn other_hash(hash: &blake3::Hash) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_file_goes_up_in_more_parts_than_servers_take() {
+        for length in [
+            1,
+            5 << 20,
+            1 << 30,
+            160_000 << 20,
+            (160_000 << 20) + 1,
+            1 << 40,
+        ] {
+            let part = part_of(length, DEFAULT_PART);
+            assert!(length.div_ceil(part) <= MOST_PARTS && part >= DEFAULT_PART);
+        }
+        assert_eq!(part_of(1 << 40, DEFAULT_PART), 105 << 20);
+        assert_eq!(part_of(1 << 30, 1), LEAST_PART);
+    }
 
     #[test]
     fn what_is_read_must_have_its_name_as_hash() {

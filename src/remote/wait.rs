@@ -141,7 +141,8 @@ pub fn thaw(
             State::Thawing => add(under_way, 1),
             State::Cold => {
                 let is_asked = options.dry_run
-                    || bucket.thaw(&path, &options.tier, options.days)? == Asked::Accepted;
+                    || bucket.thaw(&path, object.class.as_deref(), &options.tier, options.days)?
+                        == Asked::Accepted;
                 if is_asked {
                     add(asked, 1);
                     add(asked_bytes, object.length);

@@ -29,6 +29,7 @@ pub trait Supply: Debug + Send + Sync {
 /// How often to look for a file, at first and at most.
 const FIRST_LOOK: Duration = Duration::from_millis(200);
 const LAST_LOOK: Duration = Duration::from_secs(10);
+const SETTLED: Duration = Duration::from_secs(3);
 const NAP: Duration = Duration::from_millis(100);
 
 /// Waits for bricks to appear in the store or in other folders, and to be whole there.
@@ -86,7 +87,7 @@ impl<T: Tell> Arrivals<T> {
         let before = self.lock().get(path).copied();
         if let Some(before) = before
             && (before.length, before.modified) == (length, modified)
-            && modified.is_some()
+            && modified.is_some_and(|time| before.is_whole || is_settled(time))
         {
             return before.is_whole;
         }
@@ -104,6 +105,12 @@ impl<T: Tell> Arrivals<T> {
         // What was seen is true whoever panicked.
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a file that was changed since then would show a later time: clocks of file
+/// systems tick slowly, and a file that is being copied may have its length from the start.
+fn is_settled(modified: SystemTime) -> bool {
+    modified.elapsed().is_ok_and(|since| since > SETTLED)
 }
 
 fn hash(mut file: &File) -> std::io::Result<blake3::Hash> {
@@ -202,6 +209,22 @@ mod tests {
             assert!(read == bytes);
         });
         assert_eq!(*told.lock().unwrap(), [brick]);
+        assert!(arrivals.is_at_hand(&brick));
+    }
+
+    #[test]
+    fn a_copy_whose_length_and_time_stay_the_same_is_looked_at_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = vec![7; 300_000];
+        let brick = BrickName(*blake3::hash(&bytes).as_bytes());
+        let path = dir.path().join(format!("{brick}.brick"));
+        let (arrivals, ..) = arrivals(dir.path());
+        std::fs::write(&path, vec![0; bytes.len()]).unwrap();
+        let time = std::fs::metadata(&path).unwrap().modified().unwrap();
+        assert!(!arrivals.is_at_hand(&brick));
+        std::fs::write(&path, &bytes).unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_modified(time).unwrap();
         assert!(arrivals.is_at_hand(&brick));
     }
 

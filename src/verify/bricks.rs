@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::away::Pushed;
 use super::copy::{Harm, Inspected, Inspection, Scratch};
 use super::finding::{Fault, Finding, Kind};
 use super::jobs::Job;
@@ -31,6 +32,8 @@ pub(super) struct Bricks<'a> {
     pub(super) share: Option<Share>,
     /// Bricks that carry the mark of damage, ascending.
     pub(super) marked: Vec<BrickName>,
+    /// Bricks that are where they should be though they are not here, if all else should.
+    pushed: Pushed,
     found: &'a Found<'a>,
     state: Mutex<State>,
 }
@@ -81,7 +84,13 @@ impl<'a> Bricks<'a> {
                 )));
             }
         }
+        let pushed = if options.all_here {
+            Pushed::read(&means.layout, found)?
+        } else {
+            Pushed::default()
+        };
         Ok(Self {
+            pushed,
             marked,
             means,
             options,
@@ -196,7 +205,7 @@ impl<'a> Bricks<'a> {
     fn away(&self, job: &Job) {
         let mut state = self.state();
         state.summary.away += 1;
-        if self.options.all_here {
+        if self.options.all_here && !self.pushed.holds(&job.name) {
             state.harmed.insert(job.name, Harm::total());
             state.summary.faults += 1;
             drop(state);

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::away::Pushed;
 use super::bricks::{Bricks, fault_of};
 use super::copy::Scratch;
 use super::finding::{Fault, Finding, Kind};
@@ -46,6 +47,7 @@ pub fn verify_index(
         means,
         keyed,
         options,
+        pushed: Pushed::read(&means.layout, found)?,
         found,
         monitor,
         summary: Summary::new(means.level()),
@@ -68,6 +70,8 @@ struct IndexCheck<'a> {
     means: &'a Means<'a>,
     keyed: &'a Keyed<'a>,
     options: &'a VerifyOptions,
+    /// By away lists.
+    pushed: Pushed,
     found: &'a Found<'a>,
     monitor: &'a Arc<Monitor>,
     summary: Summary,
@@ -230,14 +234,22 @@ impl IndexCheck<'_> {
             let mut is_there = false;
             for new in moved.get(&(*name, *frame)).into_iter().flatten() {
                 let found = Job::find(layout, *new);
-                is_there |=
-                    found.is_here() || layout.sidecar_stands(new)? && !self.options.all_here;
+                is_there |= found.is_here() || self.is_away(new)?;
             }
             if !is_there {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// Whether a brick that is not here may be elsewhere: it was pushed, or its sidecar
+    /// stands and not all bricks have to be here.
+    fn is_away(&self, name: &BrickName) -> Result<bool> {
+        if self.pushed.holds(name) {
+            return Ok(true);
+        }
+        Ok(!self.options.all_here && self.means.layout.sidecar_stands(name)?)
     }
 
     /// What is wrong with a brick that should be somewhere, at this length.
@@ -257,7 +269,7 @@ impl IndexCheck<'_> {
             let is_missing = false;
             return Ok(Some(Absence { fault, is_missing }));
         }
-        if layout.sidecar_stands(name)? && !self.options.all_here {
+        if self.is_away(name)? {
             self.summary.away += 1;
             (self.found)(Finding::Away(*name));
             return Ok(None);
@@ -280,7 +292,7 @@ impl IndexCheck<'_> {
             .blamed
             .iter()
             .map(|name| Job::find(&self.means.layout, *name))
-            .filter(|job| job.is_here() || self.options.all_here)
+            .filter(|job| job.is_here() || self.options.all_here && !self.pushed.holds(&job.name))
             .collect();
         let bricks = Bricks::new(self.means, self.options, self.monitor, &jobs, self.found)?;
         let mut scratch = Scratch::default();

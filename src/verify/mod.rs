@@ -11,6 +11,7 @@
 //! looked at. Memory: one frame, sealed and open, for each thread, and some 100 bytes for
 //! each brick of the store.
 
+mod away;
 mod bricks;
 mod copy;
 mod ends;

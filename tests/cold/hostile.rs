@@ -143,6 +143,7 @@ fn pack_and_meanwhile(
     let store = Store::open(&scene.sandbox.store(), &key()).unwrap();
     let keys = store.put_keys(&key()).unwrap();
     let options = PackOptions {
+        most: None,
         to: scene.dir(dir),
         bound: BOUND,
         only: None,

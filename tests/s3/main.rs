@@ -5,10 +5,14 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod faults;
+mod garage;
+mod hostile;
+mod lists;
 mod proxy;
 mod pulling;
 mod pushing;
 mod recipes;
 mod scene;
 mod server;
+mod stopped;
 mod thawing;

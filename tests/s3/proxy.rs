@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 /// What happens to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,25 @@ pub enum Fault {
     AlterAnswer(usize),
     /// It is answered without having been passed on.
     Answer(u16, &'static str),
+    /// It is answered so, byte for byte, without having been passed on.
+    Say(String),
+    /// It is answered with this, and then with letters for ever.
+    SayOn(String),
+    /// It is never answered.
+    Hang,
+    /// It is passed on after so many milliseconds.
+    Slow(u64),
+    /// Lines of the answer's head that begin so are left out, and others put in.
+    Head(&'static [&'static str], &'static str),
+}
+
+/// An answer with a body, for [`Fault::Say`].
+pub fn ok(body: &str) -> Fault {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/xml\r\nConnection: close\r\n";
+    Fault::Say(format!(
+        "{head}Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    ))
 }
 
 /// A request, for whoever decides.
@@ -140,11 +160,39 @@ impl Shared {
             }
             _ => {}
         }
+        match &fault {
+            Fault::Say(text) => return client.write_all(text.as_bytes()),
+            Fault::SayOn(text) => {
+                client.write_all(text.as_bytes())?;
+                // Until the other end has had enough.
+                while !self.stopped.load(Ordering::SeqCst) {
+                    client.write_all(&[b'x'; 64 << 10])?;
+                }
+                return Ok(());
+            }
+            Fault::Hang => {
+                while !self.stopped.load(Ordering::SeqCst) {
+                    thread::sleep(Duration::from_millis(20));
+                }
+                return Ok(());
+            }
+            Fault::Slow(time) => thread::sleep(Duration::from_millis(*time)),
+            _ => {}
+        }
         let mut server = TcpStream::connect(("127.0.0.1", self.upstream))?;
         server.write_all(passed_on(&head).as_bytes())?;
         server.write_all(&body)?;
-        let head = read_head(&mut server)?;
-        client.write_all(passed_on(&head).as_bytes())?;
+        let mut head = passed_on(&read_head(&mut server)?);
+        if let Fault::Head(without, with) = &fault {
+            let mut lines: Vec<&str> = head.trim_end().split("\r\n").collect();
+            lines.retain(|line| {
+                let line = line.to_ascii_lowercase();
+                !without.iter().any(|start| line.starts_with(start))
+            });
+            lines.extend(Some(*with).filter(|line| !line.is_empty()));
+            head = format!("{}\r\n\r\n", lines.join("\r\n"));
+        }
+        client.write_all(head.as_bytes())?;
         pass_answer(&mut server, &mut client, &fault)
     }
 }

@@ -148,6 +148,11 @@ pub fn finish(child: Child) -> Run {
     }
 }
 
+/// What `index` is called on a command line.
+pub fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
 /// The summary among the JSON lines on standard error.
 #[track_caller]
 pub fn summary(run: &Run) -> Value {
