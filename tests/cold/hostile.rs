@@ -1,6 +1,7 @@
 //! Containers and catalogs that lie, and runs that get in each other's way.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -33,9 +34,12 @@ fn forge_catalog(container: &mut [u8], change: impl FnOnce(&mut String)) {
     change(&mut lines);
     let offset = last.split(' ').nth(1).unwrap();
     let sum = Sha256Sum::of(lines.as_bytes());
-    lines.push_str(&format!("end {offset} {sum}\n"));
+    writeln!(lines, "end {offset} {sum}").unwrap();
     container[start..end].copy_from_slice(lines.as_bytes());
 }
+
+/// What is done to a container.
+type Forgery<'a> = Box<dyn Fn(&mut Vec<u8>) + 'a>;
 
 /// A folder with a container that a run had made before it was cut off, and that stands in
 /// no catalog: the last one.
@@ -66,7 +70,7 @@ fn a_container_that_was_not_entered_is_read_before_it_is_believed() {
     let good = fs::read(&path).unwrap();
     let number = path.file_stem().unwrap().to_str().unwrap()[9..].to_owned();
     let in_last = format!("in {}", number.trim_start_matches('0'));
-    let forgeries: [(&str, Box<dyn Fn(&mut Vec<u8>)>); 5] = [
+    let forgeries: [(&str, Forgery<'_>); 5] = [
         (
             "a brick that is not there",
             Box::new(|bytes| {
@@ -303,7 +307,7 @@ fn a_container_in_the_making_that_no_longer_fits_is_cut_shorter() {
     header.set_path("formats/more.md").unwrap();
     header.set_size(200 << 10);
     header.set_cksum();
-    let page = [header.as_bytes().as_slice(), &[b'x'; 200 << 10]].concat();
+    let page = [header.as_bytes().as_slice(), &vec![b'x'; 200 << 10]].concat();
     let longer = [&whole[..config], &page, &whole[config..cut]].concat();
     // Or earlier containers were put on many tapes meanwhile.
     let layout = Store::open(&scene.sandbox.store(), &key())

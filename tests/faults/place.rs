@@ -100,7 +100,12 @@ impl Step {
                 path = place.join(name);
                 vec!["restore", path.to_str().unwrap()]
             }
-            Self::Pack => vec!["pack", "--quiet", "--size", "16M", "--to", "packed"],
+            Self::Pack => {
+                // The shim sees calls with whole paths alone.
+                path = place.join("packed");
+                let to = path.to_str().unwrap();
+                vec!["pack", "--quiet", "--size", "16M", "--to", to]
+            }
             Self::Command(words) => words.to_vec(),
             Self::Salvage => {
                 path = place.join("salvaged");
