@@ -264,7 +264,7 @@ impl Push<'_> {
         let mut files = snapshots.into_iter();
         let layout = self.layout;
         self.send(Folder::Snapshots, &mut || {
-            while let Some(file) = files.next() {
+            for file in files.by_ref() {
                 let Some(Name::Run(run)) = Folder::Snapshots.name_of(&file.path) else {
                     continue;
                 };

@@ -102,12 +102,11 @@ impl Cluster {
         fs::create_dir_all(&dir).unwrap();
         let (rpc, api) = (self.ports[node], self.ports[NODES + node]);
         let text = format!(
-            "metadata_dir = {:?}\ndata_dir = {:?}\ndb_engine = \"sqlite\"\n\
+            "metadata_dir = \"{0}/meta\"\ndata_dir = \"{0}/data\"\ndb_engine = \"sqlite\"\n\
              replication_factor = {NODES}\nrpc_bind_addr = \"127.0.0.1:{rpc}\"\n\
              rpc_public_addr = \"127.0.0.1:{rpc}\"\nrpc_secret = {SECRET:?}\n\
              [s3_api]\ns3_region = \"us-east-1\"\napi_bind_addr = \"127.0.0.1:{api}\"\n",
-            dir.join("meta"),
-            dir.join("data"),
+            dir.display(),
         );
         fs::write(dir.join("garage.toml"), text).unwrap();
     }

@@ -39,9 +39,12 @@ fn a_forged_list_deletes_nothing_and_hides_nothing() {
     let bucket = server.bucket();
     let (host, index) = Host::with_files(&bucket, 6);
     let bricks = host.files_in(&["bricks"]);
-    // So that the bucket is not seen to be new.
-    let toml = fs::read_to_string(host.sandbox.store().join("store.toml")).unwrap();
-    bucket.put("store.toml", &toml);
+    // All but the bricks is there, so that nothing tells that they are not.
+    host.push(&[]);
+    for path in &bricks {
+        bucket.delete(path);
+    }
+    fs::remove_dir_all(host.sandbox.store().join("away")).unwrap();
     forge(&host, "0000000000000000", &bucket.url(), &bricks);
     let run = host.push_with(&["--delete-local"]).exits(1);
     let run = run.says(&["the bucket does not have it", "--check"]);

@@ -166,7 +166,7 @@ impl Shared {
                 client.write_all(text.as_bytes())?;
                 // Until the other end has had enough.
                 while !self.stopped.load(Ordering::SeqCst) {
-                    client.write_all(&[b'x'; 64 << 10])?;
+                    client.write_all(&[b'x'; 8 << 10])?;
                 }
                 return Ok(());
             }

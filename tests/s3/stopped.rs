@@ -185,9 +185,9 @@ fn what_cannot_be_thawed_so_is_said_before_or_by_the_server() {
     host.endpoint = server.url();
     host.run(with("bulk")).exits(0);
     // A class that is readable at once is not asked for.
-    let hot = server.bucket();
+    let readable = server.bucket();
     let host = Host {
-        bucket: &hot,
+        bucket: &readable,
         ..host
     };
     let pulled = host
@@ -195,7 +195,7 @@ fn what_cannot_be_thawed_so_is_said_before_or_by_the_server() {
         .exits(0);
     drop(pulled);
     host.push(&["--storage-class", "GLACIER_IR", "--delete-local"]);
-    let run = host.run(["thaw", text(&index), "--from", &hot.url(), "--json"]);
+    let run = host.run(["thaw", text(&index), "--from", &readable.url(), "--json"]);
     let found = summary(&run.exits(0));
     assert_eq!(
         (&found["asked"], &found["readable"]),
@@ -212,16 +212,16 @@ fn what_comes_down_keeps_to_the_rate() {
     let dir = host.sandbox.path().join("dir");
     let pull = ["pull", &bucket.url(), text(&index), "--to", text(&dir)];
     let other = Host::new(&bucket);
-    let hot: u64 = ["meta/", "tocs/", "roots/", "snapshots/", "store.toml"]
+    let small: u64 = ["meta/", "tocs/", "roots/", "snapshots/", "store.toml"]
         .iter()
         .flat_map(|folder| bucket.objects_in(folder))
         .map(|path| bucket.get(&path).len() as u64)
         .sum();
-    let rate = hot / 2;
+    let rate = small / 2;
     let sync = ["sync", &bucket.url()];
     for (host, arguments, rate, bytes) in [
         (&host, &pull[..], 2 << 20, 3_u64 << 20),
-        (&other, &sync, rate, hot),
+        (&other, &sync, rate, small),
     ] {
         let limit = ["--limit-rate", &rate.to_string()].map(str::to_owned);
         let start = Instant::now();
