@@ -20,7 +20,9 @@ fuzz_target!(|data: &[u8]| {
             Ok(Line::Other) | Err(_) => {}
             Ok(known) => assert_eq!(known.to_string().as_bytes(), line),
         }
-        let name = std::str::from_utf8(line).ok().and_then(|line| line.parse::<MemberName>().ok());
+        let name = std::str::from_utf8(line)
+            .ok()
+            .and_then(|line| line.parse::<MemberName>().ok());
         if let Some(name) = name {
             assert_eq!(name.to_string().as_bytes(), line);
             assert!(!name.to_string().contains("..") && name.to_string().len() < 100);
