@@ -4,6 +4,7 @@
 mod common;
 
 mod containers;
+mod moved;
 mod planned;
 mod resumed;
 mod scene;

@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod faults;
+mod moved;
 mod proxy;
 mod pulling;
 mod pushing;
