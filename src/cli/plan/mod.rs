@@ -56,6 +56,9 @@ pub fn run(args: &PlanArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
         say.warn(warning);
     }
     let told = Told::new(&plan, args.tapes);
+    if told.all.bricks == 0 && !args.patterns.is_empty() {
+        say.warn("no member with content matches: `dtar ls` shows the names");
+    }
     let text = if let Some(what) = args.list {
         told.list(what)
     } else if say.is_json() {

@@ -126,7 +126,10 @@ fn costs(told: &Told<'_>, prices: &Prices) -> Vec<String> {
     let costs = prices.costs(pay.bricks, pay.bytes);
     let totals: Vec<_> = costs
         .iter()
-        .map(|cost| format!("{:.2}", cost.total))
+        .map(|cost| match cost.total {
+            total if total > 0.0 && total < 0.005 => "<0.01".to_owned(),
+            total => format!("{total:.2}"),
+        })
         .collect();
     let width = totals.iter().map(String::len).max().unwrap_or(0);
     let names = costs.iter().map(|cost| cost.tier.name.chars().count());
