@@ -227,8 +227,10 @@ pub enum Command {
     /// Say which bricks a restore needs, and where they are, before it reads any
     ///
     /// How much of each brick is needed; what is at hand, what was pushed to an object store,
-    /// which tapes to load and which files to read of each, forward. By the index alone: no
-    /// key is needed for an index that is a file. `--list` names objects for `xargs`; with
+    /// the fewest tapes to load and which files to read of each, forward; which commands to
+    /// run next. By the index alone: no key is needed for an index that is a file, unless a
+    /// gc has moved what is needed into other bricks: then the tables of contents in the
+    /// store say which, to a put key too. `--list` names objects for `xargs`; with
     /// --json one object on standard output: `needed`, `used`, `frames`, `here`, `pushed`,
     /// `on_tape`, `nowhere`, `bricks`, `tapes`, `costs`. Exit code 3 if it is not known of
     /// some brick where it is.

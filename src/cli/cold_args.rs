@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueHint};
+use clap::{Args, ValueEnum, ValueHint};
 
 #[derive(Debug, Args)]
 pub struct PackArgs {
@@ -55,6 +55,21 @@ pub struct UnpackArgs {
     pub hot: bool,
 }
 
+/// Which bricks `dtar plan --list` names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ListWhat {
+    /// All that are not at hand
+    All,
+    /// What to get from tapes
+    Tape,
+    /// What was pushed to an object store
+    Bucket,
+    /// What is in containers of which no tape is known
+    Container,
+    /// What is in no place that is known
+    Nowhere,
+}
+
 #[derive(Debug, Args)]
 pub struct PlanArgs {
     /// The index, plain or compressed with zstd; `-` for standard input
@@ -77,8 +92,20 @@ pub struct PlanArgs {
     #[arg(long)]
     pub tapes: bool,
     /// Only the bricks that are not at hand, one a line, as objects are called
+    ///
+    /// With =WHERE only those that are to come from there, such as --list=tape.
+    #[arg(
+        long,
+        value_name = "WHERE",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "all",
+        conflicts_with = "detail"
+    )]
+    pub list: Option<ListWhat>,
+    /// Each brick too, in the order of need: how much of it is needed, and where it is
     #[arg(long)]
-    pub list: bool,
+    pub detail: bool,
     /// Say what it costs to bring up what is in an object store, by these prices
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub prices: Option<PathBuf>,

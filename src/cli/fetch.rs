@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use super::args::{GlobalArgs, RestoreArgs};
 use super::say::Say;
-use super::{remote, setup};
+use super::{remote, setup, size};
 use dtar::archive::Monitor;
+use dtar::container::Shelf;
+use dtar::crypto::Key;
 use dtar::error::{Error, Exit, Result};
 use dtar::id::BrickName;
 use dtar::index::IndexFile;
 use dtar::remote::{Bucket, Outlook, Place, Spool, SpoolOptions, SyncOptions, outlook};
-use dtar::restore::{needed, open_unauthenticated};
+use dtar::restore::{Moved, Needs, find_needed, open_unauthenticated};
 use dtar::store::layout::Layout;
 
 /// The URL, if the store in use is in an object store.
@@ -25,6 +27,8 @@ pub fn url_of(global: &GlobalArgs) -> Option<&str> {
 pub struct Mirror {
     bucket: Bucket,
     dir: PathBuf,
+    /// Whether the small files were brought here, too.
+    is_synced: bool,
 }
 
 impl Mirror {
@@ -51,41 +55,81 @@ impl Mirror {
         let layout = Layout::new(&dir);
         let key = remote::key_at_hand(global)?;
         let is_snapshot = setup::selector_of(&args.index)?.is_some();
+        let mut mirror = Self {
+            bucket,
+            dir,
+            is_synced: false,
+        };
         if is_snapshot {
-            let options = SyncOptions {
-                jobs: args.remote.jobs.into(),
-                parity: false,
-            };
             let key = key.filter(|_| !args.unauthenticated);
-            let summary = dtar::remote::sync(&layout, &bucket, key.as_ref(), &options, monitor)?;
-            remote::tell_download(&summary, say);
+            mirror.sync(key.as_ref(), args, monitor, say)?;
         } else {
-            dtar::remote::sync_config(&layout, &bucket, monitor)?;
+            dtar::remote::sync_config(&layout, &mirror.bucket, monitor)?;
         }
         let global = GlobalArgs {
-            store: Some(dir.clone()),
+            store: Some(mirror.dir.clone()),
             ..global.clone()
         };
-        Ok((Self { bucket, dir }, global))
+        Ok((mirror, global))
     }
 
-    /// Looks whether all bricks can be had, and starts to fetch them.
+    /// Brings all small files here.
+    fn sync(
+        &mut self,
+        key: Option<&Key>,
+        args: &RestoreArgs,
+        monitor: &Monitor,
+        say: Say,
+    ) -> Result<()> {
+        let options = SyncOptions {
+            jobs: args.remote.jobs.into(),
+            parity: false,
+        };
+        let layout = Layout::new(&self.dir);
+        let summary = dtar::remote::sync(&layout, &self.bucket, key, &options, monitor)?;
+        remote::tell_download(&summary, say);
+        self.is_synced = true;
+        Ok(())
+    }
+
+    /// Looks whether all bricks can be had, and starts to fetch them. Returns also which
+    /// frames are elsewhere than the index says.
     pub fn supply(
-        self,
+        mut self,
         index: &IndexFile,
         args: &RestoreArgs,
-        key: &dtar::crypto::Key,
+        (key, containers): (&Key, &Arc<Shelf>),
         monitor: &Arc<Monitor>,
         say: Say,
-    ) -> Result<Spool> {
-        let layout = Layout::new(&self.dir);
+    ) -> Result<(Spool, Arc<Moved>)> {
         let origin = dtar::restore::Origin::without_store(&self.dir);
         let trailer = open_unauthenticated(index, &origin, key)?;
-        let plan = needed(index, &trailer, &args.patterns)?;
-        let is_away = |name: &BrickName| layout.find_brick(name, &args.bricks).is_err();
-        let away = plan.iter().map(|need| need.brick).filter(is_away);
-        let away: Vec<BrickName> = away.collect();
-        let found = outlook(&self.bucket, &away, args.remote.jobs.into(), monitor)?;
+        let layout = Layout::new(&self.dir);
+        let is_here = |name: &BrickName| {
+            layout.find_brick(name, &args.bricks).is_ok()
+                || containers.copies(name).next().is_some()
+        };
+        let mut needs;
+        let mut away: Vec<BrickName>;
+        let found = loop {
+            let sight = remote::Sight {
+                bucket: &self.bucket,
+                jobs: args.remote.jobs.into(),
+                monitor,
+                is_here: &is_here,
+            };
+            let tocs = setup::tocs(&trailer, key, &layout, &args.bricks, containers)?;
+            let stand = &mut |names: &[BrickName]| sight.stand(names);
+            needs = find_needed(index, &trailer, &args.patterns, tocs.as_ref(), stand)?;
+            let names = needs.bricks.iter().map(|need| need.brick);
+            away = names.filter(|name| !is_here(name)).collect();
+            let found = outlook(&self.bucket, &away, args.remote.jobs.into(), monitor)?;
+            if found.missing.is_empty() || self.is_synced || tocs.is_none() {
+                break found;
+            }
+            // Where gc has moved what they held is said by the TOCs.
+            self.sync(Some(key), args, monitor, say)?;
+        };
         look_ahead(&found, away.len(), args, self.bucket.place(), say)?;
         let options = SpoolOptions {
             dir: self.dir.join("spool"),
@@ -95,7 +139,9 @@ impl Mirror {
             tell: Box::new(move |waiting| remote::tell_waiting(waiting, say)),
             bricks_in: args.bricks.clone(),
         };
-        Spool::start(self.bucket, plan, options, Arc::clone(monitor))
+        let Needs { bricks, moved } = needs;
+        let spool = Spool::start(self.bucket, bricks, options, Arc::clone(monitor))?;
+        Ok((spool, moved))
     }
 }
 
@@ -114,10 +160,16 @@ fn look_ahead(
             place,
             Exit::Damaged,
             format!(
-                "{} of {all} bricks that this needs are missing there: push them from where they \
-             are, name a folder with copies with --bricks, bring the whole store here with `dtar \
-                 pull --all` if a gc has rewritten them, or restore the rest with --keep-going",
-                found.missing.len()
+                "{} of {} that this needs {} missing there, and no table of contents there says \
+                 that a gc has moved what is needed: push from where the bricks are, name a folder \
+                 with copies with --bricks, or restore the rest with --keep-going",
+                found.missing.len(),
+                size::count(all as u64, "brick"),
+                if found.missing.len() == 1 {
+                    "is"
+                } else {
+                    "are"
+                },
             ),
         ));
     }
@@ -125,7 +177,9 @@ fn look_ahead(
         return Ok(());
     }
     let text = format!(
-        "{waits} of {all} bricks that this needs lie in cold storage ({} were asked for)",
+        "{waits} of {} that this needs {} in cold storage (asked for: {})",
+        size::count(all as u64, "brick"),
+        if waits == 1 { "lies" } else { "lie" },
         found.thawing.len()
     );
     if args.wait {

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::args::{GcArgs, GlobalArgs};
 use super::progress::Progress;
 use super::say::Say;
+use super::size::count;
 use super::{setup, size};
 use dtar::archive::Monitor;
 use dtar::crypto::Key;
@@ -147,10 +148,6 @@ fn describe(run: &Run) -> String {
             format!(", {label:?}")
         }
     )
-}
-
-fn count(number: u64, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn tell(summary: &GcSummary, dry_run: bool, time: Duration, say: Say) {

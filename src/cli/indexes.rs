@@ -104,6 +104,21 @@ impl<'a> Indexes<'a> {
         Ok(self.key.insert(key))
     }
 
+    /// The keys that open the TOCs of the store of an index, if the key at hand is that
+    /// store's own, or a put key of it.
+    pub fn put_keys(&mut self, trailer: &Trailer) -> Result<Option<PutKeys>> {
+        let is_here = self.key.is_some() || self.global.key.is_some();
+        if !is_here && !setup::has_key(self.global)? {
+            return Ok(None);
+        }
+        let key = self.key()?;
+        if !is_sealed_with(trailer, key) {
+            return Ok(None);
+        }
+        let summary = &trailer.summary;
+        key.put_keys(summary.store_id, summary.epoch).map(Some)
+    }
+
     /// The store in use with its keys; the key must be one that reads.
     pub fn store(&mut self) -> Result<(&Key, &Store, &PutKeys)> {
         let global = self.global;

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::args::{GlobalArgs, ParityAddArgs, ParityCommand, ParityPlaceArgs};
 use super::progress::{Progress, speed};
 use super::say::Say;
+use super::size::count;
 use super::{setup, size};
 use dtar::archive::Monitor;
 use dtar::error::{Exit, Result};
@@ -304,10 +305,6 @@ fn tell(summary: &CheckSummary, places: &Places, time: Duration, say: Say, repai
         value.insert("failed".into(), summary.failed.len().into());
     }
     say.summary(&text, &value);
-}
-
-fn count(number: u64, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn done(say: Say, kind: &str, path: &Path, what: &str) {

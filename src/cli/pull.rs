@@ -11,6 +11,7 @@ use super::remote_args::PullArgs;
 use super::say::Say;
 use super::{remote, setup};
 use dtar::error::{Exit, Result};
+use dtar::id::{BrickName, Class};
 use dtar::remote::{SyncOptions, Waiter, Wanted};
 use dtar::store::layout::Layout;
 
@@ -37,9 +38,16 @@ pub fn run(args: &PullArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let wanted = if args.all {
         Wanted::All
     } else {
+        let is_here = |name: &BrickName| layout.brick_path(name, Class::Data).is_file();
+        let sight = remote::Sight {
+            bucket: &bucket,
+            jobs,
+            monitor: &monitor,
+            is_here: &is_here,
+        };
         let (mut names, mut seen) = (Vec::new(), HashSet::new());
         for index in &args.indexes {
-            let needs = remote::needs(index, &[], global, say)?;
+            let needs = remote::needs(index, &[], &sight, global, say)?;
             let new = needs.iter().map(|need| (need.brick, need.length));
             names.extend(new.filter(|(name, _)| seen.insert(*name)));
         }

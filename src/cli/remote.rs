@@ -1,5 +1,6 @@
 //! What the commands for object stores share.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -16,8 +17,9 @@ use dtar::archive::Monitor;
 use dtar::crypto::Key;
 use dtar::error::{Error, Result};
 use dtar::id::BrickName;
-use dtar::remote::{Access, Bucket, DownloadSummary, Place, Waiting};
-use dtar::restore::{Need, needed};
+use dtar::remote::{Access, Bucket, DownloadSummary, Place, Waiting, outlook};
+use dtar::restore::{Need, Standing, Tocs, find_needed};
+use dtar::store::layout::Layout;
 
 /// The place that a URL names.
 pub fn place(url: &str) -> Result<Place> {
@@ -83,16 +85,53 @@ pub fn key_at_hand(global: &GlobalArgs) -> Result<Option<Key>> {
     Ok(None)
 }
 
-/// The bricks that a restore from an index needs.
+/// Looks in a bucket how near bricks are.
+pub struct Sight<'a> {
+    pub bucket: &'a Bucket,
+    /// Transfers at the same time.
+    pub jobs: usize,
+    pub monitor: &'a Monitor,
+    /// Whether a brick is at hand.
+    pub is_here: &'a dyn Fn(&BrickName) -> bool,
+}
+
+impl Sight<'_> {
+    /// Says how near these are.
+    pub fn stand(&self, bricks: &[BrickName]) -> Result<Vec<Standing>> {
+        let away = bricks.iter().filter(|name| !(self.is_here)(name));
+        let away: Vec<BrickName> = away.copied().collect();
+        let found = outlook(self.bucket, &away, self.jobs, self.monitor)?;
+        let away: HashSet<_> = away.into_iter().collect();
+        let missing: HashSet<_> = found.missing.into_iter().collect();
+        let standing = |name| {
+            if missing.contains(name) {
+                Standing::Nowhere
+            } else if away.contains(name) {
+                Standing::Away
+            } else {
+                Standing::Here
+            }
+        };
+        Ok(bricks.iter().map(standing).collect())
+    }
+}
+
+/// The bricks that a restore from an index needs as far as the TOCs in the store say it.
 pub fn needs(
     index: &Path,
     patterns: &[String],
+    sight: &Sight<'_>,
     global: &GlobalArgs,
     say: Say,
 ) -> Result<Vec<Need>> {
     let mut indexes = Indexes::new(global, say, false, &[]);
     let (index, trailer) = indexes.open(index)?;
-    needed(&index, &trailer, patterns)
+    let layout = Layout::new(setup::store_path(global)?);
+    let keys = indexes.put_keys(&trailer)?;
+    let tocs = keys.map(|keys| Tocs::new(&layout, &[], Arc::default(), keys));
+    let stand = &mut |names: &[BrickName]| sight.stand(names);
+    let needs = find_needed(&index, &trailer, patterns, tocs.as_ref(), stand)?;
+    Ok(needs.bricks)
 }
 
 /// Says of a brick that it is waited for.
@@ -115,12 +154,24 @@ pub fn tell_download(summary: &DownloadSummary, say: Say) {
             say.error_text(&format!("{url}: {why}; it was not taken"));
         }
     }
-    tell_bricks(&summary.missing, "not in the bucket", say);
+    tell_missing(&summary.missing, say);
     tell_bricks(
         &summary.cold,
         "in cold storage: bring it up with `dtar thaw`, and pull again or with --wait",
         say,
     );
+}
+
+/// Says which bricks the bucket does not have, and what may help.
+pub fn tell_missing(bricks: &[BrickName], say: Say) {
+    tell_bricks(bricks, "not in the bucket", say);
+    if !bricks.is_empty() {
+        say.note(
+            "what is missing was perhaps never pushed, or a gc has moved what is needed of it \
+             into other bricks: which ones is known once `dtar sync` has brought the tables of \
+             contents, and the store's key (a put key will do) is at hand",
+        );
+    }
 }
 
 /// Says of each of these bricks what is wrong: of the first ones by name.
@@ -141,8 +192,7 @@ pub fn tell_bricks(bricks: &[BrickName], what: &str, say: Say) {
 
 /// A number of files and bytes.
 pub fn amount(files: u64, bytes: u64) -> String {
-    let s = if files == 1 { "" } else { "s" };
-    format!("{files} file{s}, {}", size::show(bytes))
+    format!("{}, {}", size::count(files, "file"), size::show(bytes))
 }
 
 #[cfg(test)]

@@ -20,8 +20,12 @@ use dtar::archive::Monitor;
 use dtar::container::Shelf;
 use dtar::crypto::Key;
 use dtar::error::{Error, Exit, Result};
+use dtar::id::BrickName;
 use dtar::index::IndexFile;
-use dtar::restore::{self, Arrivals, Hit, Origin, RestoreOptions, RestoreSummary, Supply};
+use dtar::restore::{
+    self, Arrivals, Hit, Moved, Origin, RestoreOptions, RestoreSummary, Standing, Supply,
+    find_needed,
+};
 use dtar::store::Store;
 use dtar::store::layout::Layout;
 
@@ -58,10 +62,13 @@ fn restore(
     let index = indexes.find(&args.index)?;
     let key = indexes.key()?;
     setup::require_secret(global, key)?;
+    let shelf = containers(&args.bricks, say)?;
+    let (supply, moved) = supply(args, global, mirror, &index, (key, &shelf), monitor, say)?;
     let options = RestoreOptions {
         bricks_in: folders(&args.bricks),
-        containers: containers(&args.bricks, say)?,
-        supply: supply(args, global, mirror, &index, key, monitor, say)?,
+        containers: shelf,
+        supply,
+        moved,
         patterns: args.patterns.clone(),
         unauthenticated: args.unauthenticated,
         // Without one it takes longer to find what is not where the index says.
@@ -113,30 +120,79 @@ fn containers(places: &[PathBuf], say: Say) -> Result<Arc<Shelf>> {
     Ok(Arc::new(shelf))
 }
 
-/// Who brings bricks that are not here, if anybody does.
+/// Who brings bricks that are not here, if anybody does, and which frames are elsewhere
+/// than the index says.
+type Supplied = (Option<Arc<dyn Supply>>, Arc<Moved>);
+
 fn supply(
     args: &RestoreArgs,
     global: &GlobalArgs,
     mirror: Option<Mirror>,
     index: &IndexFile,
-    key: &Key,
+    (key, shelf): (&Key, &Arc<Shelf>),
     monitor: &Arc<Monitor>,
     say: Say,
-) -> Result<Option<Arc<dyn Supply>>> {
+) -> Result<Supplied> {
     #[cfg(feature = "s3")]
     if let Some(mirror) = mirror {
-        let spool = mirror.supply(index, args, key, monitor, say)?;
-        return Ok(Some(Arc::new(spool)));
+        let (spool, moved) = mirror.supply(index, args, (key, shelf), monitor, say)?;
+        return Ok((Some(Arc::new(spool)), moved));
     }
     #[cfg(not(feature = "s3"))]
-    let _ = (mirror, index, key);
+    let _ = mirror;
     if !args.wait {
-        return Ok(None);
+        return Ok(Default::default());
     }
     let layout = Layout::new(setup::store_path(global)?);
     let (bricks_in, monitor) = (args.bricks.clone(), Arc::clone(monitor));
+    let moved = if args.incomplete && index.trailer().is_err() {
+        Arc::default()
+    } else {
+        expected(args, &layout, index, key, shelf, say)?
+    };
     let arrivals = Arrivals::new(layout, bricks_in, monitor, SayWaiting(say));
-    Ok(Some(Arc::new(arrivals)))
+    Ok((Some(Arc::new(arrivals)), moved))
+}
+
+/// Which frames to wait for in other bricks than the index says: gc has moved them.
+fn expected(
+    args: &RestoreArgs,
+    layout: &Layout,
+    index: &IndexFile,
+    key: &Key,
+    shelf: &Arc<Shelf>,
+    say: Say,
+) -> Result<Arc<Moved>> {
+    let origin = Origin::without_store(layout.path());
+    let trailer = restore::open_unauthenticated(index, &origin, key)?;
+    let stand = |name: &BrickName| {
+        let is_here =
+            layout.find_brick(name, &args.bricks).is_ok() || shelf.copies(name).next().is_some();
+        Ok(match is_here {
+            true => Standing::Here,
+            false if layout.sidecar_stands(name)? => Standing::Somewhere,
+            false => Standing::Nowhere,
+        })
+    };
+    let tocs = setup::tocs(&trailer, key, layout, &args.bricks, shelf)?;
+    let stand_all = &mut |names: &[BrickName]| names.iter().map(stand).collect();
+    let needs = find_needed(index, &trailer, &args.patterns, tocs.as_ref(), stand_all)?;
+    if Store::stands_in(layout.path())? {
+        let mut nowhere = Vec::new();
+        for need in &needs.bricks {
+            if stand(&need.brick)? == Standing::Nowhere {
+                nowhere.push(need.brick);
+            }
+        }
+        if let Some(first) = nowhere.first() {
+            say.warn(&format!(
+                "{} not in the store any more, and no table of contents there says where a gc has \
+                 put what is needed of it; waiting all the same, first for {first}.brick",
+                size::count(nowhere.len() as u64, "needed brick"),
+            ));
+        }
+    }
+    Ok(needs.moved)
 }
 
 /// Where to restore from. Says what is not there, and what cannot be checked.

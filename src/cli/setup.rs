@@ -11,11 +11,13 @@ use std::time::Duration;
 use super::args::GlobalArgs;
 use super::say::Say;
 use dtar::archive::Monitor;
+use dtar::container::Shelf;
 use dtar::crypto::{Key, PutKeys};
 use dtar::error::{Error, Exit, Result};
 use dtar::id::Epoch;
 use dtar::index::{IndexFile, Trailer};
 use dtar::key_file;
+use dtar::restore::{Tocs, is_sealed_with};
 use dtar::snapshot::Selector;
 use dtar::store::catalog::{Catalog, Unentered};
 use dtar::store::last_run::LastRun;
@@ -256,6 +258,21 @@ pub fn warn_root_of_ended(say: Say, run: &RunName) {
         "a run that was cut off has left a root: if there is no index of it, give it up with \
          `dtar forget @{run}`"
     ));
+}
+
+/// The TOCs that are at hand of the store of an index, if `key` opens them.
+pub fn tocs(
+    trailer: &Trailer,
+    key: &Key,
+    layout: &Layout,
+    bricks_in: &[PathBuf],
+    shelf: &Arc<Shelf>,
+) -> Result<Option<Tocs>> {
+    if !is_sealed_with(trailer, key) {
+        return Ok(None);
+    }
+    let keys = key.put_keys(trailer.summary.store_id, trailer.summary.epoch)?;
+    Ok(Some(Tocs::new(layout, bricks_in, Arc::clone(shelf), keys)))
 }
 
 /// What is remembered of the last run from here; nothing, if there is no place for it.

@@ -96,6 +96,11 @@ pub fn show(bytes: u64) -> String {
     unreachable!("the last unit always returns")
 }
 
+/// So many of a thing, in words: `1 brick`, `2 bricks`.
+pub fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

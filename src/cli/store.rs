@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::args::GlobalArgs;
 use super::ls::{escape, put_text};
 use super::say::Say;
+use super::size::count;
 use super::snapshots::{show, show_time, time_of};
 use super::{setup, size};
 use dtar::error::{Exit, Result};
@@ -91,14 +92,14 @@ fn tell_parity(parity: &ParityTotals, out: &mut Vec<u8>) {
         return;
     }
     let mut line = format!(
-        "parity      {} sets, {} files, {}",
-        parity.sets,
-        parity.files,
+        "parity      {}, {}, {}",
+        count(parity.sets, "set"),
+        count(parity.files, "file"),
         size::show(parity.bytes)
     );
     if parity.unusable > 0 {
         // Writing to a string cannot fail.
-        let _ = write!(line, "; {} files of no use", parity.unusable);
+        let _ = write!(line, "; {} of no use", count(parity.unusable, "file"));
     }
     out.extend_from_slice(line.as_bytes());
     out.push(b'\n');
@@ -134,7 +135,10 @@ fn tell_upkeep(upkeep: &Upkeep, out: &mut Vec<u8>) {
         out,
         |(name, note), out| {
             let what = match note {
-                Some(note) => format!("{} bricks to be deleted", note.bricks.len()),
+                Some(note) => {
+                    let bricks = count(note.bricks.len() as u64, "brick");
+                    format!("{bricks} to be deleted")
+                }
                 None => "does not open: run `dtar gc`".to_owned(),
             };
             put(out, &format!("{}  {what}", show(name, &zone)));

@@ -25,22 +25,28 @@ pub fn run(args: &ThawArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     let monitor = remote::monitor(say)?;
     let start = Instant::now();
     let layout = Layout::new(setup::store_path(global)?);
-    let needs = remote::needs(&args.index, &args.patterns, global, say)?;
-    let is_away = |name: &BrickName| layout.find_brick(name, &args.bricks).is_err();
+    let is_here = |name: &BrickName| layout.find_brick(name, &args.bricks).is_ok();
+    let sight = remote::Sight {
+        bucket: &bucket,
+        jobs: options.jobs,
+        monitor: &monitor,
+        is_here: &is_here,
+    };
+    let needs = remote::needs(&args.index, &args.patterns, &sight, global, say)?;
     let bricks: Vec<BrickName> = needs
         .iter()
         .map(|need| need.brick)
-        .filter(is_away)
+        .filter(|name| !is_here(name))
         .collect();
     let here = needs.len() - bricks.len();
     let tell = |waiting: dtar::remote::Waiting<'_>| remote::tell_waiting(waiting, say);
     let summary = dtar::remote::thaw(&bucket, &bricks, &options, &tell, &monitor)?;
-    remote::tell_bricks(&summary.missing, "not in the bucket", say);
+    remote::tell_missing(&summary.missing, say);
     let verb = if args.dry_run { "would ask" } else { "asked" };
     say.summary(
         &format!(
-            "{verb} for {} bricks, {}; {} were asked for before, {} can be read, {here} are here",
-            summary.asked,
+            "{verb} for {}, {}; asked for before: {}, can be read: {}, here: {here}",
+            size::count(summary.asked, "brick"),
             size::show(summary.asked_bytes),
             summary.under_way,
             summary.readable,

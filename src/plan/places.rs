@@ -7,7 +7,8 @@ use crate::container::{Shelf, scan_catalog, sets};
 use crate::error::Result;
 use crate::format::container::OnTape;
 use crate::id::{BrickName, ContainerSetId};
-use crate::restore::Need;
+use crate::index::{IndexFile, Trailer};
+use crate::restore::{Need, Standing, Tocs, find_needed};
 use crate::store::away::{self, AwayPlace};
 use crate::store::layout::Layout;
 
@@ -40,6 +41,9 @@ pub struct InContainer {
 pub struct Place {
     /// A file with it, or a container that can be read in place.
     pub here: Option<PathBuf>,
+    /// Whether the store has its sidecar, or it is here: if not, and nothing else is known
+    /// of it, it was lost, or gc deleted it and nobody could tell what took its place.
+    pub stands: bool,
     /// Containers that hold it.
     pub containers: Vec<InContainer>,
     /// Object stores to which it was pushed: places in [`Plan::buckets`].
@@ -51,6 +55,18 @@ impl Place {
     #[must_use]
     pub const fn is_nowhere(&self) -> bool {
         self.here.is_none() && self.containers.is_empty() && self.buckets.is_empty()
+    }
+
+    fn standing(&self) -> Standing {
+        if self.here.is_some() {
+            Standing::Here
+        } else if !self.is_nowhere() {
+            Standing::Away
+        } else if self.stands {
+            Standing::Somewhere
+        } else {
+            Standing::Nowhere
+        }
     }
 }
 
@@ -72,23 +88,56 @@ pub struct Plan {
     pub buckets: Vec<AwayPlace>,
     /// Which containers are on which tapes, by set.
     pub tapes: HashMap<ContainerSetId, Vec<OnTape>>,
+    /// The file that says this, by set.
+    pub catalogs: HashMap<ContainerSetId, PathBuf>,
     /// Catalogs and lists that were left out, and why.
     pub warnings: Vec<String>,
 }
 
 impl Places<'_> {
-    /// Finds the bricks of a restore.
+    /// Plans a restore of the members that match `patterns`, as
+    /// [`find_needed`](crate::restore::find_needed) says what it needs.
     ///
     /// # Errors
-    /// [`crate::Error::Io`] if a folder cannot be listed; a catalog among
+    /// A broken index; [`crate::Error::Io`] if a folder cannot be listed; a catalog among
     /// [`Places::catalogs`] that cannot be read. A damaged one in the store is left out.
-    pub fn find(&self, needs: Vec<Need>) -> Result<Plan> {
+    pub fn plan(
+        &self,
+        index: &IndexFile,
+        trailer: &Trailer,
+        patterns: &[String],
+        tocs: Option<&Tocs>,
+    ) -> Result<Plan> {
+        let mut first = None;
+        let needs = find_needed(index, trailer, patterns, tocs, &mut |names| {
+            let plan = self.find(names.iter().copied().map(Need::of).collect())?;
+            let bricks = plan.bricks.iter();
+            let standings = bricks.map(|planned| planned.place.standing()).collect();
+            first.get_or_insert(plan);
+            Ok(standings)
+        })?;
+        match first {
+            // The same bricks: their places are known.
+            Some(mut plan) if needs.moved.is_empty() => {
+                for (planned, need) in plan.bricks.iter_mut().zip(needs.bricks) {
+                    planned.need = need;
+                }
+                Ok(plan)
+            }
+            _ => self.find(needs.bricks),
+        }
+    }
+
+    /// Finds these bricks.
+    fn find(&self, needs: Vec<Need>) -> Result<Plan> {
         let mut plan = Plan::default();
         let numbers: HashMap<BrickName, usize> =
             needs.iter().map(|need| need.brick).zip(0..).collect();
         for need in needs {
+            let here = self.here(&need.brick);
             let place = Place {
-                here: self.here(&need.brick),
+                stands: here.is_some() || self.layout.sidecar_stands(&need.brick)?,
+                here,
                 ..Place::default()
             };
             plan.bricks.push(Planned { need, place });
@@ -168,6 +217,7 @@ fn catalog(
             planned.place.containers.push(place);
         }
     }
+    plan.catalogs.insert(set, path.to_owned());
     let tapes = plan.tapes.entry(set).or_default();
     for on in scanned.head.tapes {
         if !tapes.contains(&on) {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::places::{Plan, Planned};
 use crate::id::{BrickName, ContainerSetId, TapeId};
+use crate::tape::fewest;
 
 /// A tape to load.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,81 +32,77 @@ pub struct TapeFile {
     pub bricks: Vec<(u64, BrickName)>,
 }
 
-/// A brick on a tape: tape file, set, container, offset in it, brick.
-type OnIt = (u32, ContainerSetId, u32, u64, BrickName);
+/// A brick on a tape: tape file, set, container, offset in it, name and length.
+type OnIt = (u32, ContainerSetId, u32, u64, (BrickName, u64));
 
 /// The tapes to load for what is neither here nor, unless `with_pushed`, in an object
-/// store: few of them, by taking the one that has most of what is left again and again.
-/// Returns them, and the bricks that are on none.
+/// store: few of them ([`fewest`]), in the order of their names. Returns them, and the
+/// bricks that are on none.
 #[must_use]
 pub fn loads(plan: &Plan, with_pushed: bool) -> (Vec<Load>, Vec<BrickName>) {
     let is_wanted = |planned: &&Planned| {
         let place = &planned.place;
         place.here.is_none() && (with_pushed || place.buckets.is_empty())
     };
-    let mut left: BTreeMap<BrickName, &Planned> = plan
-        .bricks
-        .iter()
-        .filter(is_wanted)
-        .map(|planned| (planned.need.brick, planned))
-        .collect();
+    let wanted: Vec<&Planned> = plan.bricks.iter().filter(is_wanted).collect();
     // By tape: the bricks, and where they are on it.
-    let mut tapes: BTreeMap<TapeId, Vec<OnIt>> = BTreeMap::new();
-    let mut names: BTreeMap<TapeId, &str> = BTreeMap::new();
-    for planned in left.values() {
+    let mut tapes: BTreeMap<(&str, TapeId), Vec<OnIt>> = BTreeMap::new();
+    for planned in &wanted {
         for at in &planned.place.containers {
             for on in plan.tapes.get(&at.set).into_iter().flatten() {
                 if on.container == at.container {
-                    names.insert(on.tape, &on.name);
-                    let file = (on.file, at.set, at.container, at.offset, planned.need.brick);
-                    tapes.entry(on.tape).or_default().push(file);
+                    let brick = (planned.need.brick, planned.need.length);
+                    let file = (on.file, at.set, at.container, at.offset, brick);
+                    tapes.entry((&on.name, on.tape)).or_default().push(file);
                 }
             }
         }
     }
-    let mut loads = Vec::new();
-    loop {
-        let weight = |files: &[OnIt]| {
-            let bricks: BTreeSet<_> = files.iter().map(|file| file.4).collect();
-            let lengths = bricks.iter().filter_map(|name| left.get(name));
-            lengths
-                .map(|planned| planned.need.length.max(1))
-                .sum::<u64>()
-        };
-        let best = tapes
-            .iter()
-            .map(|(tape, files)| (weight(files), std::cmp::Reverse(*tape)))
-            .max();
-        let Some((bytes @ 1.., std::cmp::Reverse(tape))) = best else {
-            break;
-        };
-        let mut on_it = tapes.remove(&tape).unwrap_or_default();
-        on_it.sort_unstable_by_key(|file| (file.0, file.3));
-        let mut files: Vec<TapeFile> = Vec::new();
-        for (file, set, container, offset, brick) in on_it {
-            if left.remove(&brick).is_none() {
-                continue;
-            }
-            match files.last_mut() {
-                Some(last) if last.file == file => last.bricks.push((offset, brick)),
-                _ => files.push(TapeFile {
-                    file,
-                    set,
-                    container,
-                    bricks: vec![(offset, brick)],
-                }),
-            }
+    let mut holders: BTreeMap<BrickName, (Vec<usize>, u64)> = BTreeMap::new();
+    for (number, on_it) in tapes.values().enumerate() {
+        for (.., (brick, length)) in on_it {
+            let (tapes, _) = holders.entry(*brick).or_insert((Vec::new(), *length));
+            tapes.push(number);
         }
-        loads.push(Load {
-            tape,
-            name: names.get(&tape).copied().unwrap_or_default().to_owned(),
-            files,
-            bytes,
-        });
     }
-    // A robot takes them in the order of their names.
-    loads.sort_by(|one, other| one.name.cmp(&other.name));
-    (loads, left.into_keys().collect())
+    let chosen = fewest(holders.into_values());
+    let mut left: BTreeSet<_> = wanted.iter().map(|planned| planned.need.brick).collect();
+    let mut loads = Vec::new();
+    for (number, ((name, tape), on_it)) in tapes.into_iter().enumerate() {
+        if chosen.contains(&number) {
+            loads.push(load(name, tape, on_it, &mut left));
+        }
+    }
+    loads.retain(|load| !load.files.is_empty());
+    (loads, left.into_iter().collect())
+}
+
+/// What to read of a tape, of what is left.
+fn load(name: &str, tape: TapeId, mut on_it: Vec<OnIt>, left: &mut BTreeSet<BrickName>) -> Load {
+    on_it.sort_unstable();
+    let mut files: Vec<TapeFile> = Vec::new();
+    let mut bytes = 0;
+    for (file, set, container, offset, (brick, length)) in on_it {
+        if !left.remove(&brick) {
+            continue;
+        }
+        bytes += length;
+        match files.last_mut() {
+            Some(last) if last.file == file => last.bricks.push((offset, brick)),
+            _ => files.push(TapeFile {
+                file,
+                set,
+                container,
+                bricks: vec![(offset, brick)],
+            }),
+        }
+    }
+    Load {
+        tape,
+        name: name.to_owned(),
+        files,
+        bytes,
+    }
 }
 
 #[cfg(test)]
@@ -120,11 +117,8 @@ mod tests {
 
     fn planned(name: u8, containers: &[(u32, u64)]) -> Planned {
         let need = Need {
-            brick: BrickName([name; 32]),
             length: 100,
-            last: 1,
-            frames: 1,
-            used: 10,
+            ..Need::of(BrickName([name; 32]))
         };
         let containers = containers.iter().map(|&(container, offset)| InContainer {
             set: SET,

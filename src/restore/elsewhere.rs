@@ -13,22 +13,20 @@ use super::bricks::Bricks;
 use super::filter::Filter;
 use super::frames::{FrameSpec, open_frame};
 use super::slot::Opened;
+use super::tocs::Tocs;
 use crate::brick::FrameOpener;
 use crate::crypto::PutKeys;
 use crate::error::Result;
 use crate::format::toc::{Toc, TocChunk, TocFrame};
 use crate::format::trailer::UsedFrame;
 use crate::id::{BrickName, ChunkHash, ChunkId};
+use crate::store::Store;
 use crate::store::catalog::Catalog;
-use crate::store::inventory::bricks_below;
-use crate::store::layout::Layout;
-use crate::store::own_toc::read_own_toc;
-use crate::store::{Store, read_sidecar};
 
 /// Looks in the sidecars of the store, and of the folders that were named, and in bricks
 /// that have none, for whoever has the put secret.
 pub(super) struct Elsewhere {
-    stores: Vec<Layout>,
+    tocs: Tocs,
     bricks: Arc<Bricks>,
     keys: PutKeys,
     opener: Arc<FrameOpener>,
@@ -148,7 +146,6 @@ impl Elsewhere {
         opener: Arc<FrameOpener>,
         catalog: Option<(PathBuf, Store)>,
     ) -> Self {
-        let more: Vec<_> = bricks.dirs.iter().map(Layout::new).collect();
         let state = State {
             catalog: catalog.map_or(Lookup::Nowhere, |(dir, store)| {
                 Lookup::Closed(dir, Box::new(store))
@@ -156,7 +153,7 @@ impl Elsewhere {
             ..State::default()
         };
         Self {
-            stores: std::iter::once(bricks.layout.clone()).chain(more).collect(),
+            tocs: Tocs::of(Arc::clone(&bricks), keys.clone()),
             bricks,
             keys,
             opener,
@@ -223,7 +220,7 @@ impl Elsewhere {
 
     /// Reads the TOCs that were not read yet.
     fn read_moves(&self, state: &mut State) -> Result<()> {
-        self.each_brick(|name| {
+        self.tocs.each_brick(|name| {
             if state.moves.read.contains(&first_bytes(name)) {
                 return Ok(true);
             }
@@ -288,7 +285,7 @@ impl Elsewhere {
         }
         let mut found = Found::Absent;
         let mut last = None;
-        let _ = self.each_brick(|name| {
+        let _ = self.tocs.each_brick(|name| {
             found = self.take_from_brick(state, name, wanted, out);
             last = Some(*name);
             Ok(found == Found::Absent)
@@ -344,7 +341,11 @@ impl Elsewhere {
     /// carry marks.
     fn find_copies(&self, state: &mut State, broken: &BrickName) {
         let mut ids = HashSet::new();
-        let marked = self.stores.iter().filter_map(|store| store.marked().ok());
+        let marked = self
+            .tocs
+            .layouts()
+            .iter()
+            .filter_map(|store| store.marked().ok());
         for name in [*broken].into_iter().chain(marked.flatten()) {
             if ids.len() >= Copies::OF_PASS {
                 break;
@@ -367,7 +368,7 @@ impl Elsewhere {
         }
         let start = Instant::now();
         copies.bricks.extend(ids.iter().map(|id| (*id, Vec::new())));
-        let _ = self.each_brick(|name| {
+        let _ = self.tocs.each_brick(|name| {
             if let Some(toc) = self.read_toc(name) {
                 for chunk in toc.chunks().iter().filter(|chunk| ids.contains(&chunk.id)) {
                     let bricks = copies.bricks.entry(chunk.id).or_default();
@@ -400,13 +401,13 @@ impl Elsewhere {
     /// few others, unless they are too many.
     fn make_filter(&self) -> Result<(Filter, Option<HashSet<ChunkId>>)> {
         let mut bricks = 0;
-        self.each_brick(|_| {
+        self.tocs.each_brick(|_| {
             bricks += 1;
             Ok(true)
         })?;
         let mut filter = Filter::new(bricks);
         let mut again = Some(HashSet::new());
-        self.each_brick(|name| {
+        self.tocs.each_brick(|name| {
             if self.is_here(name)
                 && let Some(toc) = self.read_toc(name)
             {
@@ -512,54 +513,8 @@ impl Elsewhere {
         Some(toc)
     }
 
-    /// The TOC of a brick: by the first of its sidecars that opens, or else its own.
     fn read_toc(&self, name: &BrickName) -> Option<Arc<Toc>> {
-        let mut bytes = Vec::new();
-        let mut tocs = self.stores.iter().filter_map(|store| {
-            read_sidecar(&store.toc_path(name), &self.keys, name, &mut bytes).ok()
-        });
-        let toc = tocs.next().or_else(|| {
-            let mut own = self.bricks.copies(name).filter_map(|(path, file)| {
-                let own = read_own_toc(&file, &path, &self.keys, &mut bytes);
-                own.ok().map(|(_, toc)| toc)
-            });
-            own.next()
-        });
-        toc.map(Arc::new)
-    }
-
-    /// Calls `each` for the bricks with sidecars, then for those without, until it says
-    /// that that was enough.
-    fn each_brick(&self, mut each: impl FnMut(&BrickName) -> Result<bool>) -> Result<()> {
-        let mut names = Vec::new();
-        for shard in 0..=u8::MAX {
-            names.clear();
-            for store in &self.stores {
-                store.sidecar_names(shard, &mut names)?;
-            }
-            names.sort_unstable();
-            names.dedup();
-            for name in &names {
-                if !each(name)? {
-                    return Ok(());
-                }
-            }
-        }
-        names.clear();
-        for store in &self.stores {
-            bricks_below(store.path(), &mut |name, _| names.push(name))?;
-        }
-        self.bricks.shelf.each_brick(&mut |name| names.push(name))?;
-        names.sort_unstable();
-        names.dedup();
-        for name in &names {
-            let mut stores = self.stores.iter();
-            let has_sidecar = stores.any(|store| store.sidecar_stands(name).unwrap_or(false));
-            if !has_sidecar && !each(name)? {
-                return Ok(());
-            }
-        }
-        Ok(())
+        self.tocs.read(name).map(|(toc, _)| Arc::new(toc))
     }
 }
 

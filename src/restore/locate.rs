@@ -1,8 +1,10 @@
 //! Where a chunk lies: from the index's hints, or without them from the catalog.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::frames::FrameSpec;
+use super::moved::Moved;
 use crate::crypto::ChunkIdKey;
 use crate::error::{Error, Exit, Result};
 use crate::format::record::Counts;
@@ -22,6 +24,7 @@ pub(super) enum Locator {
         /// Of the copies of lists.
         copies: Box<Levels>,
         bricks: BrickTable,
+        moved: Arc<Moved>,
     },
     /// By a catalog, where an index has no trailer.
     Catalog {
@@ -31,12 +34,18 @@ pub(super) enum Locator {
 }
 
 impl Locator {
-    pub(super) fn from_hints(index: &IndexFile, trailer: &Trailer) -> Result<Self> {
+    /// Frames in `moved` are not where the hints say.
+    pub(super) fn from_hints(
+        index: &IndexFile,
+        trailer: &Trailer,
+        moved: &Arc<Moved>,
+    ) -> Result<Self> {
         let levels = trailer.hints(index)?;
         Ok(Self::Hints {
             copies: Box::new(trailer.copies(index, &levels)?),
             levels: Box::new(levels),
             bricks: trailer.bricks(index)?,
+            moved: Arc::clone(moved),
         })
     }
 
@@ -53,9 +62,14 @@ impl Locator {
         length: u32,
     ) -> Result<Option<Place>> {
         match self {
-            Self::Hints { levels, bricks, .. } => {
+            Self::Hints {
+                levels,
+                bricks,
+                moved,
+                ..
+            } => {
                 let hints = hints_of(&mut levels[..], level, bricks.path())?;
-                next_place(hints, bricks).map(Some)
+                next_place(hints, bricks, moved).map(Some)
             }
             Self::Catalog { catalog, key } => {
                 let mut found = Vec::new();
@@ -83,10 +97,15 @@ impl Locator {
     /// Where the copy of the list that was located last lies, if that is known; `level` is
     /// the list's. To be called once for each list.
     pub(super) fn locate_copy(&mut self, level: usize) -> Result<Option<Place>> {
-        if let Self::Hints { copies, bricks, .. } = self
+        if let Self::Hints {
+            copies,
+            bricks,
+            moved,
+            ..
+        } = self
             && let Some(Some(copies)) = copies.get_mut(level)
         {
-            return next_place(copies, bricks).map(Some);
+            return next_place(copies, bricks, moved).map(Some);
         }
         Ok(None)
     }
@@ -97,6 +116,7 @@ impl Locator {
             levels,
             copies,
             bricks,
+            ..
         } = self
         {
             for (level, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
@@ -122,14 +142,14 @@ impl Locator {
 }
 
 /// What `hints` name next.
-fn next_place(hints: &mut HintReader, bricks: &mut BrickTable) -> Result<Place> {
+fn next_place(hints: &mut HintReader, bricks: &mut BrickTable, moved: &Moved) -> Result<Place> {
     let (ordinal, place) = hints.next_chunk()?;
     let (_, brick, number) = bricks.frame(ordinal)?;
     let spec = FrameSpec {
         brick: brick.name,
         frame: brick.frames[number],
     };
-    Ok((ordinal, spec, place))
+    Ok((ordinal, moved.follow(spec), place))
 }
 
 fn hints_of<'a>(

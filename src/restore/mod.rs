@@ -23,6 +23,7 @@ mod frames;
 mod incomplete;
 mod listing;
 mod locate;
+mod moved;
 mod needed;
 mod origin;
 mod select;
@@ -30,6 +31,7 @@ mod slot;
 mod steps;
 mod supply;
 mod survey;
+mod tocs;
 mod walk;
 
 use std::io::Write;
@@ -42,6 +44,7 @@ use rayon::ThreadPool;
 
 pub use emit::Hit;
 pub use listing::{Listed, Listing};
+pub use moved::{Moved, Needs, Stand, Standing, find_needed};
 pub use needed::{Need, needed};
 pub use origin::Origin;
 pub use select::Selection;
@@ -49,6 +52,7 @@ pub(crate) use select::normal;
 pub use steps::{Segment, Steps};
 pub use supply::{Arrivals, Supply, Tell};
 pub use survey::{Judge, Lost, survey};
+pub use tocs::Tocs;
 
 use crate::archive::Monitor;
 use crate::brick::FrameOpener;
@@ -94,6 +98,8 @@ pub struct RestoreOptions {
     pub share: Option<Share>,
     /// Gets bricks, in place of a look at where they should be.
     pub supply: Option<Arc<dyn Supply>>,
+    /// Frames that are not where the index says, as far as that is known.
+    pub moved: Arc<Moved>,
 }
 
 /// What a restore run did.
@@ -204,7 +210,7 @@ pub fn restore<W: Write>(
         elsewhere = Some(Arc::new(all));
     }
     let (frames, pool) = frame_cache(bricks, opener, elsewhere.clone(), options, bodies)?;
-    let locator = Locator::from_hints(index, &trailer)?;
+    let locator = Locator::from_hints(index, &trailer, &options.moved)?;
     let (out, batches) = Batches::queue();
     let mut walker = Walker::new(trailer.members(index), locator, frames, selection, out);
     if let Some(share) = options.share {

@@ -2,9 +2,11 @@
 //! alone.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::frames::FrameSpec;
 use super::locate::Locator;
+use super::moved::Moved;
 use super::select::Selection;
 use super::steps::{Segment, Steps};
 use crate::error::{Error, Result};
@@ -15,7 +17,7 @@ use crate::index::{BrickTable, IndexFile, Region, Trailer};
 use crate::tar::{Globals, Member, Part, parts, rewrite};
 
 /// A brick that is needed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Need {
     /// Its name.
     pub brick: BrickName,
@@ -24,29 +26,51 @@ pub struct Need {
     /// Of how many bricks something was used when this one was used last: with the next
     /// brick after these it is of no more use.
     pub last: u32,
-    /// How many of its frames are needed.
-    pub frames: u32,
+    /// The frames of it that are needed.
+    pub frames: Frames,
+    /// How many these are.
+    pub frame_count: u32,
     /// Bytes of these in the brick.
     pub used: u64,
 }
 
+impl Need {
+    /// A brick of which nothing is needed yet.
+    #[must_use]
+    pub fn of(brick: BrickName) -> Self {
+        Self {
+            brick,
+            length: 0,
+            last: 0,
+            frames: Frames::default(),
+            frame_count: 0,
+            used: 0,
+        }
+    }
+}
+
 /// The bricks that a restore of the members that match `patterns` (all, if there are
-/// none) needs, in the order of their first use. The seal of the index was verified.
+/// none) needs, in the order of their first use; frames in `moved` are needed where they
+/// are now. The seal of the index was verified.
 /// Copies of chunk lists are left out, which are needed only where a list is damaged.
 ///
 /// # Errors
 /// A broken index; a pattern that cannot be.
-pub fn needed(index: &IndexFile, trailer: &Trailer, patterns: &[String]) -> Result<Vec<Need>> {
+pub fn needed(
+    index: &IndexFile,
+    trailer: &Trailer,
+    patterns: &[String],
+    moved: &Arc<Moved>,
+) -> Result<Vec<Need>> {
     let mut walk = Walk {
         members: trailer.members(index),
-        locator: Locator::from_hints(index, trailer)?,
+        locator: Locator::from_hints(index, trailer, moved)?,
         lengths: trailer.bricks(index)?,
         selection: Selection::new(patterns)?,
         run: Vec::new(),
         globals: Globals::default(),
         needs: Vec::new(),
         numbers: HashMap::new(),
-        frames: Vec::new(),
         recent: None,
     };
     let mut steps = Steps::new(index, trailer);
@@ -54,7 +78,7 @@ pub fn needed(index: &IndexFile, trailer: &Trailer, patterns: &[String]) -> Resu
         walk.segment(&segment)?;
     }
     walk.locator.end()?;
-    walk.with_lengths()
+    walk.with_lengths(moved)
 }
 
 struct Walk {
@@ -66,8 +90,6 @@ struct Walk {
     globals: Globals,
     needs: Vec<Need>,
     numbers: HashMap<BrickName, usize>,
-    /// Those that are needed, by brick.
-    frames: Vec<Frames>,
     /// The brick that was used last.
     recent: Option<usize>,
 }
@@ -156,28 +178,27 @@ impl Walk {
         let recent = self.recent.filter(|&at| self.needs[at].brick == brick);
         let number = recent.unwrap_or_else(|| {
             *self.numbers.entry(brick).or_insert_with(|| {
-                self.needs.push(Need {
-                    brick,
-                    length: 0,
-                    last: 0,
-                    frames: 0,
-                    used: 0,
-                });
-                self.frames.push(Frames::default());
+                self.needs.push(Need::of(brick));
                 self.needs.len() - 1
             })
         });
-        let frames = &mut self.frames[number];
-        if !frames.contains(spec.frame.number) {
-            frames.insert(spec.frame.number);
-            self.needs[number].frames += 1;
-            self.needs[number].used += u64::from(spec.frame.length);
-        }
         self.recent = Some(number);
-        self.needs[number].last = u32::try_from(self.needs.len()).unwrap_or(u32::MAX);
+        let last = u32::try_from(self.needs.len()).unwrap_or(u32::MAX);
+        let need = &mut self.needs[number];
+        if !need.frames.contains(spec.frame.number) {
+            need.frames.insert(spec.frame.number);
+            need.frame_count += 1;
+            need.used += u64::from(spec.frame.length);
+        }
+        need.last = last;
     }
 
-    fn with_lengths(mut self) -> Result<Vec<Need>> {
+    fn with_lengths(mut self, moved: &Moved) -> Result<Vec<Need>> {
+        for (name, length) in moved.carriers() {
+            if let Some(&at) = self.numbers.get(&name) {
+                self.needs[at].length = length;
+            }
+        }
         for number in 0..self.lengths.brick_count() {
             let brick = self.lengths.brick(number)?;
             if let Some(&at) = self.numbers.get(&brick.name) {

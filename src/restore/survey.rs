@@ -1,5 +1,7 @@
 //! Which members a fault hits: said by the index alone, without a look at any brick.
 
+use std::sync::Arc;
+
 use super::emit::Hit;
 use super::locate::{Locator, Place};
 use super::steps::{Segment, Steps};
@@ -37,7 +39,7 @@ pub fn survey(
 ) -> Result<()> {
     let mut survey = Survey {
         members: trailer.members(index),
-        locator: Locator::from_hints(index, trailer)?,
+        locator: Locator::from_hints(index, trailer, &Arc::default())?,
         judge,
         on_hit,
         run: Vec::new(),

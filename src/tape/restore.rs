@@ -9,6 +9,7 @@ use super::catalog::{Catalog, Member};
 use super::change::{Changer, Obtained, Wanted, obtain};
 use super::digest::Digester;
 use super::drive::{Drive, Opened};
+use super::fewest::fewest;
 use super::ring::{Go, Pace, Piece, Stream};
 use super::survey::{self, Labelled};
 use super::ustar;
@@ -111,7 +112,7 @@ struct Run<'a> {
 }
 
 /// Which tapes to load for these containers, and which files to read of each: each tape
-/// once, and as few as a greedy choice finds. Containers that are on no tape are left out.
+/// once, and few of them ([`fewest`]). Containers that are on no tape are left out.
 #[must_use]
 pub fn tapes_for(catalog: &Catalog, wanted: &BTreeSet<u32>) -> Vec<TapeLoad> {
     choose(catalog, wanted, &BTreeSet::new())
@@ -119,41 +120,39 @@ pub fn tapes_for(catalog: &Catalog, wanted: &BTreeSet<u32>) -> Vec<TapeLoad> {
 
 /// As [`tapes_for`], without copies that failed.
 fn choose(catalog: &Catalog, wanted: &BTreeSet<u32>, failed: &BTreeSet<Copy>) -> Vec<TapeLoad> {
-    let mut tapes = BTreeMap::<_, (TapeName, Vec<(u32, u32)>)>::new();
+    let mut tapes = BTreeMap::<(TapeName, TapeId), Vec<(u32, u32)>>::new();
     for place in &catalog.places {
         let copy = (place.tape, place.container);
         if wanted.contains(&place.container) && !failed.contains(&copy) {
-            let entry = tapes.entry(place.tape);
-            let (_, files) = entry.or_insert_with(|| (place.name.clone(), Vec::new()));
+            let files = tapes.entry((place.name.clone(), place.tape)).or_default();
             files.push((place.file, place.container));
         }
     }
-    let mut left = wanted.clone();
-    let mut chosen = Vec::new();
-    loop {
-        for (_, files) in tapes.values_mut() {
-            files.retain(|(_, container)| left.contains(container));
+    let mut holders = BTreeMap::<u32, Vec<usize>>::new();
+    for (number, files) in tapes.values().enumerate() {
+        for (_, container) in files {
+            holders.entry(*container).or_default().push(number);
         }
-        let best = tapes
-            .iter()
-            .max_by_key(|(_, (name, files))| (files.len(), std::cmp::Reverse(name.clone())))
-            .map(|(id, _)| *id);
-        let Some((id, (name, mut files))) = best.and_then(|id| tapes.remove_entry(&id)) else {
-            break;
-        };
-        if files.is_empty() {
-            break;
-        }
-        files.sort_unstable();
-        files.dedup_by_key(|(_, container)| *container);
-        for (_, container) in &files {
-            left.remove(container);
-        }
-        chosen.push(TapeLoad { id, name, files });
     }
-    // In the order in which they were written: mostly that in which they stand on the shelf.
-    chosen.sort_by(|a, b| a.name.cmp(&b.name));
-    chosen
+    let length = |container: u32| {
+        let found = catalog.containers.get(&container);
+        let whole = found.and_then(|found| found.whole);
+        whole.map_or(0, |whole| whole.length)
+    };
+    let items = holders.into_iter();
+    let chosen = fewest(items.map(|(container, tapes)| (tapes, length(container))));
+    let mut left = wanted.clone();
+    let mut loads = Vec::new();
+    // In the order of their names: mostly that in which they stand on the shelf.
+    for (number, ((name, id), mut files)) in tapes.into_iter().enumerate() {
+        if chosen.contains(&number) {
+            files.sort_unstable();
+            files.retain(|(_, container)| left.remove(container));
+            loads.push(TapeLoad { id, name, files });
+        }
+    }
+    loads.retain(|load| !load.files.is_empty());
+    loads
 }
 
 /// Gets what is wanted from tapes into a folder. What is there already stays.

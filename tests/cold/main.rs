@@ -5,6 +5,7 @@ mod common;
 
 mod containers;
 mod hostile;
+mod moved;
 mod planned;
 mod resumed;
 mod scene;

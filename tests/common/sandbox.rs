@@ -175,11 +175,28 @@ impl Sandbox {
         self.path().join("catalog")
     }
 
+    /// A shell script in this sandbox, which finds the binary as `dtar`.
+    pub fn shell(&self, script: &str) -> Command {
+        let mut command = Command::new("bash");
+        command.args(["-euo", "pipefail", "-c", script]);
+        self.surround(&mut command);
+        let binary = PathBuf::from(binary());
+        let dir = binary.parent().unwrap().display();
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{dir}:{path}"));
+        command
+    }
+
     /// The binary with this sandbox in its environment, and nothing of the user's.
     pub fn command<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Command {
         let mut command = Command::new(binary());
+        command.args(arguments);
+        self.surround(&mut command);
         command
-            .args(arguments)
+    }
+
+    fn surround(&self, command: &mut Command) {
+        command
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.path().join("home"))
@@ -192,7 +209,6 @@ impl Sandbox {
         if let Some(threads) = self.threads {
             command.env("RAYON_NUM_THREADS", threads.to_string());
         }
-        command
     }
 
     /// Runs a command to its end.

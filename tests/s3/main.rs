@@ -8,6 +8,7 @@ mod faults;
 mod garage;
 mod hostile;
 mod lists;
+mod moved;
 mod proxy;
 mod pulling;
 mod pushing;

@@ -227,3 +227,38 @@ fn a_wrong_tape_is_asked_for_again_by_name() {
         run.stderr
     );
 }
+
+#[test]
+fn a_list_that_does_not_fit_the_tapes_is_named() {
+    let (scene, containers) = packed();
+    scene.tape_for(u64::from(containers), "T", "");
+    scene.load("T");
+    scene
+        .write(&["--names", "A", "--keep-loaded"], &[])
+        .exits(0);
+    let store = crate::common::files::files(&scene.path("store/bricks"));
+    let real = store.keys().next().unwrap().file_name().unwrap();
+    let real = real.to_str().unwrap();
+    let list = scene.path("list");
+    fs::write(&list, format!("{real}\n{}\n", "ab".repeat(32))).unwrap();
+    let restore = ["restore", "--only", "list", "--to", "thawed"];
+    let run = scene.run(restore, &[]).exits(3);
+    run.says(&[
+        "1 brick on the list",
+        "abab",
+        "in no container of this set",
+        "dtar plan",
+    ]);
+    assert!(
+        scene
+            .path("thawed/bricks")
+            .join(&real[..2])
+            .join(real)
+            .exists()
+    );
+    fs::write(&list, "").unwrap();
+    scene
+        .run(restore, &[])
+        .exits(0)
+        .says(&["list of bricks is empty"]);
+}

@@ -80,9 +80,5 @@ fn megabytes(pace: &Pace) -> u64 {
 }
 
 fn count(number: usize, noun: &str) -> String {
-    if number == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{number} {noun}s")
-    }
+    size::count(number as u64, noun)
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -272,7 +273,13 @@ pub fn restore(
     monitor: &Monitor,
     say: Say,
 ) -> Result<Exit> {
-    let what = what(args)?;
+    let listed = args.only.as_deref().map(read_list).transpose()?;
+    let listed = listed.map(Arc::new);
+    if listed.as_ref().is_some_and(|listed| listed.is_empty()) {
+        say.note("the list of bricks is empty: nothing to get from tapes");
+        return Ok(Exit::Done);
+    }
+    let what = what(args, listed.as_ref());
     let (mut drive, _) = drive::open(&args.drive)?;
     let mut hands = changer(&args.drive, say);
     let (catalog, in_drive) = if let Some(catalog) = known_catalog(args, global)? {
@@ -311,6 +318,9 @@ pub fn restore(
             say.error_text(&format!("{lost}: not restored"));
         }
     }
+    let strangers = listed.map_or_else(Vec::new, |listed| strangers(&listed, &catalog, &args.to));
+    tell_strangers(&strangers, say);
+    let lost = summary.lost.len() + strangers.len();
     let tapes: Vec<_> = summary.tapes.iter().map(ToString::to_string).collect();
     say.summary(
         &format!(
@@ -321,7 +331,7 @@ pub fn restore(
             if tapes.is_empty() { "" } else { ": " },
             tapes.join(", "),
             show_pace(&summary.pace),
-            match summary.lost.len() {
+            match lost {
                 0 => String::new(),
                 lost => format!("; {lost} not restored"),
             }
@@ -333,10 +343,43 @@ pub fn restore(
             "bytes": summary.bytes,
             "read": summary.pace.bytes,
             "megabytes_per_second": megabytes(&summary.pace),
-            "lost": summary.lost.len(),
+            "lost": lost,
         }),
     );
-    Ok(Exit::of_damage(!summary.lost.is_empty()))
+    Ok(Exit::of_damage(lost > 0))
+}
+
+/// The bricks on a list that are in no container of a set, nor in the folder already.
+fn strangers(listed: &BTreeSet<BrickName>, catalog: &Catalog, to: &Path) -> Vec<BrickName> {
+    let members = catalog.containers.values();
+    let members = members.flat_map(|container| container.members.iter().flatten());
+    let known: BTreeSet<_> = members
+        .filter_map(|member| member.name.as_brick())
+        .collect();
+    let unknown = listed.iter().filter(|name| !known.contains(name));
+    let folder = Layout::new(to);
+    let is_missing = |name: &&BrickName| folder.find_brick(name, &[]).is_err();
+    unknown.filter(is_missing).copied().collect()
+}
+
+/// Says that a list does not fit the tapes.
+fn tell_strangers(strangers: &[BrickName], say: Say) {
+    let Some(first) = strangers.first() else {
+        return;
+    };
+    if say.is_json() {
+        for name in strangers {
+            let reason = "in no container of this set";
+            say.event(&json!({ "type": "damage", "path": name.to_string(), "reason": reason }));
+        }
+        return;
+    }
+    say.error_text(&format!(
+        "{} on the list, such as {first}, in no container of this set: the list may be older than \
+         what a gc has moved since, or the catalog older than the tapes, or the bricks are \
+         elsewhere. Plan again; `dtar plan --list=tape` names only what is on tapes",
+        count(strangers.len(), "brick"),
+    ));
 }
 
 /// The catalog that was named, or the store's, if it knows of tapes.
@@ -387,27 +430,27 @@ fn catalog_on(drive: &mut dyn Drive, label: &Label, say: Say) -> Result<Catalog>
     Ok(catalog)
 }
 
-fn what(args: &RestoreArgs) -> Result<What> {
-    if let Some(path) = &args.only {
-        let bricks = read_list(path)?;
-        return Ok(What::Members {
+fn what(args: &RestoreArgs, listed: Option<&Arc<BTreeSet<BrickName>>>) -> What {
+    if let Some(listed) = listed {
+        let bricks = Arc::clone(listed);
+        return What::Members {
             wanted: Box::new(move |name| {
                 name.as_brick().is_some_and(|brick| bricks.contains(brick))
             }),
             config: false,
-        });
+        };
     }
     if args.hot || args.unpack {
         let all = args.unpack;
         let is_cold =
             |name: &MemberName| matches!(name, MemberName::Brick(_) | MemberName::Parity(_));
-        return Ok(What::Members {
+        return What::Members {
             wanted: Box::new(move |name| all || !is_cold(name)),
             config: true,
-        });
+        };
     }
     let only = args.containers.iter().copied().collect::<BTreeSet<_>>();
-    Ok(What::Containers(Some(only).filter(|only| !only.is_empty())))
+    What::Containers(Some(only).filter(|only| !only.is_empty()))
 }
 
 /// A brick's name, alone or as the end of its file's path.
