@@ -81,7 +81,7 @@ pub(super) enum Comparison {
 
 /// Part sizes in MiB that tools use; the server says only how many parts there were.
 const PART_SIZES: [u64; 9] = [16, 15, 8, 5, 10, 32, 50, 64, 100];
-/// If so few sizes in whole MiB make so many parts, all of them are tried.
+/// If none of these fits, and so few in whole MiB do, all of them are tried.
 const MOST_SIZES: u64 = 8;
 /// Parts that anybody sends, at most.
 const MOST_PARTS: u64 = 10_000;
@@ -93,18 +93,22 @@ fn part_sizes(length: u64, count: u64, own_part: u64) -> Vec<u64> {
     }
     let mut sizes = PART_SIZES.map(|size| size << 20).to_vec();
     sizes.push(own_part);
+    sizes.sort_unstable();
+    sizes.dedup();
+    sizes.retain(|size| *size > 0 && length.div_ceil(*size) == count);
+    if !sizes.is_empty() {
+        return sizes;
+    }
     let least = length.div_ceil(count).div_ceil(1 << 20);
     let more = (least..=least + MOST_SIZES).map(|size| size << 20);
     let more: Vec<u64> = more
         .take_while(|size| *size > 0 && length.div_ceil(*size) == count)
         .collect();
     if more.len() as u64 <= MOST_SIZES {
-        sizes.extend(more);
+        more
+    } else {
+        Vec::new()
     }
-    sizes.sort_unstable();
-    sizes.dedup();
-    sizes.retain(|size| *size > 0 && length.div_ceil(*size) == count);
-    sizes
 }
 
 /// Compares a brick's file with an object, reading the file once.
