@@ -91,9 +91,10 @@ pub struct ThawArgs {
     /// Only what members with such names need
     #[arg(value_name = "PATTERN")]
     pub patterns: Vec<String>,
-    /// Where the bricks are: `s3://BUCKET/PREFIX`
+    /// Where the bricks are: `s3://BUCKET/PREFIX` [default: where they were pushed to, if that
+    /// is one place]
     #[arg(long, value_name = "URL")]
-    pub from: String,
+    pub from: Option<String>,
     /// How fast, and how dear: bulk, standard or expedited
     #[arg(long, value_name = "TIER", default_value = "bulk")]
     pub tier: String,

@@ -1,16 +1,18 @@
 //! `dtar thaw`: bricks in cold storage are asked for.
 
+use std::collections::BTreeSet;
 use std::time::Instant;
 
 use serde_json::json;
 
 use super::args::GlobalArgs;
-use super::remote_args::ThawArgs;
+use super::remote_args::{RemoteArgs, ThawArgs};
 use super::say::Say;
 use super::{remote, setup, size};
-use dtar::error::{Exit, Result};
+use dtar::error::{Error, Exit, Result};
 use dtar::id::BrickName;
-use dtar::remote::{ThawOptions, tier};
+use dtar::remote::{Access, Bucket, ThawOptions, tier};
+use dtar::store::away;
 use dtar::store::layout::Layout;
 
 pub fn run(args: &ThawArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
@@ -21,10 +23,13 @@ pub fn run(args: &ThawArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
         dry_run: args.dry_run,
         wait: args.wait,
     };
-    let bucket = remote::open(&args.from, &args.remote, say)?;
+    let layout = Layout::new(setup::store_path(global)?);
+    let bucket = match &args.from {
+        Some(url) => remote::open(url, &args.remote, say)?,
+        None => pushed_to(&layout, &args.remote, say)?,
+    };
     let monitor = remote::monitor(say)?;
     let start = Instant::now();
-    let layout = Layout::new(setup::store_path(global)?);
     let is_here = |name: &BrickName| layout.find_brick(name, &args.bricks).is_ok();
     let sight = remote::Sight {
         bucket: &bucket,
@@ -68,4 +73,38 @@ pub fn run(args: &ThawArgs, global: &GlobalArgs, say: Say) -> Result<Exit> {
     } else {
         Exit::Damaged
     })
+}
+
+/// The bucket to which bricks of this store were pushed, of the server that is in use: a
+/// list says where to ask, but not whom to trust.
+fn pushed_to(layout: &Layout, args: &RemoteArgs, say: Say) -> Result<Bucket> {
+    let access = Access {
+        endpoint: args.endpoint.clone(),
+        ..Access::default()
+    };
+    let endpoint = access.endpoint();
+    let mut urls = BTreeSet::new();
+    let warn = &mut |warning: String| say.warn(&warning);
+    away::each(layout, warn, &mut |place, _, _| {
+        if place.endpoint == endpoint && !urls.contains(&place.url) {
+            urls.insert(place.url.clone());
+        }
+        Ok(())
+    })?;
+    let mut found = urls.iter();
+    match (found.next(), found.next()) {
+        (Some(url), None) => remote::open(url, args, say),
+        (None, _) => Err(Error::Usage(
+            "it is not known here where on this server bricks were pushed to: say it with --from \
+             s3://…"
+                .into(),
+        )),
+        _ => {
+            let urls: Vec<_> = urls.into_iter().collect();
+            Err(Error::Usage(format!(
+                "bricks were pushed to several places: name one with --from: {}",
+                urls.join(", ")
+            )))
+        }
+    }
 }

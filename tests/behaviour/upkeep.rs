@@ -181,7 +181,7 @@ fn people_are_told_the_same() {
         "its file was not written, or was lost",
         "no root     1",
         "gc stops",
-        "parity      1 sets",
+        "parity      1 set,",
     ] {
         assert!(text.contains(words), "{words:?}: {text}");
     }

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::common::sandbox::Watchdog;
-use crate::scene::{Host, finish, stream, summary};
+use crate::scene::{Host, finish, server, stream, summary};
 use crate::server::Server;
 
 #[test]
@@ -84,4 +84,34 @@ fn a_tier_that_does_not_exist_is_refused() {
     let host = Host::new(&bucket);
     let run = host.run(["thaw", "index", "--from", &bucket.url(), "--tier", "soon"]);
     run.exits(2).says(&["bulk, standard or expedited"]);
+}
+
+#[test]
+fn it_is_known_where_bricks_were_pushed_to() {
+    let Some(server) = server() else { return };
+    let bucket = server.bucket();
+    let (host, index) = Host::with_files(&bucket, 2);
+    let index = index.to_str().unwrap();
+    let thaw = ["thaw", "--dry-run", "--json", index];
+    host.run(thaw).exits(2).says(&["--from s3://"]);
+    host.push(&["--storage-class", "DEEP_ARCHIVE", "--delete-local"]);
+    let summary = summary(&host.run(thaw).exits(0));
+    assert!(summary["asked"].as_u64().unwrap() > 0, "{summary}");
+    // What a list says of another server is not where credentials go.
+    let elsewhere = [
+        "thaw",
+        "--dry-run",
+        index,
+        "--endpoint",
+        "http://127.0.0.1:1",
+    ];
+    host.run(elsewhere).exits(2).says(&["--from s3://"]);
+    let other = server.bucket();
+    host.run(["push", &other.url()]).exits(0);
+    host.run(thaw).exits(0);
+    host.archive("more.tar", &stream(5, 1));
+    host.run(["push", &other.url()]).exits(0);
+    host.run(thaw)
+        .exits(2)
+        .says(&["several places", &bucket.url(), &other.url()]);
 }
