@@ -149,7 +149,8 @@ static void path_at(struct path *path, long folder, const char *text) {
         memcpy(path->text, text, path->length + 1);
         return;
     }
-    if (folder == AT_FDCWD)
+    /* The kernel looks at 32 bits of it; a program need not fill the others. */
+    if ((int)folder == AT_FDCWD)
         find(path, "/proc/self/cwd");
     else
         path_of_file(path, folder);

@@ -229,16 +229,21 @@ fn tell(event: &Event<'_>, say: Say) {
         }
         Event::NoCatalog(why) => {
             say.warn(&format!(
-                "no catalog on this tape: {why}; the next one has it"
+                "no catalog on this tape: {why}; `dtar tape recover` finds what is on it"
             ));
             return;
         }
         Event::ReadingBack => ("reading back".into(), json!({ "type": "reading-back" })),
         Event::Done(tape) => (
             format!(
-                "{}: {} on it, read back",
+                "{}: {} on it, {}",
                 tape.name,
-                containers_text(&tape.containers)
+                containers_text(&tape.containers),
+                if tape.read.bytes > 0 {
+                    "read back"
+                } else {
+                    "not read back"
+                }
             ),
             json!({ "type": "done", "name": tape.name, "containers": tape.containers }),
         ),
