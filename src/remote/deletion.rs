@@ -81,7 +81,12 @@ impl Deletion<'_> {
             ));
         }
         let part = part_of(file.length, self.part_size);
-        match checksum::compare(path, &name, &object, part)? {
+        let comparison = match checksum::compare(path, &name, &object, part) {
+            // A gc is at work, too.
+            Err(Error::Io { source, .. }) if is_missing(&source) => return Ok(Fate::Left),
+            comparison => comparison?,
+        };
+        match comparison {
             Comparison::Same => Ok(Fate::Deleted),
             Comparison::SameLength => self.read_back(&file.path, &name, &object),
             Comparison::FileDamaged => kept(

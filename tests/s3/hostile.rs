@@ -317,8 +317,10 @@ fn a_bucket_that_was_emptied_and_filled_by_another_host_gets_everything_again() 
     for path in bucket.objects() {
         bucket.delete(&path);
     }
-    // It has sidecars of bricks that it never had.
-    two.push(&[]);
+    // It has sidecars of bricks that it never had, and says that they are nowhere now.
+    two.push_with(&[])
+        .exits(3)
+        .says(&["does not have it any more"]);
     for path in bucket.objects_in("tocs/") {
         if one.files_in(&["tocs"]).contains(&path) {
             bucket.delete(&path);
