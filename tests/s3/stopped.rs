@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::common::mounts::with_mounts;
 use crate::common::sandbox::{Watchdog, wait_until};
 use crate::common::shell::have;
@@ -319,7 +321,16 @@ fn pushes_while_archives_and_gcs_are_at_work_show_no_run_without_its_bricks() {
     host.push(&["--delete-local"]);
     let other = Host::new(&bucket);
     other.run(["pull", &bucket.url(), "--all"]).exits(0);
-    other.run(["verify", "--all-here"]).exits(0);
+    let verified = other.run(["verify", "--all-here", "--json"]);
+    let faults = verified.stderr.lines().filter_map(|line| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        (line["type"] == "fault").then_some(line)
+    });
+    let faults: Vec<_> = faults.collect();
+    // Nothing but runs that were forgotten between their root and their snapshot.
+    let is_forgotten = |fault: &Value| fault["message"] == "missing, though its run has a root";
+    assert!(faults.iter().all(is_forgotten), "{faults:?}");
+    assert_eq!(verified.code, Some(if faults.is_empty() { 0 } else { 3 }));
     other.restores("@latest", &stream(5, 2), [] as [&str; 0]);
     println!("{pushes} pushes meanwhile");
 }
