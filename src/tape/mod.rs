@@ -44,7 +44,7 @@ pub use restore::{
 };
 pub use ring::Pace;
 pub use room::look;
-pub use source::{Containers, Folder, Next, Planned};
+pub use source::{Containers, Folder, Next, Planned, Sink};
 pub use stored::{note_places, put, stored};
 pub use verify::{Checked, FileState, verify};
 pub use write::{Event, TapeSummary, WriteOptions, WriteSummary, write};

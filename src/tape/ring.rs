@@ -13,6 +13,7 @@ use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded};
 
 use super::catalog::{Sha256Sum, Whole};
 use super::drive::{Drive, Read, WriteFault};
+use super::source::Sink;
 use crate::archive::Monitor;
 use crate::{Error, Result, threads};
 use sha2::{Digest, Sha256};
@@ -84,7 +85,7 @@ impl Stream {
         self,
         drive: &mut dyn Drive,
         monitor: &Monitor,
-        produce: impl FnOnce(&mut dyn Write) -> Result<()>,
+        produce: impl FnOnce(&mut dyn Sink) -> Result<()>,
     ) -> std::result::Result<(Whole, Pace), WriteFailure> {
         let block = block_of(drive);
         let count = self.blocks(block);
@@ -108,7 +109,7 @@ impl Stream {
             let produced = produce(&mut filler).and_then(|()| filler.finish());
             let whole = Whole {
                 length: filler.length,
-                sha256: Sha256Sum(filler.hash.clone().finalize().into()),
+                sha256: filler.sha256(),
             };
             drop(filler);
             let written = tape.join().unwrap_or_else(|_| {
@@ -374,6 +375,12 @@ impl Filler<'_> {
             self.full.send(Filled::Last).map_err(gone)
         })
         .map_err(Error::io("write to", "the tape"))
+    }
+}
+
+impl Sink for Filler<'_> {
+    fn sha256(&self) -> Sha256Sum {
+        Sha256Sum(self.hash.clone().finalize().into())
     }
 }
 

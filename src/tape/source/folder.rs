@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use super::{Containers, Next, Planned};
+use super::{Containers, Next, Planned, Sink};
 use crate::error::Exit;
 use crate::format::container::CATALOG;
 use crate::format::tape::{ContainerName, SetPrefix};
@@ -277,10 +277,9 @@ impl Containers for Folder {
         let expected = if let Some(whole) = known.and_then(|container| container.whole) {
             whole.sha256
         } else {
-            let mut hash = Sha256::new();
-            self.in_folder(number, length)
-                .write(&mut HashWriter(&mut hash))?;
-            Sha256Sum(hash.finalize().into())
+            let mut hash = HashWriter(Sha256::new());
+            self.in_folder(number, length).write(&mut hash)?;
+            hash.sha256()
         };
         Ok((found.sha256 == expected).then_some(found))
     }
@@ -333,9 +332,15 @@ impl Containers for Folder {
 }
 
 /// A hash as something to write to.
-struct HashWriter<'a>(&'a mut Sha256);
+struct HashWriter(Sha256);
 
-impl Write for HashWriter<'_> {
+impl Sink for HashWriter {
+    fn sha256(&self) -> Sha256Sum {
+        Sha256Sum(self.0.clone().finalize().into())
+    }
+}
+
+impl Write for HashWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.update(bytes);
         Ok(bytes.len())
@@ -377,11 +382,10 @@ impl Planned for InFolder {
         self.length
     }
 
-    fn write(&mut self, out: &mut dyn Write) -> Result<()> {
+    fn write(&mut self, out: &mut dyn Sink) -> Result<()> {
         let mut file = File::open(&self.path).map_err(Error::io("open", &self.path))?;
         let mut buffer = vec![0; BUFFER];
         let mut checker = members::Checker::new(&self.members);
-        let mut hash = Sha256::new();
         let mut length = 0;
         loop {
             let count = match file.read(&mut buffer) {
@@ -399,9 +403,6 @@ impl Planned for InFolder {
             if !checker.damaged().is_empty() {
                 break;
             }
-            if self.whole.is_some() {
-                hash.update(bytes);
-            }
             out.write_all(bytes)
                 .map_err(Error::io("write to", "the tape"))?;
         }
@@ -409,8 +410,8 @@ impl Planned for InFolder {
         if let Some(name) = damaged.first().filter(|_| !damaged.is_empty()) {
             return Err(self.damaged(&format!("{name} in it is damaged or cut off")));
         }
-        let sum = Sha256Sum(hash.finalize().into());
-        if length != self.length || self.whole.is_some_and(|whole| whole.sha256 != sum) {
+        let is_other = |whole: Whole| whole.sha256 != out.sha256();
+        if length != self.length || self.whole.is_some_and(is_other) {
             return Err(self.damaged("is not what the catalog of its set says: it has changed"));
         }
         Ok(())

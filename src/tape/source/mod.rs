@@ -2,13 +2,19 @@
 
 use std::io::Write;
 
-use super::catalog::{Place, Whole};
+use super::catalog::{Place, Sha256Sum, Whole};
 use crate::Result;
 use crate::id::{ContainerSetId, StoreId, TapeId};
 
 mod folder;
 
 pub use folder::Folder;
+
+/// Where a container is written to: it is hashed there, once.
+pub trait Sink: Write {
+    /// Of all that was written.
+    fn sha256(&self) -> Sha256Sum;
+}
 
 /// A container whose content is fixed.
 pub trait Planned {
@@ -22,7 +28,7 @@ pub trait Planned {
     ///
     /// # Errors
     /// If something that belongs into it has changed or is damaged: the error names it.
-    fn write(&mut self, out: &mut dyn Write) -> Result<()>;
+    fn write(&mut self, out: &mut dyn Sink) -> Result<()>;
 }
 
 /// What comes next.
